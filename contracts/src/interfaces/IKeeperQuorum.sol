@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Batch, Settlement, Signature} from "./Types.sol";
+
+/// @title k-of-n EIP-712 signatures of independent keepers, for one vault
+/// @dev Domain: name "OmniKeeper", version "1", chain id, this contract. Signatures come sorted by signer,
+/// strictly ascending.
+interface IKeeperQuorum {
+    event SignersSet(uint256 indexed version, address[] signers, uint256 threshold);
+
+    error InvalidThreshold(uint256 threshold, uint256 signers);
+    error InvalidSigner(address signer);
+    error TooFewSignatures(uint256 seen, uint256 needed);
+    error UnknownSigner(address signer);
+    error SignersNotAscending(address previous, address next);
+    error InvalidSignature(address signer);
+    error WrongSignerSet(uint256 expected, uint256 seen);
+    error NotExecutor(address executor, address caller);
+    error WrongVault(address expected, address seen);
+
+    function vault() external view returns (address);
+    function threshold() external view returns (uint256);
+    function signerSetVersion() external view returns (uint256);
+    function isSigner(address account) external view returns (bool);
+    function signers() external view returns (address[] memory);
+
+    /// @notice The digest signers sign for a batch.
+    function batchDigest(Batch calldata batch) external view returns (bytes32);
+
+    /// @notice The digest signers sign for a settlement.
+    function settlementDigest(Settlement calldata settlement) external view returns (bytes32);
+
+    function execute(Batch calldata batch, Signature[] calldata signatures) external;
+    function settle(Settlement calldata settlement, Signature[] calldata signatures) external;
+    function cancel(uint256 nonceKey, uint256 nonce, Signature[] calldata signatures) external;
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Status} from "./Types.sol";
+
+/// @notice A price source for one ordered pair. Never reverts in `price` for a bad market: it says so.
+interface IPriceSource {
+    function base() external view returns (address);
+    function quote() external view returns (address);
+
+    /// @notice Price of one whole base token in whole quote tokens.
+    /// @return low lowest price this source stands for, in WAD, rounded down
+    /// @return high highest price it stands for, in WAD, rounded up
+    /// @return status why the price may not be used for minting or new risk
+    function price() external view returns (uint256 low, uint256 high, Status status);
+}
+
+/// @title Validated routes of sources
+interface IOracleRouter {
+    /// @notice Worth of `amount` of `base` (smallest unit) in `quote` (smallest unit) as a range.
+    function value(address base, address quote, uint256 amount)
+        external
+        view
+        returns (uint256 low, uint256 high, Status status);
+}

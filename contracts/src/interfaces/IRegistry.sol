@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Position} from "./Types.sol";
+
+/// @title One directory per chain; each vault's section belongs to that vault's governor alone
+interface IRegistry {
+    event Registered(
+        address indexed vault, address portfolio, address governor, address guardian, address keeper
+    );
+    event Sealed(address indexed vault, uint256 delay);
+    event ChangeSubmitted(
+        address indexed vault, bytes32 indexed id, address target, bytes data, uint256 executableAt
+    );
+    event ChangeAccepted(address indexed vault, bytes32 indexed id);
+    event ChangeVetoed(address indexed vault, bytes32 indexed id);
+    event GovernorProposed(address indexed vault, address governor);
+    event GovernorAccepted(address indexed vault, address governor);
+    event GuardianSet(address indexed vault, address guardian);
+    event KeeperSet(address indexed vault, address keeper);
+    event OracleSet(address indexed vault, address oracle);
+    event PositionListed(address indexed vault, address indexed connector, bytes32 indexed key, bytes32[] riskIds);
+    event PositionUnlisted(address indexed vault, address indexed connector, bytes32 indexed key);
+    event SelectorSet(address indexed vault, address indexed connector, bytes4 selector, bool allowed);
+    event CapSet(address indexed vault, bytes32 indexed riskId, uint256 cap);
+    event ExitOnlySet(address indexed vault, address indexed connector, bool exitOnly);
+    event RiskPaused(address indexed vault, uint256 until);
+
+    error NotGovernor(address caller);
+    error NotGuardian(address caller);
+    error AlreadyRegistered(address vault);
+    error UnknownVault(address vault);
+    error UnknownTarget(address target);
+    error AlreadySealed(address vault);
+    error DelayTooShort(uint256 delay, uint256 minimum);
+    error ChangeUnknown(bytes32 id);
+    error ChangeNotReady(bytes32 id, uint256 executableAt);
+    error TooManyPositions(uint256 limit);
+    error PositionAlreadyListed(address connector, bytes32 key);
+    error PositionUnknown(address connector, bytes32 key);
+    error PositionNotEmpty(address connector, bytes32 key);
+    error ForeignConnector(address connector);
+
+    function register(address portfolio, address governor, address guardian, address keeper) external;
+
+    function isSealed(address vault) external view returns (bool);
+    function governor(address vault) external view returns (address);
+    function guardian(address vault) external view returns (address);
+    function keeper(address vault) external view returns (address);
+    function oracle(address vault) external view returns (address);
+    function delay(address vault) external view returns (uint256);
+
+    /// @notice Every allow-listed position of the vault, in listing order.
+    function positions(address vault) external view returns (Position[] memory);
+    function isAllowed(address vault, address connector, bytes4 selector) external view returns (bool);
+    function isExitOnly(address vault, address connector) external view returns (bool);
+    function riskPausedUntil(address vault) external view returns (uint256);
+
+    /// @notice Largest exposure allowed under a risk id, in the vault's asset. 0: no exposure at all.
+    function cap(address vault, bytes32 riskId) external view returns (uint256);
+
+    /// @notice Called by a vault's own contract to check that `sender` may make the very call `data` now: the
+    /// governor, and once sealed only after the delay. Consumes the permission.
+    function authorise(address vault, address sender, bytes calldata data) external;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+/// @dev Verdict of a price or of a position's value. `OK` is the only one that allows minting shares or new
+/// risk; none of the others ever stops a repayment, an unwind or an exit.
+enum Status {
+    OK,
+    STALE,
+    DIVERGED,
+    CONSTANT,
+    SEQUENCER_DOWN,
+    MARKET_CLOSED,
+    UNAVAILABLE
+}
+
+/// @dev A value is a pair. Redemptions burn at `low`, deposits mint at `high`. Units: the vault's asset.
+struct Value {
+    uint256 low;
+    uint256 high;
+}
+
+/// @dev One action of a batch: push exactly `amount` of `token` from the idle ledger to the connector
+/// `target` (0 for none), then call it with `data`.
+struct Call {
+    address target;
+    address token;
+    uint256 amount;
+    bytes data;
+}
+
+/// @dev A rebalance as the quorum signs it. `executor` 0 lets anyone submit. Times are UNIX seconds, amounts
+/// are in the vault's asset.
+struct Batch {
+    address vault;
+    uint256 nonceKey;
+    uint256 nonce;
+    uint256 signerSetVersion;
+    address executor;
+    uint256 validAfter;
+    uint256 validUntil;
+    bytes32 planHash;
+    Call[] calls;
+    uint256 minNavAfter;
+    uint256 maxLoss;
+}
+
+/// @dev Permission to settle one closed epoch at a price per share inside [minPps, maxPps] (assets per share
+/// scaled by 1e27). It carries no fill amount: fills follow from the queue and the assets at hand.
+struct Settlement {
+    address vault;
+    uint256 epoch;
+    uint256 minPps;
+    uint256 maxPps;
+    uint256 validAfter;
+    uint256 validUntil;
+    bytes32 planHash;
+}
+
+/// @dev A signer's name beside its signature, so that EOA and EIP-1271 signers are checked the same way.
+struct Signature {
+    address signer;
+    bytes data;
+}
+
+/// @dev One allow-listed position: a connector and the connector's own key for it (an asset, a market id, a
+/// vault address). `riskIds` are the caps it counts against.
+struct Position {
+    address connector;
+    bytes32 key;
+    bytes32[] riskIds;
+}
