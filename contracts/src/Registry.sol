@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IConnector} from "./interfaces/IConnector.sol";
+import {IPortfolio} from "./interfaces/IPortfolio.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {Position, Value} from "./interfaces/Types.sol";
+
+/// @inheritdoc IRegistry
+/// @dev A change that may raise risk is submitted first, as the very call that will make it, and made by the
+/// governor when the delay has passed; the guardian may veto it until then. Before `seal` there is no delay,
+/// and the vault takes no deposits.
+contract Registry is IRegistry {
+    struct Section {
+        address portfolio;
+        address governor;
+        address pendingGovernor;
+        address guardian;
+        address keeper;
+        address oracle;
+        uint64 delay;
+        uint64 riskPausedUntil;
+        Position[] positions;
+        mapping(address connector => mapping(bytes4 selector => bool)) selectors;
+        mapping(address connector => bool) exitOnly;
+        mapping(bytes32 riskId => uint256) caps;
+        mapping(bytes32 change => uint256) executableAt;
+    }
+
+    uint256 public constant MIN_DELAY = 3 days;
+    uint256 public constant MAX_DELAY = 365 days;
+    uint256 public constant MAX_POSITIONS = 20;
+    uint256 public constant MAX_RISK_IDS = 8;
+    uint256 public constant PAUSE_LENGTH = 7 days;
+
+    mapping(address vault => Section) private sections;
+
+    modifier onlyGovernor(address vault) {
+        require(msg.sender == sections[vault].governor, NotGovernor(msg.sender));
+        _;
+    }
+
+    /// @dev For what only ever lowers risk, and therefore needs no delay.
+    modifier onlyRiskReducer(address vault) {
+        Section storage s = sections[vault];
+        require(msg.sender == s.guardian || msg.sender == s.governor, NotGuardian(msg.sender));
+        _;
+    }
+
+    modifier timelocked(address vault) {
+        _consume(vault, msg.sender, address(this), msg.data);
+        _;
+    }
+
+    // REGISTRATION
+
+    /// @notice Opens the section of the calling vault.
+    function register(address portfolio, address governor_, address guardian_, address keeper_)
+        external
+        override
+    {
+        Section storage s = sections[msg.sender];
+        require(s.portfolio == address(0), AlreadyRegistered(msg.sender));
+        require(portfolio != address(0) && governor_ != address(0), UnknownTarget(address(0)));
+        s.portfolio = portfolio;
+        s.governor = governor_;
+        s.guardian = guardian_;
+        s.keeper = keeper_;
+        emit Registered(msg.sender, portfolio, governor_, guardian_, keeper_);
+    }
+
+    /// @notice Ends the set-up: from now on risk rises only after `delay_` seconds. Irreversible.
+    function seal(address vault, uint256 delay_) external onlyGovernor(vault) {
+        Section storage s = sections[vault];
+        require(s.delay == 0, AlreadySealed(vault));
+        _setDelay(s, delay_);
+        emit Sealed(vault, delay_);
+    }
+
+    // TIMELOCK
+
+    /// @notice Announces the call `data` on `target` (this registry or a contract of the vault).
+    function submit(address vault, address target, bytes calldata data) external onlyGovernor(vault) {
+        Section storage s = sections[vault];
+        bytes32 id = changeId(target, data);
+        uint256 at = block.timestamp + s.delay;
+        s.executableAt[id] = at;
+        emit ChangeSubmitted(vault, id, target, data, at);
+    }
+
+    /// @notice Withdraws an announced change for good; it would have to be submitted again.
+    function veto(address vault, bytes32 id) external onlyRiskReducer(vault) {
+        Section storage s = sections[vault];
+        require(s.executableAt[id] != 0, ChangeUnknown(id));
+        delete s.executableAt[id];
+        emit ChangeVetoed(vault, id);
+    }
+
+    /// @inheritdoc IRegistry
+    function authorise(address vault, address sender, bytes calldata data) external override {
+        _consume(vault, sender, msg.sender, data);
+    }
+
+    function changeId(address target, bytes calldata data) public pure returns (bytes32) {
+        return keccak256(abi.encode(target, data));
+    }
+
+    // WHAT MAY RAISE RISK
+
+    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds)
+        external
+        timelocked(vault)
+    {
+        Section storage s = sections[vault];
+        require(IConnector(connector).portfolio() == s.portfolio, ForeignConnector(connector));
+        require(s.positions.length < MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
+        require(riskIds.length <= MAX_RISK_IDS, TooManyPositions(MAX_RISK_IDS));
+        require(_find(s, connector, key) == s.positions.length, PositionAlreadyListed(connector, key));
+        s.positions.push(Position({connector: connector, key: key, riskIds: riskIds}));
+        emit PositionListed(vault, connector, key, riskIds);
+    }
+
+    function setSelector(address vault, address connector, bytes4 selector, bool allowed)
+        external
+        timelocked(vault)
+    {
+        sections[vault].selectors[connector][selector] = allowed;
+        emit SelectorSet(vault, connector, selector, allowed);
+    }
+
+    function setCap(address vault, bytes32 riskId, uint256 cap_) external timelocked(vault) {
+        sections[vault].caps[riskId] = cap_;
+        emit CapSet(vault, riskId, cap_);
+    }
+
+    function clearExitOnly(address vault, address connector) external timelocked(vault) {
+        sections[vault].exitOnly[connector] = false;
+        emit ExitOnlySet(vault, connector, false);
+    }
+
+    function setOracle(address vault, address oracle_) external timelocked(vault) {
+        sections[vault].oracle = oracle_;
+        emit OracleSet(vault, oracle_);
+    }
+
+    function setKeeper(address vault, address keeper_) external timelocked(vault) {
+        sections[vault].keeper = keeper_;
+        emit KeeperSet(vault, keeper_);
+    }
+
+    function setGuardian(address vault, address guardian_) external timelocked(vault) {
+        sections[vault].guardian = guardian_;
+        emit GuardianSet(vault, guardian_);
+    }
+
+    /// @notice Changes the delay of later changes; shortening it has waited the old one.
+    function setDelay(address vault, uint256 delay_) external timelocked(vault) {
+        Section storage s = sections[vault];
+        require(s.delay != 0, UnknownVault(vault));
+        _setDelay(s, delay_);
+    }
+
+    function proposeGovernor(address vault, address governor_) external timelocked(vault) {
+        sections[vault].pendingGovernor = governor_;
+        emit GovernorProposed(vault, governor_);
+    }
+
+    function acceptGovernor(address vault) external {
+        Section storage s = sections[vault];
+        require(msg.sender == s.pendingGovernor, NotGovernor(msg.sender));
+        s.governor = msg.sender;
+        delete s.pendingGovernor;
+        emit GovernorAccepted(vault, msg.sender);
+    }
+
+    // WHAT ONLY LOWERS RISK
+
+    /// @notice Drops a position that is worth nothing, so that no value ever leaves NAV by a list.
+    function unlistPosition(address vault, address connector, bytes32 key) external onlyGovernor(vault) {
+        Section storage s = sections[vault];
+        uint256 last = s.positions.length;
+        uint256 i = _find(s, connector, key);
+        require(i < last, PositionUnknown(connector, key));
+        (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
+        require(healthy && value.high == 0, PositionNotEmpty(connector, key));
+        if (i != --last) s.positions[i] = s.positions[last];
+        s.positions.pop();
+        emit PositionUnlisted(vault, connector, key);
+    }
+
+    function lowerCap(address vault, bytes32 riskId, uint256 cap_) external onlyRiskReducer(vault) {
+        Section storage s = sections[vault];
+        if (cap_ >= s.caps[riskId]) return;
+        s.caps[riskId] = cap_;
+        emit CapSet(vault, riskId, cap_);
+    }
+
+    /// @notice From the next block on, the connector's positions may only shrink.
+    function setExitOnly(address vault, address connector) external onlyRiskReducer(vault) {
+        sections[vault].exitOnly[connector] = true;
+        emit ExitOnlySet(vault, connector, true);
+    }
+
+    /// @notice Stops deposits and rising exposures for 7 days, then not again for 7 days. Never stops exits.
+    function pauseRisk(address vault) external onlyRiskReducer(vault) {
+        Section storage s = sections[vault];
+        uint256 next = s.riskPausedUntil == 0 ? 0 : s.riskPausedUntil + PAUSE_LENGTH;
+        require(block.timestamp >= next, ChangeNotReady("pauseRisk", next));
+        s.riskPausedUntil = uint64(block.timestamp + PAUSE_LENGTH);
+        emit RiskPaused(vault, s.riskPausedUntil);
+    }
+
+    // VIEWS
+
+    function isSealed(address vault) external view override returns (bool) {
+        return sections[vault].delay != 0;
+    }
+
+    function governor(address vault) external view override returns (address) {
+        return sections[vault].governor;
+    }
+
+    function guardian(address vault) external view override returns (address) {
+        return sections[vault].guardian;
+    }
+
+    function keeper(address vault) external view override returns (address) {
+        return sections[vault].keeper;
+    }
+
+    function oracle(address vault) external view override returns (address) {
+        return sections[vault].oracle;
+    }
+
+    function delay(address vault) external view override returns (uint256) {
+        return sections[vault].delay;
+    }
+
+    function positions(address vault) external view override returns (Position[] memory) {
+        return sections[vault].positions;
+    }
+
+    function isAllowed(address vault, address connector, bytes4 selector) external view override returns (bool) {
+        return sections[vault].selectors[connector][selector];
+    }
+
+    function isExitOnly(address vault, address connector) external view override returns (bool) {
+        return sections[vault].exitOnly[connector];
+    }
+
+    function riskPausedUntil(address vault) external view override returns (uint256) {
+        return sections[vault].riskPausedUntil;
+    }
+
+    function cap(address vault, bytes32 riskId) external view override returns (uint256) {
+        return sections[vault].caps[riskId];
+    }
+
+    /// @notice When a submitted change may be made; 0 when there is none.
+    function executableAt(address vault, bytes32 id) external view returns (uint256) {
+        return sections[vault].executableAt[id];
+    }
+
+    // INTERNAL
+
+    function _consume(address vault, address sender, address target, bytes calldata data) private {
+        Section storage s = sections[vault];
+        require(s.portfolio != address(0), UnknownVault(vault));
+        require(sender == s.governor, NotGovernor(sender));
+        if (s.delay == 0) return;
+        bytes32 id = changeId(target, data);
+        uint256 at = s.executableAt[id];
+        require(at != 0, ChangeUnknown(id));
+        require(block.timestamp >= at, ChangeNotReady(id, at));
+        delete s.executableAt[id];
+        emit ChangeAccepted(vault, id);
+    }
+
+    function _setDelay(Section storage s, uint256 delay_) private {
+        require(delay_ >= MIN_DELAY && delay_ <= MAX_DELAY, DelayTooShort(delay_, MIN_DELAY));
+        // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
+        s.delay = uint64(delay_);
+    }
+
+    function _find(Section storage s, address connector, bytes32 key) private view returns (uint256 i) {
+        uint256 length = s.positions.length;
+        for (; i < length; ++i) {
+            Position storage p = s.positions[i];
+            if (p.connector == connector && p.key == key) break;
+        }
+    }
+}

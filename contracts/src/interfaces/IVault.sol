@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IEscrow} from "./IEscrow.sol";
+import {IPortfolio} from "./IPortfolio.sol";
+import {IRegistry} from "./IRegistry.sol";
+import {Settlement} from "./Types.sol";
+
+/// @dev What governance may tune, within the bounds of `Vault`. Fees, rates and steps are WAD fractions.
+struct Params {
+    address feeRecipient;
+    /// of the supply per year, at most 5 %
+    uint64 managementFee;
+    /// of the rise of low PPS above the high-water mark, at most 30 %
+    uint64 performanceFee;
+    /// of redeemed shares, at most 1 %
+    uint64 exitFee;
+    /// growth per second that redemptions are paid for at most
+    uint64 maxRate;
+    /// fall of the deposit price between two settlements at most
+    uint64 maxStep;
+    /// high / low - 1 above which deposits roll to the next epoch
+    uint64 maxSpread;
+    uint32 minEpochLength;
+    /// assets
+    uint128 minDeposit;
+    /// shares
+    uint128 minRedeem;
+    /// assets: stored NAV plus pending deposits may not exceed it
+    uint128 depositCap;
+}
+
+/// @dev Every number settlement starts from. PPS is assets per share scaled by 1e27.
+struct Accounting {
+    uint64 currentEpoch;
+    uint64 settledEpoch;
+    uint64 epochOpenedAt;
+    uint64 epochClosedAt;
+    uint64 settledAt;
+    uint64 accruedAt;
+    uint128 openDeposits;
+    uint128 closedDeposits;
+    uint128 openRedeems;
+    uint128 queuedShares;
+    uint256 totalSupply;
+    uint256 storedNav;
+    uint256 lastPpsLow;
+    uint256 lastPpsHigh;
+    uint256 highWaterMark;
+}
+
+/// @dev One controller's claimable amounts: what was deposited with the shares it bought, and the shares that
+/// were redeemed with the assets they fetched.
+struct Claimable {
+    uint128 depositAssets;
+    uint128 depositShares;
+    uint128 redeemShares;
+    uint128 redeemAssets;
+}
+
+/// @title Asynchronous vault: ERC-20 shares, ERC-7540 requests both ways, epochs, fees, claims
+interface IVault {
+    event DepositRequest(
+        address indexed controller, address indexed owner, uint256 indexed requestId, address sender, uint256 assets
+    );
+    event RedeemRequest(
+        address indexed controller, address indexed owner, uint256 indexed requestId, address sender, uint256 shares
+    );
+    event OperatorSet(address indexed controller, address indexed operator, bool approved);
+    event Deposit(address indexed sender, address indexed owner, uint256 assets, uint256 shares);
+    event Withdraw(
+        address indexed sender, address indexed receiver, address indexed owner, uint256 assets, uint256 shares
+    );
+    event EpochClosed(uint256 indexed epoch, uint256 deposits, uint256 queuedShares);
+    event FeesAccrued(uint256 managementShares, uint256 performanceShares);
+    event DepositsRolled(uint256 indexed epoch, uint256 assets);
+    event Settled(
+        uint256 indexed epoch,
+        bytes32 indexed planHash,
+        uint256 redeemPps,
+        uint256 depositPps,
+        uint256 acceptedAssets,
+        uint256 mintedShares,
+        uint256 filledShares,
+        uint256 paidAssets,
+        uint256 navAfter
+    );
+    event ParamsSet(Params params);
+
+    error ZeroAddress();
+    error ZeroAmount();
+    error BelowMinimum(uint256 amount, uint256 minimum);
+    error AboveCap(uint256 wanted, uint256 cap);
+    error NotSealed();
+    error DepositsPaused(uint256 until);
+    error NotController(address controller, address caller);
+    error NotOwner(address owner, address caller);
+    error NotKeeper(address caller);
+    error NotPortfolio(address caller);
+    error Reentered();
+    error ReceivedOther(uint256 wanted, uint256 received);
+    error ExceedsClaimable(uint256 wanted, uint256 claimable);
+    error PreviewNotSupported();
+    error SelfOperator();
+    error EpochNotOver(uint256 until);
+    error EpochNotSettled(uint256 epoch);
+    error EpochNotClosed(uint256 expected, uint256 seen);
+    error WrongVault(address expected, address seen);
+    error TooEarly(uint256 validAfter);
+    error Expired(uint256 validUntil);
+    error PpsOutOfRange(uint256 pps, uint256 minPps, uint256 maxPps);
+    error ParamOutOfBounds(bytes32 name);
+    error WrongPart(address part);
+
+    function registry() external view returns (IRegistry);
+    function portfolio() external view returns (IPortfolio);
+    function escrow() external view returns (IEscrow);
+    function params() external view returns (Params memory);
+    function accounting() external view returns (Accounting memory);
+
+    /// @notice Whether any part of this vault is in the middle of something: live values must not be read.
+    function locked() external view returns (bool);
+
+    /// @notice Takes and gives back the one lock that spans vault, portfolio and connectors. Portfolio only.
+    function lock() external;
+    function unlock() external;
+
+    /// @notice Ends the open epoch: its requests are committed, and may be priced by readings taken from now
+    /// on. By anyone, once the minimum length has passed and the previous epoch is settled.
+    function closeEpoch() external;
+
+    /// @notice Settles the closed epoch. Keeper only.
+    function settle(Settlement calldata settlement) external;
+}

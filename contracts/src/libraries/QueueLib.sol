@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
+/// @dev The state of the queue at one moment: what a request needs to know about the time it joined.
+struct QueuePoint {
+    uint256 product;
+    uint256 sum;
+    uint64 scale;
+    uint64 generation;
+}
+
+/// @dev Redemption queue, pro rata over everything queued, O(1) to fill and O(1) to claim.
+/// `product` is the fraction of a share that is still unfilled since the generation began, scaled by 1e36 and,
+/// after every fall below 1e27, by a further 1e9 (`scale` counts these). `sums` is the assets paid per queued
+/// share times `product`, per generation and scale. A complete fill starts a new generation.
+struct Queue {
+    uint128 shares;
+    uint64 scale;
+    uint64 generation;
+    uint256 product;
+    mapping(uint64 generation => mapping(uint64 scale => uint256)) sums;
+}
+
+library QueueLib {
+    uint256 internal constant ONE = 1e36;
+    uint256 internal constant RESCALE_BELOW = 1e27;
+    uint256 internal constant RESCALE = 1e9;
+    /// @dev A remainder of at most this part of the queue counts as filled.
+    uint256 internal constant DUST = 1e9;
+
+    function init(Queue storage self) internal {
+        self.product = ONE;
+    }
+
+    /// @dev The present state, to be stored for requests that join now.
+    function point(Queue storage self) internal view returns (QueuePoint memory) {
+        return QueuePoint({
+            product: self.product,
+            sum: self.sums[self.generation][self.scale],
+            scale: self.scale,
+            generation: self.generation
+        });
+    }
+
+    /// @dev Fills `shares` of the queue with `assets`. Sum and product round down, so that the claims never add
+    /// up to more than was paid nor the pending shares to more than are queued.
+    function fill(Queue storage self, uint256 shares, uint256 assets) internal {
+        uint256 queued = self.shares;
+        self.sums[self.generation][self.scale] += Math.mulDiv(assets, self.product, queued);
+        uint256 rest = queued - shares;
+        if (rest == 0) {
+            self.generation += 1;
+            self.scale = 0;
+            self.product = ONE;
+        } else {
+            uint256 product = Math.mulDiv(self.product, rest, queued);
+            if (product < RESCALE_BELOW) {
+                product *= RESCALE;
+                self.scale += 1;
+            }
+            self.product = product;
+        }
+        // forge-lint: disable-next-line(unsafe-typecast) the rest is no more than the uint128 it came from
+        self.shares = uint128(rest);
+    }
+
+    /// @dev What became of `shares` that joined at `from`: assets fetched since, and shares still queued.
+    function claim(Queue storage self, uint256 shares, QueuePoint memory from)
+        internal
+        view
+        returns (uint256 assets, uint256 pending)
+    {
+        mapping(uint64 => uint256) storage sums = self.sums[from.generation];
+        uint256 perShare = sums[from.scale] - from.sum + sums[from.scale + 1] / RESCALE
+            + sums[from.scale + 2] / (RESCALE * RESCALE);
+        assets = Math.mulDiv(shares, perShare, from.product);
+        if (from.generation == self.generation) {
+            uint256 scales = self.scale - from.scale;
+            if (scales <= 2) {
+                pending = Math.mulDiv(shares, self.product, from.product) / RESCALE ** scales;
+            }
+        }
+    }
+}
