@@ -1,0 +1,1 @@
+"""Endpoints, pinned blocks and one-call reads."""

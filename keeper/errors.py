@@ -1,0 +1,147 @@
+"""One root for every error: what was expected, what was seen, where, and what to do next.
+
+`exit_code` is what the command line ends with (the table is in `keeper.ops.cli`).
+"""
+
+from typing import ClassVar
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return str(value)
+
+
+class KeeperError(Exception):
+    """Root of all errors of this package; raised as such only where no subclass fits."""
+
+    exit_code: ClassVar[int] = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: object = None,
+        seen: object = None,
+        where: object = None,
+        hint: str | None = None,
+    ) -> None:
+        """`expected`, `seen` and `where` must not hold secrets: they are printed and logged."""
+        super().__init__(message)
+        self.message = message
+        self.expected = expected
+        self.seen = seen
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        facts = [
+            f"{name} {_show(value)}"
+            for name, value in (("expected", self.expected), ("saw", self.seen))
+            if value is not None
+        ]
+        place = f" [{_show(self.where)}]" if self.where is not None else ""
+        detail = ": " + ", ".join(facts) if facts else ""
+        hint = f". {self.hint}" if self.hint else ""
+        return f"{self.message}{place}{detail}{hint}"
+
+    def as_dict(self) -> dict[str, str]:
+        """For `--json`: kind, message and whichever of expected, seen, where and hint are known."""
+        known = {"expected": self.expected, "seen": self.seen, "where": self.where, "hint": self.hint}
+        shown = {name: _show(value) for name, value in known.items() if value is not None}
+        return {"kind": type(self).__name__, "message": self.message, **shown}
+
+
+class CheckFailedError(KeeperError):
+    """A check ran to its end and says no."""
+
+    exit_code = 1
+
+
+class ReconciliationError(CheckFailedError):
+    """The chain differs from the prediction by an amount that nothing explains."""
+
+
+class ValuationError(CheckFailedError):
+    """A position cannot be valued, or two valuations of it differ."""
+
+
+class ConfigError(KeeperError):
+    """A file, option or environment variable that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class EndpointError(KeeperError):
+    """An endpoint cannot be used, or answered with an error."""
+
+    exit_code = 3
+
+
+class EndpointDownError(EndpointError):
+    """No usable HTTP answer: refused, timed out, 429, 5xx or not JSON."""
+
+
+class RpcError(EndpointError):
+    """The endpoint answered with a JSON-RPC error."""
+
+    def __init__(self, message: str, *, code: int, data: object = None, where: object = None) -> None:
+        super().__init__(message, where=where)
+        self.code = code
+        self.data = data
+
+
+class WrongChainError(EndpointError):
+    """The endpoint serves another chain."""
+
+
+class StaleHeadError(EndpointError):
+    """The endpoint's head is too old for what is asked: it is behind."""
+
+
+class UnknownBlockError(EndpointError):
+    """The endpoint does not know the block."""
+
+
+class ReorganisedError(EndpointError):
+    """The block was reorganised away: another hash is canonical at its number."""
+
+
+class DecodeError(KeeperError):
+    """Bytes do not mean what their type says."""
+
+
+class PlanError(KeeperError):
+    """A plan cannot be built, or is malformed."""
+
+    exit_code = 4
+
+
+class PolicyError(KeeperError):
+    """The policy does not allow it."""
+
+    exit_code = 4
+
+
+class RefusedError(KeeperError):
+    """A signer or the keeper refuses to go on."""
+
+    exit_code = 4
+
+
+class QuorumError(KeeperError):
+    """Too few, unknown, repeated or invalid signatures."""
+
+    exit_code = 4
+
+
+class RevertError(KeeperError):
+    """A call or transaction reverted with `name(args)`."""
+
+    exit_code = 6
+
+    def __init__(self, name: str, args: tuple[object, ...] = (), *, where: object = None) -> None:
+        shown = ", ".join(_show(arg) for arg in args)
+        super().__init__(f"Reverted with {name}({shown})", where=where)
+        self.name = name
+        self.arguments = args
