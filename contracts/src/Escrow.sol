@@ -5,7 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 
-/// @inheritdoc IEscrow
+/// @title Pending deposits and claimable assets of one vault
 contract Escrow is IEscrow {
     using SafeERC20 for IERC20;
 

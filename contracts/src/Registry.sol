@@ -6,7 +6,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Position, Value} from "./interfaces/Types.sol";
 
-/// @inheritdoc IRegistry
+/// @title One directory per chain, one section per vault
 /// @dev A change that may raise risk is submitted first, as the very call that will make it, and made by the
 /// governor when the delay has passed; the guardian may veto it until then. Before `seal` there is no delay,
 /// and the vault takes no deposits.
@@ -240,7 +240,12 @@ contract Registry is IRegistry {
         return sections[vault].positions;
     }
 
-    function isAllowed(address vault, address connector, bytes4 selector) external view override returns (bool) {
+    function isAllowed(address vault, address connector, bytes4 selector)
+        external
+        view
+        override
+        returns (bool)
+    {
         return sections[vault].selectors[connector][selector];
     }
 

@@ -19,7 +19,9 @@ interface IRegistry {
     event GuardianSet(address indexed vault, address guardian);
     event KeeperSet(address indexed vault, address keeper);
     event OracleSet(address indexed vault, address oracle);
-    event PositionListed(address indexed vault, address indexed connector, bytes32 indexed key, bytes32[] riskIds);
+    event PositionListed(
+        address indexed vault, address indexed connector, bytes32 indexed key, bytes32[] riskIds
+    );
     event PositionUnlisted(address indexed vault, address indexed connector, bytes32 indexed key);
     event SelectorSet(address indexed vault, address indexed connector, bytes4 selector, bool allowed);
     event CapSet(address indexed vault, bytes32 indexed riskId, uint256 cap);

@@ -61,15 +61,27 @@ struct Claimable {
 /// @title Asynchronous vault: ERC-20 shares, ERC-7540 requests both ways, epochs, fees, claims
 interface IVault {
     event DepositRequest(
-        address indexed controller, address indexed owner, uint256 indexed requestId, address sender, uint256 assets
+        address indexed controller,
+        address indexed owner,
+        uint256 indexed requestId,
+        address sender,
+        uint256 assets
     );
     event RedeemRequest(
-        address indexed controller, address indexed owner, uint256 indexed requestId, address sender, uint256 shares
+        address indexed controller,
+        address indexed owner,
+        uint256 indexed requestId,
+        address sender,
+        uint256 shares
     );
     event OperatorSet(address indexed controller, address indexed operator, bool approved);
     event Deposit(address indexed sender, address indexed owner, uint256 assets, uint256 shares);
     event Withdraw(
-        address indexed sender, address indexed receiver, address indexed owner, uint256 assets, uint256 shares
+        address indexed sender,
+        address indexed receiver,
+        address indexed owner,
+        uint256 assets,
+        uint256 shares
     );
     event EpochClosed(uint256 indexed epoch, uint256 deposits, uint256 queuedShares);
     event FeesAccrued(uint256 managementShares, uint256 performanceShares);

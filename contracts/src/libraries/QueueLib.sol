@@ -73,8 +73,8 @@ library QueueLib {
         returns (uint256 assets, uint256 pending)
     {
         mapping(uint64 => uint256) storage sums = self.sums[from.generation];
-        uint256 perShare = sums[from.scale] - from.sum + sums[from.scale + 1] / RESCALE
-            + sums[from.scale + 2] / (RESCALE * RESCALE);
+        uint256 perShare = sums[from.scale] - from.sum + sums[from.scale + 1] / RESCALE + sums[from.scale + 2]
+            / (RESCALE * RESCALE);
         assets = Math.mulDiv(shares, perShare, from.product);
         if (from.generation == self.generation) {
             uint256 scales = self.scale - from.scale;

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {IConnector} from "./interfaces/IConnector.sol";
+import {IPortfolio} from "./interfaces/IPortfolio.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {IVault} from "./interfaces/IVault.sol";
+import {Batch, Call, Position, Status, Value} from "./interfaces/Types.sol";
+
+/// @title Idle ledger and connectors of one vault
+/// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
+/// claims to do counts for nothing, what it leaves behind decides.
+contract Portfolio is IPortfolio {
+    using SafeERC20 for IERC20;
+    using Address for address;
+
+    /// @dev Gas every position may use to report: 20 positions stay under 5 M.
+    uint256 public constant REPORT_GAS = 250_000;
+
+    address public immutable override vault;
+    IRegistry public immutable registry;
+    IERC20 public immutable asset;
+    address public immutable escrow;
+
+    uint256 public override idle;
+    mapping(uint256 nonceKey => uint256) public override nextNonce;
+    mapping(address connector => mapping(bytes32 key => uint256 high)) public lastGood;
+
+    /// @dev Values of every position at one moment, in the order of the registry.
+    struct Reading {
+        Value total;
+        Value[] values;
+        bool[] healthy;
+        bool allHealthy;
+    }
+
+    modifier onlyVault() {
+        require(msg.sender == vault, NotVault(msg.sender));
+        _;
+    }
+
+    modifier locks() {
+        IVault(vault).lock();
+        _;
+        IVault(vault).unlock();
+    }
+
+    constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_) {
+        vault = vault_;
+        registry = registry_;
+        asset = asset_;
+        escrow = escrow_;
+    }
+
+    // BATCHES
+
+    /// @inheritdoc IPortfolio
+    function execute(Batch calldata batch) external override locks {
+        _checkBatch(batch);
+        Position[] memory positions = registry.positions(vault);
+        Reading memory before = _read(positions);
+        for (uint256 i; i < batch.calls.length; ++i) {
+            _call(i, batch.calls[i]);
+        }
+        Reading memory afterwards = _read(positions);
+        _checkValue(batch, before.total.low, afterwards.total.low);
+        _checkExposures(positions, before, afterwards);
+        emit BatchExecuted(
+            batch.planHash, batch.nonceKey, batch.nonce, before.total.low, afterwards.total.low, idle
+        );
+    }
+
+    /// @inheritdoc IPortfolio
+    function cancelNonce(uint256 nonceKey) external override {
+        require(
+            msg.sender == registry.keeper(vault) || msg.sender == registry.guardian(vault),
+            NotAuthorised(msg.sender)
+        );
+        emit NonceCancelled(nonceKey, nextNonce[nonceKey]++);
+    }
+
+    // FLOWS WITH THE VAULT
+
+    /// @inheritdoc IPortfolio
+    function release(uint256 assets) external override onlyVault {
+        require(assets <= idle, InsufficientIdle(address(asset), idle, assets));
+        idle -= assets;
+        asset.safeTransfer(escrow, assets);
+        emit IdleReleased(assets);
+    }
+
+    /// @inheritdoc IPortfolio
+    function receiveIdle(uint256 assets) external override onlyVault {
+        idle += assets;
+        emit IdleReceived(assets);
+    }
+
+    /// @inheritdoc IPortfolio
+    function checkpoint() external override onlyVault returns (Value memory, bool) {
+        Position[] memory positions = registry.positions(vault);
+        Reading memory reading = _read(positions);
+        for (uint256 i; i < positions.length; ++i) {
+            Position memory p = positions[i];
+            if (reading.healthy[i]) {
+                lastGood[p.connector][p.key] = reading.values[i].high;
+            } else {
+                emit PositionImpaired(p.connector, p.key, reading.values[i].high);
+            }
+        }
+        return (reading.total, reading.allHealthy);
+    }
+
+    /// @notice Sends what lies here above the ledger (donations, stray tokens) to `to`. Governance only.
+    function skim(IERC20 token, address to) external {
+        registry.authorise(vault, msg.sender, msg.data);
+        require(!IVault(vault).locked(), Locked());
+        uint256 amount = token.balanceOf(address(this));
+        if (token == asset) amount -= idle;
+        require(amount != 0, NothingToSkim(address(token)));
+        token.safeTransfer(to, amount);
+        emit Skimmed(address(token), to, amount);
+    }
+
+    // VIEWS
+
+    /// @inheritdoc IPortfolio
+    function nav() external view override returns (Value memory, bool) {
+        require(!IVault(vault).locked(), Locked());
+        Reading memory reading = _read(registry.positions(vault));
+        return (reading.total, reading.allHealthy);
+    }
+
+    /// @inheritdoc IPortfolio
+    function positionValue(address connector, bytes32 key)
+        external
+        view
+        override
+        returns (Value memory, bool)
+    {
+        require(!IVault(vault).locked(), Locked());
+        return _report(connector, key);
+    }
+
+    // INTERNAL
+
+    function _checkBatch(Batch calldata batch) private {
+        require(msg.sender == registry.keeper(vault), NotKeeper(msg.sender));
+        require(batch.vault == vault, WrongVault(vault, batch.vault));
+        require(block.timestamp >= batch.validAfter, TooEarly(batch.validAfter));
+        require(block.timestamp <= batch.validUntil, Expired(batch.validUntil));
+        uint256 expected = nextNonce[batch.nonceKey]++;
+        require(batch.nonce == expected, NonceUsed(batch.nonceKey, expected, batch.nonce));
+    }
+
+    function _call(uint256 index, Call calldata action) private {
+        require(action.data.length >= 4, CallWithoutSelector(index));
+        bytes4 selector = bytes4(action.data[:4]);
+        require(registry.isAllowed(vault, action.target, selector), CallNotAllowed(action.target, selector));
+        if (action.amount != 0) {
+            uint256 available = action.token == address(asset) ? idle : 0;
+            require(action.amount <= available, InsufficientIdle(action.token, available, action.amount));
+            idle = available - action.amount;
+            asset.safeTransfer(action.target, action.amount);
+        }
+        uint256 balance = asset.balanceOf(address(this));
+        action.target.functionCall(action.data);
+        // Measured, not declared; a call that takes from here without a push underflows and reverts.
+        idle += asset.balanceOf(address(this)) - balance;
+    }
+
+    function _checkValue(Batch calldata batch, uint256 lowBefore, uint256 lowAfter) private pure {
+        require(lowAfter >= batch.minNavAfter, NavBelowFloor(lowAfter, batch.minNavAfter));
+        if (lowAfter < lowBefore) {
+            uint256 loss = lowBefore - lowAfter;
+            require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
+        }
+    }
+
+    /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
+    /// through a connector that is in exit-only mode. Whatever shrinks always passes.
+    function _checkExposures(Position[] memory positions, Reading memory before, Reading memory afterwards)
+        private
+        view
+    {
+        uint256 pausedUntil = registry.riskPausedUntil(vault);
+        for (uint256 i; i < positions.length; ++i) {
+            if (afterwards.values[i].high <= before.values[i].high) continue;
+            require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
+            address connector = positions[i].connector;
+            require(!registry.isExitOnly(vault, connector), ConnectorIsExitOnly(connector));
+            bytes32[] memory riskIds = positions[i].riskIds;
+            for (uint256 j; j < riskIds.length; ++j) {
+                _checkCap(riskIds[j], positions, before, afterwards);
+            }
+        }
+    }
+
+    function _checkCap(
+        bytes32 riskId,
+        Position[] memory positions,
+        Reading memory before,
+        Reading memory afterwards
+    ) private view {
+        uint256 exposureBefore = _exposure(riskId, positions, before);
+        uint256 exposure = _exposure(riskId, positions, afterwards);
+        uint256 cap = registry.cap(vault, riskId);
+        require(exposure <= cap || exposure <= exposureBefore, CapExceeded(riskId, exposure, cap));
+    }
+
+    function _exposure(bytes32 riskId, Position[] memory positions, Reading memory reading)
+        private
+        pure
+        returns (uint256 exposure)
+    {
+        for (uint256 i; i < positions.length; ++i) {
+            bytes32[] memory riskIds = positions[i].riskIds;
+            for (uint256 j; j < riskIds.length; ++j) {
+                if (riskIds[j] == riskId) exposure += reading.values[i].high;
+            }
+        }
+    }
+
+    function _read(Position[] memory positions) private view returns (Reading memory reading) {
+        reading.total = Value(idle, idle);
+        reading.values = new Value[](positions.length);
+        reading.healthy = new bool[](positions.length);
+        reading.allHealthy = true;
+        for (uint256 i; i < positions.length; ++i) {
+            (Value memory value, bool healthy) = _report(positions[i].connector, positions[i].key);
+            reading.values[i] = value;
+            reading.healthy[i] = healthy;
+            reading.total.low += value.low;
+            reading.total.high += value.high;
+            reading.allHealthy = reading.allHealthy && healthy;
+        }
+    }
+
+    /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
+    /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
+    /// impair a position by starving it.
+    function _report(address connector, bytes32 key) private view returns (Value memory value, bool healthy) {
+        uint256 available = gasleft() * 63 / 64;
+        require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
+        bytes memory data = abi.encodeCall(IConnector.report, (key));
+        bool success;
+        uint256 size;
+        uint256[3] memory words;
+        assembly ("memory-safe") {
+            success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
+            size := returndatasize()
+        }
+        if (!success || size != 96 || words[0] > words[1] || words[1] > type(uint128).max) {
+            return (Value(0, lastGood[connector][key]), false);
+        }
+        return (Value(words[0], words[1]), words[2] == uint256(Status.OK));
+    }
+}

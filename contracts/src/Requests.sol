@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+import {TransientSlot} from "@openzeppelin/contracts/utils/TransientSlot.sol";
+import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "./interfaces/IERC7540.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+import {IPortfolio} from "./interfaces/IPortfolio.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {Claimable, IVault, Params} from "./interfaces/IVault.sol";
+import {Queue, QueueLib, QueuePoint} from "./libraries/QueueLib.sol";
+
+/// @title Requests and claims: the part of the vault that users touch
+/// @dev A controller has at most one request in the open epoch and one committed request per side; older
+/// entitlements are brought into `claimable` whenever the controller is touched. Tokens leave in claim functions
+/// only, for the controller or its operators.
+abstract contract Requests is
+    ERC20Permit,
+    IVault,
+    IERC7540Deposit,
+    IERC7540Redeem,
+    IERC7540Operator,
+    IERC7575Share
+{
+    using SafeERC20 for IERC20;
+    using SafeCast for uint256;
+    using Math for uint256;
+    using QueueLib for Queue;
+    using Checkpoints for Checkpoints.Trace208;
+    using TransientSlot for *;
+
+    /// @dev `committed` assets closed with `committedEpoch` and wait for a price; `open` ones may still change.
+    struct DepositState {
+        uint128 committed;
+        uint128 open;
+        uint64 committedEpoch;
+        uint64 openEpoch;
+    }
+
+    /// @dev `queued` shares are in the queue as of point `queuedAt`; `open` ones join when `openEpoch` closes.
+    struct RedeemState {
+        uint128 queued;
+        uint128 open;
+        uint64 queuedAt;
+        uint64 openEpoch;
+    }
+
+    uint256 internal constant PPS_ONE = 1e27;
+    uint8 internal constant DECIMALS_OFFSET = 6;
+    bytes32 private constant LOCK = keccak256("omnikeeper.vault.lock");
+
+    IERC20 internal immutable ASSET;
+    uint8 internal immutable ASSET_DECIMALS;
+    IRegistry public immutable override registry;
+    IPortfolio public immutable override portfolio;
+    IEscrow public immutable override escrow;
+
+    Params internal _params;
+    uint64 internal currentEpoch;
+    uint64 internal settledEpoch;
+    uint128 internal openDeposits;
+    uint128 internal closedDeposits;
+    uint128 internal openRedeems;
+    uint256 internal storedNav;
+    Queue internal queue;
+    /// @dev By epoch: the deposit PPS of the first settlement at or after it that accepted deposits.
+    Checkpoints.Trace208 internal depositPps;
+    /// @dev The queue as it was when the epoch closed, that is, after the settlement before it.
+    mapping(uint256 epoch => QueuePoint) internal points;
+
+    mapping(address controller => DepositState) private deposits;
+    mapping(address controller => RedeemState) private redeems;
+    mapping(address controller => Claimable) private claimables;
+    mapping(address controller => mapping(address operator => bool)) public override isOperator;
+
+    modifier nonReentrant() {
+        _lock();
+        _;
+        LOCK.asBoolean().tstore(false);
+    }
+
+    modifier onlyController(address controller) {
+        require(
+            msg.sender == controller || isOperator[controller][msg.sender],
+            NotController(controller, msg.sender)
+        );
+        _;
+    }
+
+    constructor(IERC20Metadata asset_, IRegistry registry_, IPortfolio portfolio_, IEscrow escrow_) {
+        ASSET = asset_;
+        ASSET_DECIMALS = asset_.decimals();
+        registry = registry_;
+        portfolio = portfolio_;
+        escrow = escrow_;
+        require(portfolio_.vault() == address(this), WrongPart(address(portfolio_)));
+        require(escrow_.vault() == address(this), WrongPart(address(escrow_)));
+    }
+
+    // REQUESTS
+
+    /// @notice Asks to deposit `assets` of `owner`; `controller` may claim the shares once the epoch is settled.
+    function requestDeposit(uint256 assets, address controller, address owner)
+        external
+        override
+        nonReentrant
+        returns (uint256)
+    {
+        require(assets != 0, ZeroAmount());
+        require(controller != address(0), ZeroAddress());
+        require(msg.sender == owner || isOperator[owner][msg.sender], NotOwner(owner, msg.sender));
+        _checkDeposit(assets);
+        _touchDeposit(controller);
+        DepositState storage d = deposits[controller];
+        d.open += assets.toUint128();
+        d.openEpoch = currentEpoch;
+        openDeposits += assets.toUint128();
+        escrow.credit(assets);
+        uint256 balance = ASSET.balanceOf(address(escrow));
+        ASSET.safeTransferFrom(owner, address(escrow), assets);
+        uint256 received = ASSET.balanceOf(address(escrow)) - balance;
+        require(received == assets, ReceivedOther(assets, received));
+        emit DepositRequest(controller, owner, 0, msg.sender, assets);
+        return 0;
+    }
+
+    /// @notice Asks to redeem `shares` of `owner`; they keep earning, and bearing losses, until they are filled.
+    function requestRedeem(uint256 shares, address controller, address owner)
+        external
+        override
+        nonReentrant
+        returns (uint256)
+    {
+        require(shares != 0, ZeroAmount());
+        require(controller != address(0), ZeroAddress());
+        require(shares >= _params.minRedeem, BelowMinimum(shares, _params.minRedeem));
+        if (msg.sender != owner && !isOperator[owner][msg.sender]) {
+            _spendAllowance(owner, msg.sender, shares);
+        }
+        _touchRedeem(controller);
+        RedeemState storage r = redeems[controller];
+        r.open += shares.toUint128();
+        r.openEpoch = currentEpoch;
+        openRedeems += shares.toUint128();
+        _transfer(owner, address(this), shares);
+        emit RedeemRequest(controller, owner, 0, msg.sender, shares);
+        return 0;
+    }
+
+    function setOperator(address operator, bool approved) external override returns (bool) {
+        require(operator != msg.sender, SelfOperator());
+        isOperator[msg.sender][operator] = approved;
+        emit OperatorSet(msg.sender, operator, approved);
+        return true;
+    }
+
+    // CLAIMS
+
+    function deposit(uint256 assets, address receiver) external returns (uint256) {
+        return _claimDeposit(assets, receiver, msg.sender);
+    }
+
+    function deposit(uint256 assets, address receiver, address controller)
+        external
+        override
+        returns (uint256)
+    {
+        return _claimDeposit(assets, receiver, controller);
+    }
+
+    function mint(uint256 shares, address receiver) external returns (uint256) {
+        return _claimMint(shares, receiver, msg.sender);
+    }
+
+    function mint(uint256 shares, address receiver, address controller) external override returns (uint256) {
+        return _claimMint(shares, receiver, controller);
+    }
+
+    /// @notice Pays `assets` of what the controller's redemptions fetched.
+    /// @return shares redeemed shares this takes off the claimable ones, rounded up
+    function withdraw(uint256 assets, address receiver, address controller)
+        external
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 shares)
+    {
+        Claimable storage c = _redeemClaim(assets, receiver, controller);
+        require(assets <= c.redeemAssets, ExceedsClaimable(assets, c.redeemAssets));
+        shares = assets.mulDiv(c.redeemShares, c.redeemAssets, Math.Rounding.Ceil);
+        _payRedeem(c, assets, shares, receiver, controller);
+    }
+
+    /// @notice Pays what `shares` of the controller's filled redemptions fetched, rounded down.
+    function redeem(uint256 shares, address receiver, address controller)
+        external
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 assets)
+    {
+        Claimable storage c = _redeemClaim(shares, receiver, controller);
+        require(shares <= c.redeemShares, ExceedsClaimable(shares, c.redeemShares));
+        assets = shares.mulDiv(c.redeemAssets, c.redeemShares);
+        _payRedeem(c, assets, shares, receiver, controller);
+    }
+
+    // VIEWS: REQUESTS
+
+    function pendingDepositRequest(uint256, address controller)
+        external
+        view
+        override
+        returns (uint256 pending)
+    {
+        (DepositState memory d,) = _depositState(controller);
+        return uint256(d.committed) + d.open;
+    }
+
+    function claimableDepositRequest(uint256, address controller) external view override returns (uint256) {
+        return maxDeposit(controller);
+    }
+
+    function pendingRedeemRequest(uint256, address controller) external view override returns (uint256) {
+        (RedeemState memory r,) = _redeemState(controller);
+        return uint256(r.queued) + r.open;
+    }
+
+    function claimableRedeemRequest(uint256, address controller) external view override returns (uint256) {
+        return maxRedeem(controller);
+    }
+
+    /// @notice Largest deposit request that would be accepted now; 0 while sealed off or paused.
+    function maxRequestDeposit(address) public view returns (uint256) {
+        if (!registry.isSealed(address(this)) || block.timestamp < registry.riskPausedUntil(address(this))) {
+            return 0;
+        }
+        uint256 taken = storedNav + closedDeposits + openDeposits;
+        return taken < _params.depositCap ? _params.depositCap - taken : 0;
+    }
+
+    /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused.
+    function maxRequestRedeem(address owner) external view returns (uint256) {
+        return balanceOf(owner);
+    }
+
+    function maxDeposit(address controller) public view returns (uint256) {
+        (, Claimable memory c) = _depositState(controller);
+        return c.depositAssets;
+    }
+
+    function maxMint(address controller) external view returns (uint256) {
+        (, Claimable memory c) = _depositState(controller);
+        return c.depositShares;
+    }
+
+    function maxWithdraw(address controller) external view returns (uint256) {
+        (, Claimable memory c) = _redeemState(controller);
+        return c.redeemAssets;
+    }
+
+    function maxRedeem(address controller) public view returns (uint256) {
+        (, Claimable memory c) = _redeemState(controller);
+        return c.redeemShares;
+    }
+
+    function previewDeposit(uint256) external pure returns (uint256) {
+        revert PreviewNotSupported();
+    }
+
+    function previewMint(uint256) external pure returns (uint256) {
+        revert PreviewNotSupported();
+    }
+
+    function previewWithdraw(uint256) external pure returns (uint256) {
+        revert PreviewNotSupported();
+    }
+
+    function previewRedeem(uint256) external pure returns (uint256) {
+        revert PreviewNotSupported();
+    }
+
+    // VIEWS: TOKEN
+
+    function asset() external view returns (address) {
+        return address(ASSET);
+    }
+
+    function share() external view returns (address) {
+        return address(this);
+    }
+
+    /// @notice ERC-7575: the vault of a share; this one holds one asset.
+    function vault(address asset_) external view override returns (address) {
+        return asset_ == address(ASSET) ? address(this) : address(0);
+    }
+
+    function decimals() public view override returns (uint8) {
+        return ASSET_DECIMALS + DECIMALS_OFFSET;
+    }
+
+    function supportsInterface(bytes4 id) external pure returns (bool) {
+        return id == type(IERC165).interfaceId || id == type(IERC7540Operator).interfaceId
+            || id == type(IERC7540Deposit).interfaceId || id == type(IERC7540Redeem).interfaceId
+            || id == type(IERC7575Share).interfaceId || id == 0x2f0a18c5; // the last: ERC-7575 vault
+    }
+
+    function locked() public view override returns (bool) {
+        return LOCK.asBoolean().tload();
+    }
+
+    function lock() external override {
+        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
+        _lock();
+    }
+
+    function unlock() external override {
+        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
+        LOCK.asBoolean().tstore(false);
+    }
+
+    // INTERNAL
+
+    function _lock() private {
+        require(!locked(), Reentered());
+        LOCK.asBoolean().tstore(true);
+    }
+
+    function _checkDeposit(uint256 assets) private view {
+        require(assets >= _params.minDeposit, BelowMinimum(assets, _params.minDeposit));
+        require(registry.isSealed(address(this)), NotSealed());
+        uint256 pausedUntil = registry.riskPausedUntil(address(this));
+        require(block.timestamp >= pausedUntil, DepositsPaused(pausedUntil));
+        uint256 wanted = storedNav + closedDeposits + openDeposits + assets;
+        require(wanted <= _params.depositCap, AboveCap(wanted, _params.depositCap));
+    }
+
+    function _claimDeposit(uint256 assets, address receiver, address controller)
+        private
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 shares)
+    {
+        Claimable storage c = _depositClaim(assets, receiver, controller);
+        require(assets <= c.depositAssets, ExceedsClaimable(assets, c.depositAssets));
+        shares = assets.mulDiv(c.depositShares, c.depositAssets);
+        _payDeposit(c, assets, shares, receiver, controller);
+    }
+
+    function _claimMint(uint256 shares, address receiver, address controller)
+        private
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 assets)
+    {
+        Claimable storage c = _depositClaim(shares, receiver, controller);
+        require(shares <= c.depositShares, ExceedsClaimable(shares, c.depositShares));
+        assets = shares.mulDiv(c.depositAssets, c.depositShares, Math.Rounding.Ceil);
+        _payDeposit(c, assets, shares, receiver, controller);
+    }
+
+    function _depositClaim(uint256 amount, address receiver, address controller)
+        private
+        returns (Claimable storage)
+    {
+        require(amount != 0, ZeroAmount());
+        require(receiver != address(0), ZeroAddress());
+        _touchDeposit(controller);
+        return claimables[controller];
+    }
+
+    function _redeemClaim(uint256 amount, address receiver, address controller)
+        private
+        returns (Claimable storage)
+    {
+        require(amount != 0, ZeroAmount());
+        require(receiver != address(0), ZeroAddress());
+        _touchRedeem(controller);
+        return claimables[controller];
+    }
+
+    function _payDeposit(
+        Claimable storage c,
+        uint256 assets,
+        uint256 shares,
+        address receiver,
+        address controller
+    ) private {
+        c.depositAssets -= assets.toUint128();
+        c.depositShares -= shares.toUint128();
+        _transfer(address(this), receiver, shares);
+        emit Deposit(controller, receiver, assets, shares);
+    }
+
+    function _payRedeem(
+        Claimable storage c,
+        uint256 assets,
+        uint256 shares,
+        address receiver,
+        address controller
+    ) private {
+        c.redeemAssets -= assets.toUint128();
+        c.redeemShares -= shares.toUint128();
+        escrow.pay(receiver, assets);
+        emit Withdraw(msg.sender, receiver, controller, assets, shares);
+    }
+
+    function _touchDeposit(address controller) private {
+        (deposits[controller], claimables[controller]) = _depositState(controller);
+    }
+
+    function _touchRedeem(address controller) private {
+        (redeems[controller], claimables[controller]) = _redeemState(controller);
+    }
+
+    /// @dev The controller's deposits as of now: what has been priced is claimable.
+    function _depositState(address controller)
+        private
+        view
+        returns (DepositState memory d, Claimable memory c)
+    {
+        d = deposits[controller];
+        c = claimables[controller];
+        _priceCommitted(d, c);
+        if (d.open != 0 && d.openEpoch < currentEpoch) {
+            // Everything still unpriced meets the same settlement, so both may carry the later epoch.
+            d.committed += d.open;
+            d.committedEpoch = d.openEpoch;
+            d.open = 0;
+            _priceCommitted(d, c);
+        }
+    }
+
+    function _priceCommitted(DepositState memory d, Claimable memory c) private view {
+        if (d.committed == 0) return;
+        uint256 pps = depositPps.lowerLookup(d.committedEpoch);
+        if (pps == 0) return;
+        c.depositAssets += d.committed;
+        c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
+        d.committed = 0;
+    }
+
+    /// @dev The controller's redemptions as of now: what has been filled is claimable.
+    function _redeemState(address controller)
+        private
+        view
+        returns (RedeemState memory r, Claimable memory c)
+    {
+        r = redeems[controller];
+        c = claimables[controller];
+        uint64 live = settledEpoch + 1;
+        if (r.queued != 0 && r.queuedAt < live) r.queued = _fillSince(r.queued, r.queuedAt, c);
+        r.queuedAt = live;
+        if (r.open != 0 && r.openEpoch < currentEpoch) {
+            r.queued += r.openEpoch < live ? _fillSince(r.open, r.openEpoch, c) : r.open;
+            r.open = 0;
+        }
+    }
+
+    function _fillSince(uint128 shares, uint64 epoch, Claimable memory c)
+        private
+        view
+        returns (uint128 left)
+    {
+        (uint256 assets, uint256 pending) = queue.claim(shares, points[epoch]);
+        left = pending.toUint128();
+        c.redeemShares += shares - left;
+        c.redeemAssets += assets.toUint128();
+    }
+}
