@@ -1,0 +1,1 @@
+"""Protocol mirrors: stored state in, exact value, rate curve and state transitions out."""

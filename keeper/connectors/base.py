@@ -1,0 +1,212 @@
+"""What every protocol mirror offers, and how one is found by name.
+
+A connector lists the reads it needs, then turns them into an immutable position. Stored protocol state is
+the source and accrual is done here, in integers; a protocol's own accrual view, where one exists for a cheap
+read, is only compared with the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from keeper.chain.call import Call, CallFailure
+from keeper.contracts.abi import address
+from keeper.errors import ConfigError, PlanError, ValuationError
+from keeper.units import Address, Value
+
+EVERYTHING: Final = 2**256 - 1
+"""As an amount to withdraw: a full exit."""
+
+ENTRY_POINTS: Final = "keeper.connectors"
+
+Read = Callable[[Call[Any]], Any]
+"""Result of a call in the snapshot: its decoded value, or a CallFailure."""
+
+StateKey = tuple[str, ...]
+"""Name of a piece of protocol state: the protocol, then addresses and ids."""
+
+
+@dataclass(frozen=True)
+class PositionRef:
+    """One allow-listed position as the policy names it.
+
+    `connector` is the entry point's name, `address` our contract that holds the position, `key` the 32 bytes
+    that contract knows it by, `venue` a stable id for people and caps ("aave:USDC"), `params` what the
+    mirror needs to know about the protocol.
+    """
+
+    connector: str
+    address: Address
+    key: bytes
+    venue: str
+    params: Mapping[str, Any] = field(hash=False)
+
+
+class Position(Protocol):
+    """An immutable position. Amounts are in the vault's asset, times are block timestamps.
+
+    Every method raises PlanError when `at` is before the state's last update, and when the protocol would
+    refuse the move that is asked about.
+    """
+
+    @property
+    def ref(self) -> PositionRef:
+        """The position this is the state of."""
+        ...
+
+    def value(self, at: int) -> Value:
+        """What the on-chain connector's `report(key)` returns in a block of time `at`, to the wei."""
+        ...
+
+    def supply_rate(self, delta: int, at: int) -> int:
+        """Supply rate per year in wad, uncompounded, had our deposit changed by `delta` at `at`."""
+        ...
+
+    def after_supply(self, assets: int, at: int) -> Position:
+        """State after our connector supplies `assets` in a block of time `at`."""
+        ...
+
+    def after_withdraw(self, assets: int, at: int) -> tuple[Position, int]:
+        """(state after, assets received) when our connector withdraws `assets`, or EVERYTHING."""
+        ...
+
+    def max_withdraw(self, at: int) -> int:
+        """The most that can leave: our value or the protocol's liquidity."""
+        ...
+
+    def max_supply(self, at: int) -> int:
+        """The most that the protocol accepts from us."""
+        ...
+
+    def shared(self) -> Mapping[StateKey, Any]:
+        """The protocol state this position rests on, by name; other positions may rest on the same."""
+        ...
+
+    def with_shared(self, states: Mapping[StateKey, Any]) -> Position:
+        """The same holding on newer protocol state; names it does not use are ignored."""
+        ...
+
+
+class Connector(Protocol):
+    """A protocol mirror; it has no state of its own."""
+
+    @property
+    def name(self) -> str:
+        """Entry point name."""
+        ...
+
+    def calls(self, ref: PositionRef) -> tuple[Call[Any], ...]:
+        """Every read that `position` makes. Raises ConfigError when `ref.params` do not fit."""
+        ...
+
+    def position(self, ref: PositionRef, read: Read, at: int) -> Position:
+        """The position from those reads; `at` is the timestamp of the block they were made at.
+
+        Raises ValuationError when a read failed, when the protocol is not what `ref.params` say, or when
+        our accrual differs from the protocol's own view of it.
+        """
+        ...
+
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def checked_address(value: object) -> Address:
+    """Pydantic hook of address fields: EIP-55 form, or ValueError naming what was seen."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected an address, saw {value!r}")
+    try:
+        return address(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+AddressField = Annotated[Address, BeforeValidator(checked_address)]
+"""An address as a field of a pydantic model."""
+
+
+def names() -> tuple[str, ...]:
+    """Installed connectors, by entry point name; imports none of them."""
+    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+
+
+@cache
+def load(name: str) -> Connector:
+    """Imports the connector called `name`. Raises ConfigError, naming the nearest one, if there is none."""
+    found = entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        near = get_close_matches(name, names(), n=1)
+        raise ConfigError(
+            "There is no such connector",
+            expected=" or ".join(names()),
+            seen=name,
+            where=f"entry points {ENTRY_POINTS}",
+            hint=f"Did you mean {near[0]}?" if near else "Install the package that brings it.",
+        )
+    connector: Connector = next(iter(found)).load()()
+    return connector
+
+
+def parse_params(model: type[P], ref: PositionRef) -> P:
+    """`ref.params` as a typed model. Raises ConfigError naming the field that does not fit."""
+    try:
+        return model.model_validate(dict(ref.params))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            "The connector's params do not fit",
+            expected=", ".join(model.model_fields),
+            seen=f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            where=ref.venue,
+        ) from error
+
+
+def required(read: Read, call: Call[Any], ref: PositionRef) -> Any:
+    """The result of `call`. Raises ValuationError when it failed on chain: the position is impaired."""
+    result = read(call)
+    if isinstance(result, CallFailure):
+        raise ValuationError(
+            "A read that the value rests on failed",
+            expected="a result",
+            seen=f"a revert with {len(result.data)} bytes",
+            where=f"{ref.venue}: {call.label}",
+            hint="The position counts as impaired until the protocol answers again.",
+        )
+    return result
+
+
+def must_match(what: str, expected: object, seen: object, ref: PositionRef) -> None:
+    """Raises ValuationError unless both are equal."""
+    if expected != seen:
+        raise ValuationError(f"{what} differs", expected=expected, seen=seen, where=ref.venue)
+
+
+def after_move(
+    positions: Iterable[Position], venue: str, change: int, at: int
+) -> tuple[tuple[Position, ...], int]:
+    """(all positions after one of them moved, assets received), where several may share a market.
+
+    `change` > 0 supplies, < 0 withdraws, -EVERYTHING is a full exit. Raises PlanError for an unknown venue.
+    """
+    listed = tuple(positions)
+    chosen = next((position for position in listed if position.ref.venue == venue), None)
+    if chosen is None:
+        raise PlanError(
+            "There is no such venue",
+            expected=", ".join(position.ref.venue for position in listed),
+            seen=venue,
+        )
+    if change >= 0:
+        moved, received = chosen.after_supply(change, at), 0
+    else:
+        moved, received = chosen.after_withdraw(-change, at)
+    states = moved.shared()
+    rest = (moved if position is chosen else position.with_shared(states) for position in listed)
+    return tuple(rest), received

@@ -1,0 +1,163 @@
+"""A MetaMorpho v1 vault as an immutable value that moves as the contract moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from keeper.connectors.morpho_market import Market
+from keeper.errors import PlanError
+from keeper.units import WAD, mul_div_down, mul_div_up
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """One market of the withdraw queue: its state, the vault's supply shares in it, the vault's cap."""
+
+    market: Market
+    shares: int
+    cap: int
+
+    def assets(self, at: int) -> int:
+        """What the vault's shares are worth at `at`, rounded down."""
+        return self.market.accrue(at).assets_down(self.shares)
+
+    def room(self, at: int) -> int:
+        """What the cap still admits at `at`; the holding is rounded up, as the vault does."""
+        return max(0, self.cap - self.market.accrue(at).assets_up(self.shares))
+
+    def withdrawable(self, at: int) -> int:
+        """What the vault can take out at `at`: its holding or the market's liquidity."""
+        return min(self.assets(at), self.market.accrue(at).liquidity)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Stored state of the vault; assets in its asset, fee in wad.
+
+    `markets` follows the withdraw queue; `supply_queue` holds positions in it.
+    """
+
+    total_supply: int
+    last_total_assets: int
+    fee: int
+    decimals_offset: int
+    supply_queue: tuple[int, ...]
+    markets: tuple[Allocated, ...]
+
+    def total_assets(self, at: int) -> int:
+        """What all its holdings are worth at `at` (`MetaMorpho.totalAssets`)."""
+        return sum(held.assets(at) for held in self.markets)
+
+    def accrue_fee(self, at: int) -> Vault:
+        """State after `_accrueFee`, with `last_total_assets` brought up to the total; no market moves."""
+        total = self.total_assets(at)
+        fee_assets = mul_div_down(max(0, total - self.last_total_assets), self.fee, WAD)
+        # The total holds the fee already, so the fee is priced on what the others own.
+        fee_shares = mul_div_down(fee_assets, self._virtual_supply, total - fee_assets + 1)
+        return replace(self, total_supply=self.total_supply + fee_shares, last_total_assets=total)
+
+    def assets_down(self, shares: int) -> int:
+        """Assets of `shares`, rounded down, at `last_total_assets`: call on an accrued state."""
+        return mul_div_down(shares, self.last_total_assets + 1, self._virtual_supply)
+
+    def deposit(self, assets: int, at: int) -> tuple[Vault, int]:
+        """(state after a deposit, shares minted). PlanError when the caps leave no room."""
+        now = self.accrue_fee(at)
+        minted = mul_div_down(assets, now._virtual_supply, now.last_total_assets + 1)
+        return now.supply_markets(assets, at)._booked(assets, minted), minted
+
+    def withdraw(self, assets: int, at: int) -> tuple[Vault, int]:
+        """(state after a withdrawal of `assets`, shares burnt). PlanError when liquidity is short."""
+        now = self.accrue_fee(at)
+        burnt = mul_div_up(assets, now._virtual_supply, now.last_total_assets + 1)
+        return now.withdraw_markets(assets, at)._booked(-assets, -burnt), burnt
+
+    def redeem(self, shares: int, at: int) -> tuple[Vault, int]:
+        """(state after `shares` are redeemed, assets received). PlanError when liquidity is short."""
+        now = self.accrue_fee(at)
+        assets = now.assets_down(shares)
+        return now.withdraw_markets(assets, at)._booked(-assets, -shares), assets
+
+    def supply_markets(self, assets: int, at: int) -> Vault:
+        """Markets after `assets` went down the supply queue (`_supplyMorpho`); shares stay as they are.
+
+        A market that the queue reaches is accrued even when its cap leaves no room.
+        """
+        markets = list(self.markets)
+        left = assets
+        for slot in self._reached():
+            held = replace(markets[slot], market=markets[slot].market.accrue(at))
+            amount = min(held.room(at), left)
+            if amount:
+                market, shares = held.market.supply(amount, at)
+                held = replace(held, market=market, shares=held.shares + shares)
+            markets[slot] = held
+            left -= amount
+            if left == 0:
+                return replace(self, markets=tuple(markets))
+        raise PlanError(
+            "The vault's caps leave no room for this supply",
+            expected=f"at most {assets - left:,} units",
+            seen=f"{assets:,} units",
+            where="MetaMorpho vault",
+            hint="supply no more than max_supply",
+        )
+
+    def withdraw_markets(self, assets: int, at: int) -> Vault:
+        """Markets after `assets` came up the withdraw queue (`_withdrawMorpho`); shares stay as they are."""
+        markets = list(self.markets)
+        left = assets
+        for slot, listed in enumerate(markets):
+            held = replace(listed, market=listed.market.accrue(at))
+            amount = min(held.withdrawable(at), left)
+            if amount:
+                market, shares = held.market.withdraw(amount, at)
+                held = replace(held, market=market, shares=held.shares - shares)
+            markets[slot] = held
+            left -= amount
+            if left == 0:
+                return replace(self, markets=tuple(markets))
+        raise PlanError(
+            "The vault's markets do not hold that much",
+            expected=f"at most {assets - left:,} units",
+            seen=f"{assets:,} units",
+            where="MetaMorpho vault",
+            hint="withdraw no more than max_withdraw",
+        )
+
+    def suppliable(self, at: int) -> int:
+        """Sum of the room under the caps of the supply queue (`maxDeposit`)."""
+        return sum(self.markets[slot].room(at) for slot in self._reached())
+
+    def withdrawable(self, at: int) -> int:
+        """Sum of what can be taken out of each market."""
+        return sum(held.withdrawable(at) for held in self.markets)
+
+    def rate(self, at: int) -> int:
+        """Yearly supply rate in wad, uncompounded: the markets' rates by holding, less the vault's fee."""
+        holdings = [held.assets(at) for held in self.markets]
+        total = sum(holdings)
+        if total == 0:
+            return 0
+        earned = sum(
+            assets * held.market.supply_rate(0, at)
+            for assets, held in zip(holdings, self.markets, strict=True)
+        )
+        return mul_div_down(earned // total, WAD - self.fee, WAD)
+
+    @property
+    def _virtual_supply(self) -> int:
+        unit: int = 10**self.decimals_offset
+        return self.total_supply + unit
+
+    def _reached(self) -> Iterator[int]:
+        """Supply queue slots whose cap is not zero; the vault passes the others over untouched."""
+        return (slot for slot in self.supply_queue if self.markets[slot].cap)
+
+    def _booked(self, assets: int, shares: int) -> Vault:
+        return replace(
+            self,
+            total_supply=self.total_supply + shares,
+            last_total_assets=max(0, self.last_total_assets + assets),
+        )

@@ -1,0 +1,119 @@
+"""Fixed-point arithmetic of Morpho Blue and its adaptive-curve rate model, in Python integers.
+
+Sources: morpho-blue `MathLib`, `SharesMathLib`; morpho-blue-irm `AdaptiveCurveIrm`, `ExpLib`. A wad is 1e18.
+Rates are per second unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from keeper.units import WAD, YEAR, mul_div_down, mul_div_up
+
+VIRTUAL_SHARES = 10**6
+VIRTUAL_ASSETS = 1
+
+CURVE_STEEPNESS = 4 * WAD
+TARGET_UTILIZATION = 9 * WAD // 10
+ADJUSTMENT_SPEED = 50 * WAD // YEAR
+INITIAL_RATE_AT_TARGET = 4 * WAD // 100 // YEAR
+MIN_RATE_AT_TARGET = WAD // 1000 // YEAR
+MAX_RATE_AT_TARGET = 2 * WAD // YEAR
+
+LN_2 = 693_147_180_559_945_309
+LN_WEI = -41_446_531_673_892_822_312
+WEXP_UPPER_BOUND = 93_859_467_695_000_404_319
+WEXP_UPPER_VALUE = 57_716_089_161_558_943_949_701_069_502_944_508_345_128_422_502_756_744_429_568
+
+
+def to_shares_down(assets: int, total_assets: int, total_shares: int) -> int:
+    """Shares minted for a supply of `assets` (`SharesMathLib.toSharesDown`)."""
+    return mul_div_down(assets, total_shares + VIRTUAL_SHARES, total_assets + VIRTUAL_ASSETS)
+
+
+def to_shares_up(assets: int, total_assets: int, total_shares: int) -> int:
+    """Shares burnt for a withdrawal of `assets` (`SharesMathLib.toSharesUp`)."""
+    return mul_div_up(assets, total_shares + VIRTUAL_SHARES, total_assets + VIRTUAL_ASSETS)
+
+
+def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
+    """What `shares` are worth (`SharesMathLib.toAssetsDown`)."""
+    return mul_div_down(shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
+
+
+def to_assets_up(shares: int, total_assets: int, total_shares: int) -> int:
+    """What `shares` are worth, rounded up (`SharesMathLib.toAssetsUp`)."""
+    return mul_div_up(shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
+
+
+def taylor_compounded(rate: int, elapsed: int) -> int:
+    """e^(rate * elapsed) - 1 in wad, to three terms (`MathLib.wTaylorCompounded`)."""
+    first = rate * elapsed
+    second = mul_div_down(first, first, 2 * WAD)
+    third = mul_div_down(second, first, 3 * WAD)
+    return first + second + third
+
+
+def div_to_zero(a: int, b: int) -> int:
+    """Signed division that truncates, as the EVM's; Python's own floors."""
+    quotient = abs(a) // abs(b)
+    return quotient if (a < 0) == (b < 0) else -quotient
+
+
+def wad_mul_to_zero(a: int, b: int) -> int:
+    """Signed a * b in wad, truncated (irm `MathLib.wMulToZero`)."""
+    return div_to_zero(a * b, WAD)
+
+
+def wad_div_to_zero(a: int, b: int) -> int:
+    """Signed a ÷ b in wad, truncated (irm `MathLib.wDivToZero`)."""
+    return div_to_zero(a * WAD, b)
+
+
+def wad_exp(x: int) -> int:
+    """Approximate e^x in wad: 2^q * (1 + r + r²/2) (`ExpLib.wExp`)."""
+    if x < LN_WEI:
+        return 0
+    if x >= WEXP_UPPER_BOUND:
+        return WEXP_UPPER_VALUE
+    half = LN_2 // 2
+    q = div_to_zero(x + (-half if x < 0 else half), LN_2)
+    r = x - q * LN_2
+    exp_r = WAD + r + r * r // WAD // 2
+    return exp_r << q if q >= 0 else exp_r >> -q
+
+
+def utilization_error(supply_assets: int, borrow_assets: int) -> int:
+    """Signed distance from target utilisation in wad: -1 at none, 0 on target, 1 at full."""
+    utilization = mul_div_down(borrow_assets, WAD, supply_assets) if supply_assets else 0
+    above = utilization > TARGET_UTILIZATION
+    norm = WAD - TARGET_UTILIZATION if above else TARGET_UTILIZATION
+    return wad_div_to_zero(utilization - TARGET_UTILIZATION, norm)
+
+
+def curve(rate_at_target: int, error: int) -> int:
+    """Borrow rate at utilisation error `error` (`AdaptiveCurveIrm._curve`)."""
+    coefficient = WAD - wad_div_to_zero(WAD, CURVE_STEEPNESS) if error < 0 else CURVE_STEEPNESS - WAD
+    return wad_mul_to_zero(wad_mul_to_zero(coefficient, error) + WAD, rate_at_target)
+
+
+def new_rate_at_target(start: int, adaptation: int) -> int:
+    """Rate at target after a linear `adaptation` in wad, within its bounds (`_newRateAtTarget`)."""
+    moved = wad_mul_to_zero(start, wad_exp(adaptation))
+    return min(max(moved, MIN_RATE_AT_TARGET), MAX_RATE_AT_TARGET)
+
+
+def adaptive_borrow_rate(
+    supply_assets: int, borrow_assets: int, rate_at_target: int, elapsed: int
+) -> tuple[int, int]:
+    """(average borrow rate over `elapsed` seconds, rate at target at its end), wad per second.
+
+    Mirrors `AdaptiveCurveIrm._borrowRate`; a stored `rate_at_target` of 0 means a market never touched.
+    """
+    error = utilization_error(supply_assets, borrow_assets)
+    if rate_at_target == 0:
+        return curve(INITIAL_RATE_AT_TARGET, error), INITIAL_RATE_AT_TARGET
+    adaptation = wad_mul_to_zero(ADJUSTMENT_SPEED, error) * elapsed
+    if adaptation == 0:
+        return curve(rate_at_target, error), rate_at_target
+    end = new_rate_at_target(rate_at_target, adaptation)
+    middle = new_rate_at_target(rate_at_target, div_to_zero(adaptation, 2))
+    return curve((rate_at_target + end + 2 * middle) // 4, error), end
