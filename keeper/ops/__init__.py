@@ -1,0 +1,1 @@
+"""What operators touch: the command line and what it prints."""
