@@ -1,0 +1,1 @@
+"""From a decision to a plan: what is wanted, what is allowed, and the exact calls."""

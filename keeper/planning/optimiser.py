@@ -1,0 +1,150 @@
+"""The split of an amount over venues that earns most per year, counting our own effect on every rate.
+
+Maximise the sum over venues of x * rate(x), with low <= x <= high in each and no more than `budget` in all;
+what is not placed earns nothing and stays idle. Rates are the mirrors' exact integers, so the answer is the
+same on every machine (keeper-spec 9).
+
+1. Dynamic programming over multiples of a first step of about budget / grid: exact on that grid for curves of
+   any shape. No float seeds it, and no closed form is needed, because a rate is a few integer operations.
+2. The step shrinks eightfold, and the same programme runs on the window of eight new steps either side of the
+   last optimum, until the step is one `quantum`. Every level again is exact on its own grid and window.
+
+Equal yields are settled by venue id: the first venue in order gets the most, then the second, and so on.
+A yield curve with a second peak narrower than the first step can be missed; a larger grid narrows that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from keeper.errors import PlanError
+
+SHRINK: Final = 8
+
+
+@dataclass(frozen=True)
+class Venue:
+    """One choice: its id, the bounds of what it may hold, and its yearly wad rate as a function of that."""
+
+    id: str
+    low: int
+    high: int
+    rate: Callable[[int], int]
+
+    def income(self, assets: int) -> int:
+        """Assets earned per year by `assets`, times 1e18: undivided, so that no rounding blurs a choice."""
+        return assets * self.rate(assets) if assets else 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Assets by venue id, and what they earn per year in assets times 1e18."""
+
+    assets: Mapping[str, int]
+    income: int
+
+
+def income(venues: Sequence[Venue], assets: Mapping[str, int]) -> int:
+    """What a given split earns per year, in assets times 1e18."""
+    return sum(venue.income(assets[venue.id]) for venue in venues)
+
+
+def best_split(venues: Sequence[Venue], budget: int, *, grid: int, quantum: int = 1) -> Split:
+    """The best split of `budget` on the grids described above.
+
+    Targets are each venue's `low` plus whole multiples of `quantum`. Raises PlanError on an empty range, a
+    repeated venue, or a budget that the lower bounds exceed.
+    """
+    ordered = tuple(sorted(venues, key=lambda venue: venue.id))
+    _check(ordered, budget, grid, quantum)
+    if not ordered:
+        return Split({}, 0)
+    spare = budget - sum(venue.low for venue in ordered)
+    step = max(1, -(-spare // (grid * quantum)))
+    ranges = [_units(venue, quantum) for venue in ordered]
+    programme = _Programme(ordered, spare // quantum, quantum)
+    units = programme.solve([range(0, most + 1, step) for most in ranges], step)
+    while step > 1:
+        step = -(-step // SHRINK)
+        # Anchored at the last optimum: its own multiples need not be the finer grid's.
+        windows = [
+            range(
+                max(unit - unit // step * step, unit - SHRINK * step),
+                min(most, unit + SHRINK * step) + 1,
+                step,
+            )
+            for unit, most in zip(units, ranges, strict=True)
+        ]
+        units = programme.solve(windows, step)
+    assets = {venue.id: venue.low + unit * quantum for venue, unit in zip(ordered, units, strict=True)}
+    return Split(assets, income(ordered, assets))
+
+
+class _Programme:
+    """Chooses one candidate per venue, in quanta above its lower bound, within a budget of quanta."""
+
+    def __init__(self, venues: Sequence[Venue], budget: int, quantum: int) -> None:
+        self._venues = venues
+        self._budget = budget
+        self._quantum = quantum
+        self._income = cache(self._compute_income)
+
+    def _compute_income(self, index: int, unit: int) -> int:
+        venue = self._venues[index]
+        return venue.income(venue.low + unit * self._quantum)
+
+    def solve(self, candidates: Sequence[range], step: int) -> tuple[int, ...]:
+        """The best candidates; all of one venue's are congruent modulo `step`."""
+        floor = sum(options.start for options in candidates)
+        spendable = sum(len(options) - 1 for options in candidates)
+        slots = min((self._budget - floor) // step, spendable)
+        # best[i][s]: (income, choices) of venues i.. when s steps above their starts may be spent.
+        best: list[tuple[int, tuple[int, ...]]] = [(0, ())] * (slots + 1)
+        for index in reversed(range(len(candidates))):
+            best = self._with_venue(index, candidates[index], best)
+        return best[slots][1]
+
+    def _with_venue(
+        self, index: int, options: range, rest: Sequence[tuple[int, tuple[int, ...]]]
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        table = []
+        for budget in range(len(rest)):
+            spendable = min(budget, len(options) - 1)
+            # From the most downward, and a later one only if it earns more: ties go to the first venue.
+            most, choice = -1, 0
+            for taken in range(spendable, -1, -1):
+                earned = self._income(index, options[taken]) + rest[budget - taken][0]
+                if earned > most:
+                    most, choice = earned, taken
+            table.append((most, (options[choice], *rest[budget - choice][1])))
+        return table
+
+
+def _units(venue: Venue, quantum: int) -> int:
+    return (venue.high - venue.low) // quantum
+
+
+def _check(venues: Sequence[Venue], budget: int, grid: int, quantum: int) -> None:
+    if grid < 1 or quantum < 1:
+        raise PlanError("grid and quantum start at 1", seen=f"grid {grid}, quantum {quantum}")
+    if len({venue.id for venue in venues}) != len(venues):
+        raise PlanError("A venue is listed twice", seen=", ".join(venue.id for venue in venues))
+    for venue in venues:
+        if not 0 <= venue.low <= venue.high:
+            raise PlanError(
+                "A venue's bounds leave no room",
+                expected="0 <= low <= high",
+                seen=f"{venue.low:,} to {venue.high:,}",
+                where=venue.id,
+            )
+    floor = sum(venue.low for venue in venues)
+    if floor > budget:
+        raise PlanError(
+            "What cannot leave the venues is more than the budget",
+            expected=f"at most {budget:,}",
+            seen=f"{floor:,}",
+            hint="Lower the reserve, or wait for liquidity.",
+        )

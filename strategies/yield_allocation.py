@@ -1,0 +1,145 @@
+"""Lends where it earns most: the split over lending venues that counts our own effect on every rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keeper.errors import PolicyError
+from keeper.planning.optimiser import Split, Venue, best_split, income
+from keeper.planning.strategy import Allocation
+from keeper.units import BPS, WAD
+
+if TYPE_CHECKING:
+    from keeper.book import Book
+    from keeper.connectors.base import Position
+
+BpsField = Annotated[int, Field(ge=0, le=BPS)]
+
+
+class Params(BaseModel):
+    """Parameters of the strategy.
+
+    `min_gain_bps`: yearly gain, in hundredths of a percent of the vault's total, that a move must exceed.
+    `grid`: number of steps of the optimiser's first grid. `quantum`: smallest unit of a target, in assets.
+    `venue_caps_bps`: most of the total in a venue; the policy's own caps hold besides.
+    `idle_bps`: share of the total kept idle beyond what the redemption queue needs.
+    `tolerance_bps`: how far, of the cap or of the idle share, a venue may drift above its cap or idle below
+    its share before a move is forced; interest alone should not force one.
+    `asset`, `decimals`: how amounts are shown to people.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_gain_bps: BpsField = 10
+    grid: int = Field(default=64, ge=1, le=1_000)
+    quantum: int = Field(default=1, ge=1)
+    venue_caps_bps: Mapping[str, BpsField] = Field(default_factory=dict)
+    idle_bps: BpsField = 0
+    tolerance_bps: BpsField = 100
+    asset: str = "units"
+    decimals: int = Field(default=0, ge=0, le=36)
+
+
+class YieldAllocation:
+    """Keeps the current split unless another earns more by over `min_gain_bps`, or one is forced.
+
+    Forced by: idle short of what the redemption queue needs or well short of its share, or a venue well over
+    its cap. Hysteresis rests on the book alone, so every signer sees the same one.
+    """
+
+    name: Final = "yield_allocation"
+    version: Final = "1"
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or Params()
+
+    def decide(self, book: Book) -> Allocation:
+        """Targets for every position of the book.
+
+        Redemptions come first: targets leave `book.reserve` idle as far as liquidity allows. Raises
+        PolicyError when a position has no cap in the book.
+        """
+        venues = [self._venue(book, position) for position in book.positions]
+        current = {position.ref.venue: position.value(book.at).low for position in book.positions}
+        if not venues or book.total == 0:
+            return Allocation.of(current, "Nothing to allocate.")
+        stuck = sum(venue.low for venue in venues)
+        deployable = max(0, book.total - book.reserve - self._idle_share(book))
+        best = best_split(venues, max(deployable, stuck), grid=self.params.grid, quantum=self.params.quantum)
+        earned = income(venues, current)
+        figures = self._figures(book, earned, best.income)
+        forced = self._forced(book, current)
+        if forced:
+            return Allocation.of(best.assets, f"{forced} {figures}{self._shortfall(book, best)}")
+        if (best.income - earned) * BPS <= self.params.min_gain_bps * book.total * WAD:
+            return Allocation.of(
+                current, f"Kept: no split gains over {self.params.min_gain_bps:,} bps. {figures}"
+            )
+        return Allocation.of(best.assets, f"Moved: gains over {self.params.min_gain_bps:,} bps. {figures}")
+
+    def _venue(self, book: Book, position: Position) -> Venue:
+        value = position.value(book.at).low
+        low = value - position.max_withdraw(book.at)
+        high = min(self._cap(book, position.ref.venue), value + position.max_supply(book.at))
+
+        def rate(assets: int) -> int:
+            return position.supply_rate(assets - value, book.at)
+
+        # A venue that is over its cap and illiquid can only stay as it is.
+        return Venue(position.ref.venue, low, max(low, high), rate)
+
+    def _cap(self, book: Book, venue: str) -> int:
+        if venue not in book.caps:
+            raise PolicyError(
+                "A venue has no cap, so it may hold nothing",
+                expected="a cap in the policy",
+                where=venue,
+                hint="Give every allow-listed venue a cap.",
+            )
+        return min(book.caps[venue], book.total * self.params.venue_caps_bps.get(venue, BPS) // BPS)
+
+    def _idle_share(self, book: Book) -> int:
+        return book.total * self.params.idle_bps // BPS
+
+    def _forced(self, book: Book, current: Mapping[str, int]) -> str:
+        """Why the current split may not stay, or nothing."""
+        if book.idle < book.reserve:
+            return (
+                f"Forced: redemptions need {self._amount(book.reserve)} idle and "
+                f"{self._amount(book.idle)} is."
+            )
+        share = self._idle_share(book)
+        if book.idle < book.reserve + share * (BPS - self.params.tolerance_bps) // BPS:
+            return f"Forced: {self._amount(book.idle)} is idle, the share is {self._amount(share)}."
+        for venue, assets in sorted(current.items()):
+            cap = self._cap(book, venue)
+            if assets * BPS > cap * (BPS + self.params.tolerance_bps):
+                return f"Forced: {venue} holds {self._amount(assets)}, its cap is {self._amount(cap)}."
+        return ""
+
+    def _shortfall(self, book: Book, best: Split) -> str:
+        missing = book.reserve - (book.total - sum(best.assets.values()))
+        return f" Still short of redemptions by {self._amount(missing)}." if missing > 0 else ""
+
+    def _figures(self, book: Book, earned: int, possible: int) -> str:
+        """Both incomes, and their difference in bps of the total."""
+        gain = (possible - earned) // WAD
+        hundredths = gain * BPS * 100 // book.total
+        sign = "-" if hundredths < 0 else "+"
+        points = f"{sign}{abs(hundredths) // 100:,}.{abs(hundredths) % 100:02d} bps"
+        return (
+            f"The split in place earns {self._amount(earned // WAD)} a year, "
+            f"the best {self._amount(possible // WAD)} ({points} of {self._amount(book.total)})."
+        )
+
+    def _amount(self, assets: int) -> str:
+        """An amount for people, to two decimals at most, rounded down."""
+        unit: int = 10**self.params.decimals
+        whole, rest = divmod(assets, unit)
+        shown = f"{whole:,}"
+        if self.params.decimals >= 2:
+            shown += f".{rest * 100 // unit:02d}"
+        return f"{shown} {self.params.asset}"
