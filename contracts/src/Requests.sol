@@ -83,14 +83,11 @@ abstract contract Requests is
     modifier nonReentrant() {
         _lock();
         _;
-        LOCK.asBoolean().tstore(false);
+        _unlock();
     }
 
     modifier onlyController(address controller) {
-        require(
-            msg.sender == controller || isOperator[controller][msg.sender],
-            NotController(controller, msg.sender)
-        );
+        _checkController(controller);
         _;
     }
 
@@ -321,7 +318,7 @@ abstract contract Requests is
 
     function unlock() external override {
         require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
-        LOCK.asBoolean().tstore(false);
+        _unlock();
     }
 
     // INTERNAL
@@ -329,6 +326,17 @@ abstract contract Requests is
     function _lock() private {
         require(!locked(), Reentered());
         LOCK.asBoolean().tstore(true);
+    }
+
+    function _unlock() private {
+        LOCK.asBoolean().tstore(false);
+    }
+
+    function _checkController(address controller) private view {
+        require(
+            msg.sender == controller || isOperator[controller][msg.sender],
+            NotController(controller, msg.sender)
+        );
     }
 
     function _checkDeposit(uint256 assets) private view {
@@ -438,7 +446,7 @@ abstract contract Requests is
 
     function _priceCommitted(DepositState memory d, Claimable memory c) private view {
         if (d.committed == 0) return;
-        uint256 pps = depositPps.lowerLookup(d.committedEpoch);
+        uint256 pps = depositPps.lowerLookup(uint48(d.committedEpoch));
         if (pps == 0) return;
         c.depositAssets += d.committed;
         c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IRegistry} from "../src/interfaces/IRegistry.sol";
+import {Position} from "../src/interfaces/Types.sol";
+import {Holdings} from "./fixtures/Holdings.sol";
+import {VaultFixture} from "./fixtures/VaultFixture.sol";
+
+contract RegistryTest is VaultFixture {
+    function test_a_submitted_change_waits_for_the_delay() public {
+        bytes memory data = abi.encodeCall(registry.setCap, (address(vault), RISK, 5));
+        bytes32 id = registry.changeId(address(registry), data);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.ChangeUnknown.selector, id));
+        registry.setCap(address(vault), RISK, 5);
+        registry.submit(address(vault), address(registry), data);
+        uint256 at = block.timestamp + 3 days;
+        skip(3 days - 1);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.ChangeNotReady.selector, id, at));
+        registry.setCap(address(vault), RISK, 5);
+        skip(1);
+        registry.setCap(address(vault), RISK, 5);
+        assertEq(registry.cap(address(vault), RISK), 5);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.ChangeUnknown.selector, id));
+        registry.setCap(address(vault), RISK, 5);
+    }
+
+    function test_M46_the_guardian_vetoes_a_queued_change() public {
+        bytes memory data = abi.encodeCall(registry.setKeeper, (address(vault), alice));
+        bytes32 id = registry.changeId(address(registry), data);
+        registry.submit(address(vault), address(registry), data);
+        registry.veto(address(vault), id);
+        skip(4 days);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.ChangeUnknown.selector, id));
+        registry.setKeeper(address(vault), alice);
+    }
+
+    function test_class_G_every_governor_function_refuses_others() public {
+        vm.startPrank(alice);
+        bytes memory reason = abi.encodeWithSelector(IRegistry.NotGovernor.selector, alice);
+        vm.expectRevert(reason);
+        registry.submit(address(vault), address(registry), "");
+        vm.expectRevert(reason);
+        registry.seal(address(vault), 3 days);
+        vm.expectRevert(reason);
+        registry.listPosition(address(vault), address(connector), "c", new bytes32[](0));
+        vm.expectRevert(reason);
+        registry.setSelector(address(vault), address(connector), 0x12345678, true);
+        vm.expectRevert(reason);
+        registry.setCap(address(vault), RISK, 1);
+        vm.expectRevert(reason);
+        registry.clearExitOnly(address(vault), address(connector));
+        vm.expectRevert(reason);
+        registry.setOracle(address(vault), alice);
+        vm.expectRevert(reason);
+        registry.setKeeper(address(vault), alice);
+        vm.expectRevert(reason);
+        registry.setGuardian(address(vault), alice);
+        vm.expectRevert(reason);
+        registry.setDelay(address(vault), 3 days);
+        vm.expectRevert(reason);
+        registry.proposeGovernor(address(vault), alice);
+        vm.expectRevert(reason);
+        registry.acceptGovernor(address(vault));
+        vm.expectRevert(reason);
+        registry.unlistPosition(address(vault), address(connector), A);
+        reason = abi.encodeWithSelector(IRegistry.NotGuardian.selector, alice);
+        vm.expectRevert(reason);
+        registry.veto(address(vault), 0);
+        vm.expectRevert(reason);
+        registry.lowerCap(address(vault), RISK, 0);
+        vm.expectRevert(reason);
+        registry.setExitOnly(address(vault), address(connector));
+        vm.expectRevert(reason);
+        registry.pauseRisk(address(vault));
+    }
+
+    function test_class_I_a_governor_rules_its_own_vault_only() public {
+        vm.prank(alice);
+        registry.register(alice, alice, alice, alice); // alice poses as a vault with herself in every role
+        vm.startPrank(alice);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.NotGovernor.selector, alice));
+        registry.setCap(address(vault), RISK, type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.ForeignConnector.selector, address(connector)));
+        registry.listPosition(alice, address(connector), A, new bytes32[](0));
+    }
+
+    function test_governance_moves_in_two_steps() public {
+        bytes memory data = abi.encodeCall(registry.proposeGovernor, (address(vault), alice));
+        registry.submit(address(vault), address(registry), data);
+        skip(3 days);
+        registry.proposeGovernor(address(vault), alice);
+        assertEq(registry.governor(address(vault)), address(this));
+        vm.prank(alice);
+        registry.acceptGovernor(address(vault));
+        assertEq(registry.governor(address(vault)), alice);
+    }
+
+    function test_shortening_the_delay_waits_the_old_one_and_never_goes_below_three_days() public {
+        change(abi.encodeCall(registry.setDelay, (address(vault), 10 days)), 3 days);
+        assertEq(registry.delay(address(vault)), 10 days);
+        bytes memory data = abi.encodeCall(registry.setDelay, (address(vault), 3 days));
+        registry.submit(address(vault), address(registry), data);
+        skip(3 days);
+        bytes32 id = registry.changeId(address(registry), data);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRegistry.ChangeNotReady.selector, id, block.timestamp + 7 days)
+        );
+        registry.setDelay(address(vault), 3 days);
+        skip(7 days);
+        registry.setDelay(address(vault), 3 days);
+        data = abi.encodeCall(registry.setDelay, (address(vault), 1 days));
+        registry.submit(address(vault), address(registry), data);
+        skip(3 days);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.DelayTooShort.selector, 1 days, 3 days));
+        registry.setDelay(address(vault), 1 days);
+    }
+
+    function test_pause_lasts_seven_days_and_not_again_for_seven() public {
+        registry.pauseRisk(address(vault));
+        uint256 again = block.timestamp + 14 days;
+        skip(8 days);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRegistry.ChangeNotReady.selector, bytes32("pauseRisk"), again)
+        );
+        registry.pauseRisk(address(vault));
+        skip(6 days);
+        registry.pauseRisk(address(vault));
+    }
+
+    function test_H12_H21_positions_leave_the_list_only_when_they_are_worth_nothing() public {
+        depositFor(alice, 10 * UNIT);
+        supply(A, UNIT);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), A));
+        registry.unlistPosition(address(vault), address(connector), A);
+        connector.setMode(Holdings.Mode.REVERT);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), B));
+        registry.unlistPosition(address(vault), address(connector), B);
+        connector.setMode(Holdings.Mode.HONEST);
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, type(uint256).max)))));
+        registry.unlistPosition(address(vault), address(connector), A);
+        Position[] memory left = registry.positions(address(vault));
+        assertEq(left.length, 1);
+        assertEq(left[0].key, B);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionUnknown.selector, address(connector), A));
+        registry.unlistPosition(address(vault), address(connector), A);
+    }
+
+    function test_a_position_is_listed_once_and_there_are_at_most_twenty() public {
+        bytes memory data =
+            abi.encodeCall(registry.listPosition, (address(vault), address(connector), A, new bytes32[](0)));
+        registry.submit(address(vault), address(registry), data);
+        skip(3 days);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRegistry.PositionAlreadyListed.selector, address(connector), A)
+        );
+        registry.listPosition(address(vault), address(connector), A, new bytes32[](0));
+        vault = deployVault(token);
+        connector = new Holdings(address(portfolio), token);
+        for (uint256 i; i < 20; ++i) {
+            registry.listPosition(address(vault), address(connector), bytes32(i), new bytes32[](0));
+        }
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.TooManyPositions.selector, 20));
+        registry.listPosition(address(vault), address(connector), bytes32(uint256(20)), new bytes32[](0));
+    }
+
+    function change(bytes memory data, uint256 wait) private {
+        registry.submit(address(vault), address(registry), data);
+        skip(wait);
+        (bool success,) = address(registry).call(data);
+        assertTrue(success);
+    }
+}
