@@ -1,0 +1,200 @@
+"""Pinned blocks of all chains and the raw results of a call set on each: the input of everything pure.
+
+Two requests per chain and pass: header and call. Its hash covers the reference time, the headers' facts and
+the results, never which endpoint answered, when, or in what words it failed.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+from eth_hash.auto import keccak
+
+from keeper import canonical
+from keeper.chain.call import Call, CallFailure
+from keeper.chain.lens import Result, decoded, read_raw
+from keeper.chain.rpc import BlockRef, Endpoint, Pinned
+from keeper.contracts.abi import address
+from keeper.errors import ConfigError, DecodeError, KeeperError, StaleHeadError, UnknownBlockError
+from keeper.units import Address
+
+DOMAIN: Final = "omnikeeper/snapshot"
+VERSION: Final = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One block per chain, sorted by chain id, and beside it that chain's results, sorted by call."""
+
+    reference_time: int
+    blocks: tuple[BlockRef, ...]
+    results: tuple[tuple[Result, ...], ...]
+
+    def __post_init__(self) -> None:
+        chains = [block.chain_id for block in self.blocks]
+        if chains != sorted(set(chains)) or len(self.results) != len(chains):
+            raise DecodeError("Snapshot needs one block and one result list per chain, sorted", seen=chains)
+        for results in self.results:
+            keys = [(result.target, result.data) for result in results]
+            if keys != sorted(set(keys)):
+                raise DecodeError("Results of a snapshot are sorted and unique by call")
+        if late := [block.number for block in self.blocks if block.timestamp > self.reference_time]:
+            raise DecodeError("Block after the reference time", expected=self.reference_time, seen=late)
+
+    @cached_property
+    def hash(self) -> bytes:
+        """keccak256 of the canonical bytes: the snapshot's name."""
+        return keccak(self.to_bytes())
+
+    @cached_property
+    def _index(self) -> dict[tuple[int, Address, bytes], Result]:
+        return {
+            (block.chain_id, result.target, result.data): result
+            for block, results in zip(self.blocks, self.results, strict=True)
+            for result in results
+        }
+
+    def block(self, chain_id: int) -> BlockRef:
+        """The pinned block of a chain. Raises KeeperError when the snapshot does not cover it."""
+        for block in self.blocks:
+            if block.chain_id == chain_id:
+                return block
+        raise KeeperError(
+            "Chain is not in the snapshot", expected=chain_id, seen=[b.chain_id for b in self.blocks]
+        )
+
+    def result(self, chain_id: int, call: Call[T]) -> T | CallFailure:
+        """The value of a call at the pinned block, or a CallFailure.
+
+        Raises KeeperError naming the call when it was not read, DecodeError when the bytes do not fit.
+        """
+        found = self._index.get((chain_id, call.target, call.data))
+        if found is None:
+            raise KeeperError("Call is not in the snapshot", where=f"{call.label} on chain {chain_id}")
+        value: T | CallFailure = decoded(call, found)
+        return value
+
+    def to_bytes(self) -> bytes:
+        """Canonical encoding; its keccak256 is `hash`."""
+        chains = [
+            [
+                *astuple(block),
+                [[bytes.fromhex(r.target[2:]), r.data, r.success, r.returned] for r in results],
+            ]
+            for block, results in zip(self.blocks, self.results, strict=True)
+        ]
+        return canonical.encode([self.reference_time, chains], domain=DOMAIN, version=VERSION)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Snapshot":
+        """Raises DecodeError unless `to_bytes` of a snapshot gives exactly `data`."""
+        body: Any = canonical.decode(data, domain=DOMAIN, version=VERSION)
+        try:
+            reference_time, chains = body
+            blocks = tuple(BlockRef(*chain[:-1]) for chain in chains)
+            results = tuple(tuple(_result(*item) for item in chain[-1]) for chain in chains)
+            snapshot = cls(reference_time, blocks, results)
+            same = snapshot.to_bytes() == data
+        except (TypeError, ValueError, AttributeError, IndexError, ConfigError) as error:
+            raise DecodeError("Not a snapshot", seen=error) from error
+        if not same:
+            raise DecodeError("Not the canonical bytes of a snapshot")
+        return snapshot
+
+
+def _result(target: bytes, data: bytes, success: bool, returned: bytes) -> Result:
+    if not (isinstance(data, bytes) and isinstance(success, bool) and isinstance(returned, bytes)):
+        raise TypeError("a result is target, data, success, returned")
+    return Result(address("0x" + target.hex()), data, success, returned)
+
+
+async def take(
+    endpoints: Mapping[int, Endpoint],
+    calls: Mapping[int, Sequence[Call[Any]]],
+    reference_time: int,
+    finality: Mapping[int, int],
+) -> Snapshot:
+    """The snapshot at `reference_time` (seconds): on each chain of `calls` the last block that is not later
+    and is at least `finality` blocks below the head.
+
+    Raises ConfigError for a chain without endpoint or finality, UnknownBlockError when no block is old
+    enough, and the errors of reading.
+    """
+    _require_all(calls, endpoints, "endpoint")
+    _require_all(calls, finality, "finality rule")
+
+    async def one(chain_id: int) -> tuple[BlockRef, tuple[Result, ...]]:
+        block = await _last_block(endpoints[chain_id], reference_time, finality[chain_id])
+        return block, await _results(endpoints[chain_id], block, calls[chain_id])
+
+    return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
+
+
+async def take_at(
+    endpoints: Mapping[int, Endpoint],
+    calls: Mapping[int, Sequence[Call[Any]]],
+    blocks: Iterable[Pinned],
+    reference_time: int,
+) -> Snapshot:
+    """The snapshot at given blocks: how a signer recomputes someone else's.
+
+    Raises ReorganisedError when another block is canonical at a number, StaleHeadError when the endpoint is
+    behind, ConfigError when blocks and calls are not of the same chains, DecodeError for a block later than
+    `reference_time`, and the errors of reading.
+    """
+    pinned = {block.chain_id: block for block in blocks}
+    if set(pinned) != set(calls):
+        raise ConfigError("Blocks and calls of different chains", expected=sorted(calls), seen=sorted(pinned))
+    _require_all(calls, endpoints, "endpoint")
+
+    async def one(chain_id: int) -> tuple[BlockRef, tuple[Result, ...]]:
+        block = await endpoints[chain_id].canonical(pinned[chain_id])
+        return block, await _results(endpoints[chain_id], block, calls[chain_id])
+
+    return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
+
+
+def _require_all(chains: Iterable[int], known: Mapping[int, object], what: str) -> None:
+    if missing := sorted(set(chains) - set(known)):
+        raise ConfigError(f"No {what} for chain {', '.join(str(chain) for chain in missing)}")
+
+
+async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
+    done: list[tuple[BlockRef, tuple[Result, ...]]] = await asyncio.gather(*reads)
+    return Snapshot(reference_time, tuple(b for b, _ in done), tuple(r for _, r in done))
+
+
+async def _results(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
+    unique = sorted({(call.target, call.data): call for call in calls}.values())
+    return await read_raw(endpoint, block, unique)
+
+
+async def _last_block(endpoint: Endpoint, reference_time: int, depth: int) -> BlockRef:
+    """One request when the newest final block is old enough; otherwise doubling steps back, then bisection."""
+    head = await endpoint.get_block("latest")
+    if head.number < depth:
+        raise StaleHeadError(
+            f"No final block yet on chain {endpoint.chain_id}",
+            expected=f"{depth} blocks",
+            seen=f"head {head.number}",
+            where=endpoint.public_url,
+        )
+    late = await endpoint.get_block(head.number - depth) if depth else head
+    if late.timestamp <= reference_time:
+        return late
+    step, early = 1, late
+    while early.timestamp > reference_time:
+        if early.number == 0:
+            raise UnknownBlockError(
+                f"No block of chain {endpoint.chain_id} is old enough", expected=f"<= {reference_time}"
+            )
+        late, early = early, await endpoint.get_block(max(0, early.number - step))
+        step *= 2
+    while late.number - early.number > 1:
+        middle = await endpoint.get_block((late.number + early.number) // 2)
+        early, late = (middle, late) if middle.timestamp <= reference_time else (early, middle)
+    return early

@@ -1,0 +1,42 @@
+"""The one injected clock. On local chains the clock is the chain."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.chain.rpc import Endpoint
+
+
+class Clock(Protocol):
+    """Asynchronous because asking a chain is I/O."""
+
+    async def now(self) -> int:
+        """Seconds since the epoch."""
+        ...
+
+
+class SystemClock:
+    """Wall time."""
+
+    async def now(self) -> int:
+        return int(time.time())
+
+
+@dataclass(frozen=True)
+class FixedClock:
+    """Always `at`: replay and tests."""
+
+    at: int
+
+    async def now(self) -> int:
+        return self.at
+
+
+@dataclass(frozen=True)
+class ChainClock:
+    """Timestamp of the endpoint's latest block. Raises EndpointError when it cannot be had."""
+
+    endpoint: Endpoint
+
+    async def now(self) -> int:
+        return (await self.endpoint.get_block("latest")).timestamp
