@@ -1,0 +1,211 @@
+"""From an allocation to the exact calls that reach it, and from a price to the terms of a settlement.
+
+Pure: the same book, allocation, policy and basis give the same plan on every machine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.connectors.base import EVERYTHING, Position, after_move
+from keeper.errors import PlanError
+from keeper.planning.plan import (
+    BatchTerms,
+    CodeStamp,
+    PinnedBlock,
+    Plan,
+    PlannedCall,
+    SettlementTerms,
+    Terms,
+)
+from keeper.planning.policy import IDLE, Policy
+from keeper.planning.strategy import Allocation
+from keeper.units import BPS, mul_div_down, mul_div_up
+
+
+class NothingToDoError(PlanError):
+    """The vault is already where the allocation wants it."""
+
+
+class Holdings(Protocol):
+    """What a batch is built from; `keeper.book.Book` is one. Amounts in the vault's asset."""
+
+    @property
+    def at(self) -> int:
+        """Timestamp of the hub block."""
+        ...
+
+    @property
+    def idle(self) -> int:
+        """Assets at hand."""
+        ...
+
+    @property
+    def reserve(self) -> int:
+        """Assets that have to stay at hand for the redemption queue."""
+        ...
+
+    @property
+    def positions(self) -> tuple[Position, ...]:
+        """Every allow-listed position, sorted by venue."""
+        ...
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a plan rests on, from the snapshot: pinned blocks, code, signer set, and the next nonce of the
+    policy's nonce key (batches only)."""
+
+    snapshot_hash: bytes
+    blocks: tuple[PinnedBlock, ...]
+    reference_time: int
+    code: CodeStamp
+    signer_set_version: int
+    nonce: int
+
+
+@dataclass(frozen=True)
+class _Move:
+    venue: str
+    assets: int
+
+
+def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: Basis) -> Plan:
+    """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
+
+    A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
+    for exits. `min_nav_after` is the low NAV at the snapshot less `max_loss`, which allows the policy's
+    rounding loss for every call.
+
+    Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
+    once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
+    """
+    withdrawals, supplies = _moves(policy, book, allocation)
+    if not withdrawals and not supplies:
+        raise NothingToDoError("The vault is already where the allocation wants it", hint=allocation.reason)
+    positions, idle = book.positions, book.idle
+    nav_low = idle + sum(position.value(book.at).low for position in positions)
+    calls = []
+    for move in withdrawals:
+        positions, received = after_move(positions, move.venue, -move.assets, book.at)
+        idle += received
+        calls.append(_call(policy, move, withdraw=True))
+    for move in supplies:
+        positions, _ = after_move(positions, move.venue, move.assets, book.at)
+        idle -= move.assets
+        calls.append(_call(policy, move, withdraw=False))
+    _check_reserve(book, idle, spends=bool(supplies))
+    max_loss = policy.limits.rounding_loss_per_call * len(calls)
+    predicted = {IDLE: idle} | {each.ref.venue: each.value(book.at).low for each in positions}
+    return _finish(
+        policy,
+        basis,
+        BatchTerms(
+            nonce_key=policy.nonce_key,
+            nonce=basis.nonce,
+            executor=policy.executor,
+            calls=tuple(calls),
+            predicted=tuple(sorted(predicted.items())),
+            min_nav_after=max(nav_low - max_loss, 0),
+            max_loss=max_loss,
+        ),
+    )
+
+
+def build_settlement(policy: Policy, epoch: int, pps: int, basis: Basis) -> Plan:
+    """Permission to settle `epoch` at the policy's tolerance around `pps`, the redemption price predicted at
+    the snapshot (assets per share scaled by 1e27).
+
+    Raises PlanError for a price of 0, PolicyError when the policy forbids the result.
+    """
+    if pps <= 0:
+        raise PlanError("A settlement needs a price per share above 0", seen=pps)
+    tolerance = policy.limits.pps_tolerance_bps
+    terms = SettlementTerms(
+        epoch=epoch,
+        min_pps=mul_div_down(pps, BPS - tolerance, BPS),
+        max_pps=mul_div_up(pps, BPS + tolerance, BPS),
+    )
+    return _finish(policy, basis, terms)
+
+
+def _finish(policy: Policy, basis: Basis, terms: Terms) -> Plan:
+    plan = Plan(
+        vault=policy.vault.vault,
+        chain_id=policy.vault.chain_id,
+        snapshot_hash=basis.snapshot_hash,
+        blocks=basis.blocks,
+        reference_time=basis.reference_time,
+        policy_hash=policy.hash,
+        code=basis.code,
+        signer_set_version=basis.signer_set_version,
+        valid_after=basis.reference_time,
+        valid_until=basis.reference_time + policy.time.validity,
+        terms=terms,
+    )
+    policy.check(plan)
+    return plan
+
+
+def _moves(
+    policy: Policy, book: Holdings, allocation: Allocation
+) -> tuple[tuple[_Move, ...], tuple[_Move, ...]]:
+    held = [position.ref.venue for position in book.positions]
+    wanted = [venue for venue, _ in allocation.targets]
+    if held != wanted:
+        raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
+    targets = dict(allocation.targets)
+    withdrawals = tuple(_withdrawals(policy, book, targets))
+    supplies = tuple(_supplies(policy, book, targets))
+    return withdrawals, supplies
+
+
+def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
+    for position in book.positions:
+        venue = position.ref.venue
+        value = position.value(book.at).low
+        excess = value - targets[venue]
+        if excess <= 0:
+            continue
+        available = position.max_withdraw(book.at)
+        if excess > available:
+            raise PlanError(
+                "The allocation takes out more than the venue lets go",
+                expected=f"at most {available:,}",
+                seen=f"{excess:,}",
+                where=venue,
+            )
+        if targets[venue] == 0:
+            yield _Move(venue, EVERYTHING)
+        elif excess >= policy.limits.min_move:
+            yield _Move(venue, excess)
+
+
+def _supplies(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
+    for position in book.positions:
+        venue = position.ref.venue
+        missing = targets[venue] - position.value(book.at).low
+        if missing > 0 and missing >= policy.limits.min_move:
+            yield _Move(venue, missing)
+
+
+def _check_reserve(book: Holdings, idle: int, *, spends: bool) -> None:
+    """Withdrawals alone may leave the queue short; supplies may not."""
+    if idle < 0 or (spends and idle < book.reserve):
+        raise PlanError(
+            "The allocation supplies what the vault does not have at hand",
+            expected=f"at least {book.reserve:,} idle afterwards",
+            seen=f"{idle:,}",
+        )
+
+
+def _call(policy: Policy, move: _Move, *, withdraw: bool) -> PlannedCall:
+    position = policy.position(move.venue)
+    make = PlannedCall.withdraw if withdraw else PlannedCall.supply
+    return make(
+        target=position.address,
+        token=policy.vault.asset,
+        venue=move.venue,
+        key=position.key,
+        assets=move.assets,
+    )

@@ -1,0 +1,259 @@
+"""What is allowed: one TOML file that every signer keeps its own copy of, and whose hash every plan carries.
+
+Default-deny: a plan may do only what an entry here names. Endpoints, keys and paths are no part of it, so
+that the same policy has the same hash on every machine.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from keeper import canonical
+from keeper.config import StrictModel, load_toml
+from keeper.connectors.base import PositionRef, checked_address
+from keeper.errors import KeeperError, PolicyError
+from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.units import BPS, Address, mul_div_up
+
+DOMAIN: Final = "omnikeeper/policy"
+SCHEMA: Final = 1
+IDLE: Final = "idle"
+"""Name of the assets at hand among the predicted values; no venue may be called so."""
+
+
+def _word(value: object) -> bytes:
+    if isinstance(value, bytes) and len(value) == 32:
+        return value
+    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
+        return bytes.fromhex(value[2:])
+    raise ValueError("expected 32 bytes as 0x and 64 hex digits")
+
+
+HexWord = Annotated[bytes, BeforeValidator(_word)]
+CheckedAddress = Annotated[Address, BeforeValidator(checked_address)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+
+
+class VaultPolicy(StrictModel):
+    """The vault and its parts on the hub chain. `quorum` verifies the signatures."""
+
+    chain_id: Positive
+    vault: CheckedAddress
+    portfolio: CheckedAddress
+    escrow: CheckedAddress
+    registry: CheckedAddress
+    quorum: CheckedAddress
+    asset: CheckedAddress
+    decimals: Annotated[int, Field(strict=True, ge=0, le=77)]
+    symbol: str
+
+
+class ChainPolicy(StrictModel):
+    """A chain the snapshot covers; `finality` is how many blocks deep a pinned block must be."""
+
+    finality: Count
+
+
+class TimePolicy(StrictModel):
+    """Seconds on the hub chain's clock. A plan is valid from its reference time T until T plus `validity`;
+    signers refuse a T older than `max_reference_age` or further ahead than `max_clock_skew`."""
+
+    validity: Positive
+    max_reference_age: Positive
+    max_clock_skew: Count
+
+    @model_validator(mode="after")
+    def _age_within_validity(self) -> "TimePolicy":
+        if self.max_reference_age > self.validity:
+            raise ValueError("max_reference_age exceeds validity: plans would expire before they are too old")
+        return self
+
+
+class Limits(StrictModel):
+    """Bounds of one plan. Amounts in the vault's asset; `max_gas` is all that the signed call may use."""
+
+    max_calls: Annotated[int, Field(strict=True, ge=1, le=64)]
+    max_gas: Positive
+    rounding_loss_per_call: Count
+    pps_tolerance_bps: Annotated[int, Field(strict=True, ge=0, lt=BPS)]
+    min_move: Count = 0
+
+
+class SignerPolicy(StrictModel):
+    """Who may sign, and how many must; the contract's set has to be the same."""
+
+    threshold: Positive
+    addresses: tuple[CheckedAddress, ...]
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "SignerPolicy":
+        if len(set(self.addresses)) != len(self.addresses):
+            raise ValueError("a signer is named twice")
+        if self.threshold > len(self.addresses):
+            raise ValueError(f"threshold {self.threshold} exceeds the {len(self.addresses)} signers")
+        return self
+
+
+class StrategyPolicy(StrictModel):
+    """The strategy by entry point name, and its parameters."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class PositionPolicy(StrictModel):
+    """One allow-listed position: our connector at `address`, the `key` it knows the position by, which of its
+    functions may be called, and the most that it may hold (`cap`, in the vault's asset)."""
+
+    venue: str
+    connector: str
+    address: CheckedAddress
+    key: HexWord
+    functions: tuple[str, ...] = (SUPPLY.name, WITHDRAW.name)
+    cap: Count
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> "PositionPolicy":
+        unknown = [name for name in self.functions if name not in ACTIONS]
+        if unknown:
+            raise ValueError(f"no such function: {', '.join(unknown)}; there are {', '.join(ACTIONS)}")
+        if self.venue == IDLE:
+            raise ValueError(f"{IDLE} names the assets at hand, not a venue")
+        return self
+
+    def ref(self) -> PositionRef:
+        return PositionRef(
+            connector=self.connector, address=self.address, key=self.key, venue=self.venue, params=self.params
+        )
+
+
+class Policy(StrictModel):
+    """Everything that bounds a plan."""
+
+    name: str
+    nonce_key: Count = 0
+    executor: CheckedAddress = Address("0x" + "0" * 40)
+    vault: VaultPolicy
+    chains: dict[int, ChainPolicy]
+    time: TimePolicy
+    limits: Limits
+    signers: SignerPolicy
+    strategy: StrategyPolicy
+    positions: tuple[PositionPolicy, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Policy":
+        if self.vault.chain_id not in self.chains:
+            raise ValueError(f"chains lacks the hub chain {self.vault.chain_id}")
+        venues = [position.venue for position in self.positions]
+        keys = [(position.address, position.key) for position in self.positions]
+        if len(set(venues)) != len(venues) or len(set(keys)) != len(keys):
+            raise ValueError("a venue, or a connector's key, is listed twice")
+        try:
+            canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
+        except KeeperError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def _body(self) -> dict[str, Any]:
+        body = self.model_dump(mode="python")
+        body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
+        return body
+
+    @cached_property
+    def hash(self) -> bytes:
+        """32 bytes that name the policy: canonical digest of every value, defaults included."""
+        return canonical.digest(self._body(), domain=DOMAIN, version=SCHEMA)
+
+    @property
+    def finality(self) -> dict[int, int]:
+        """Depth that a pinned block needs, by chain id."""
+        return {chain: each.finality for chain, each in sorted(self.chains.items())}
+
+    def refs(self) -> tuple[PositionRef, ...]:
+        """The allow-listed positions, sorted by venue."""
+        return tuple(position.ref() for position in sorted(self.positions, key=lambda each: each.venue))
+
+    def position(self, venue: str) -> PositionPolicy:
+        """The entry of a venue. Raises PolicyError when there is none."""
+        for position in self.positions:
+            if position.venue == venue:
+                return position
+        raise PolicyError(
+            "The policy does not know this venue",
+            expected=" or ".join(sorted(each.venue for each in self.positions)),
+            seen=venue,
+        )
+
+    def check(self, plan: Plan) -> None:
+        """Raises PolicyError, naming the field, for anything in the plan that no entry allows."""
+        _equal("vault", self.vault.vault, plan.vault)
+        _equal("chain_id", self.vault.chain_id, plan.chain_id)
+        _equal("blocks", sorted(self.chains), [block.chain_id for block in plan.blocks])
+        _equal("valid_after", plan.reference_time, plan.valid_after)
+        _equal("valid_until", plan.reference_time + self.time.validity, plan.valid_until)
+        if isinstance(plan.terms, BatchTerms):
+            self._check_batch(plan.terms)
+        else:
+            self._check_settlement(plan.terms)
+
+    def _check_batch(self, terms: BatchTerms) -> None:
+        _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
+        _equal("terms.executor", self.executor, terms.executor)
+        _at_most("terms.calls", self.limits.max_calls, len(terms.calls))
+        _at_most("terms.max_loss", self.limits.rounding_loss_per_call * len(terms.calls), terms.max_loss)
+        for i, call in enumerate(terms.calls):
+            self._check_call(f"terms.calls[{i}]", call)
+        grown = {call.venue for call in terms.calls if call.function == SUPPLY.name}
+        predicted = dict(terms.predicted)
+        for venue in sorted(grown):
+            if venue not in predicted:
+                raise PolicyError("The plan predicts no value", where=f"terms.predicted.{venue}")
+            _at_most(f"terms.predicted.{venue}", self.position(venue).cap, predicted[venue])
+
+    def _check_call(self, where: str, call: PlannedCall) -> None:
+        allowed = self.position(call.venue)
+        _equal(f"{where}.target", allowed.address, call.target)
+        _equal(f"{where}.decoded.key", allowed.key, call.key)
+        if call.function not in allowed.functions:
+            raise PolicyError(
+                "The policy does not allow this function",
+                expected=" or ".join(allowed.functions) or "none",
+                seen=call.function,
+                where=where,
+            )
+        _equal(f"{where}.token", self.vault.asset, call.token)
+        _equal(f"{where}.amount", call.assets if call.function == SUPPLY.name else 0, call.amount)
+        if call.assets == 0:
+            raise PolicyError("A call that moves nothing", where=where)
+
+    def _check_settlement(self, terms: SettlementTerms) -> None:
+        if not 0 < terms.min_pps <= terms.max_pps:
+            raise PolicyError(
+                "A settlement needs 0 < min_pps <= max_pps", seen=f"{terms.min_pps} and {terms.max_pps}"
+            )
+        # Both bounds are the tolerance away from one prediction, which min_pps + 1 bounds from above.
+        tolerance = self.limits.pps_tolerance_bps
+        widest = mul_div_up(terms.min_pps + 1, BPS + tolerance, BPS - tolerance) + 1
+        _at_most("terms.max_pps", widest, terms.max_pps)
+
+
+def _equal(where: str, expected: object, seen: object) -> None:
+    if expected != seen:
+        raise PolicyError("The policy does not allow this", expected=expected, seen=seen, where=where)
+
+
+def _at_most(where: str, limit: int, seen: int) -> None:
+    if seen > limit:
+        raise PolicyError(
+            "Above the policy's limit", expected=f"at most {limit:,}", seen=f"{seen:,}", where=where
+        )
+
+
+def load(path: Path) -> Policy:
+    """Reads a policy file. Raises ConfigError naming the key that does not fit."""
+    return load_toml(path, Policy)
