@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+/// @title Bytes kept as the code of a contract of their own
+/// @notice For what never changes and is read often: one account access instead of a cold slot per word.
+library CodeStore {
+    error StoreFailed();
+
+    /// @dev Deploys a contract whose code is a STOP, so that nobody can run the data, and then `data`.
+    function write(bytes memory data) internal returns (address store) {
+        // PUSH2 length, DUP1, PUSH1 10, RETURNDATASIZE (0), CODECOPY, RETURNDATASIZE (0), RETURN
+        bytes memory creation =
+            abi.encodePacked(hex"61", uint16(data.length + 1), hex"80600a3d393df3", hex"00", data);
+        assembly ("memory-safe") {
+            store := create(0, add(creation, 32), mload(creation))
+        }
+        if (store == address(0)) revert StoreFailed();
+    }
+
+    function read(address store) internal view returns (bytes memory data) {
+        uint256 length = store.code.length - 1;
+        data = new bytes(length);
+        assembly ("memory-safe") {
+            extcodecopy(store, add(data, 32), 1, length)
+        }
+    }
+}
