@@ -10,6 +10,7 @@ same on every machine (keeper-spec 9).
    last optimum, until the step is one `quantum`. Every level again is exact on its own grid and window.
 
 Equal yields are settled by venue id: the first venue in order gets the most, then the second, and so on.
+Rates are floored per second or per year: a `quantum` far below a token may stop on a plateau of that floor.
 A yield curve with a second peak narrower than the first step can be missed; a larger grid narrows that.
 """
 
