@@ -1,0 +1,151 @@
+"""Anvil processes that never outlive the process that started them."""
+
+import atexit
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from keeper.errors import ConfigError, EndpointDownError, EndpointError
+from keeper.simulation.jsonrpc import JsonRpc
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The source tree: local chains need its npm packages and contract build."""
+
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 30
+STOP_SECONDS: Final = 5
+_ATTEMPTS: Final = 5
+_ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_SYSTEMS: Final = {"linux": "linux", "darwin": "darwin"}
+
+
+def binary() -> Path:
+    """Anvil's own binary for this platform. The npm shim in front of it exits before its child does.
+
+    Raises ConfigError when the platform is not supported or the packages are not installed.
+    """
+    system, machine = platform.system().lower(), platform.machine().lower()
+    if system not in _SYSTEMS or machine not in _ARCHITECTURES:
+        raise ConfigError("No Anvil for this platform", seen=f"{system} {machine}")
+    package = f"anvil-{_SYSTEMS[system]}-{_ARCHITECTURES[machine]}"
+    path = ROOT / "node_modules" / "@foundry-rs" / package / "bin" / "anvil"
+    if not path.is_file():
+        raise ConfigError("Anvil is not installed", expected=path.relative_to(ROOT), hint="Run make setup")
+    return path
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Anvil:
+    """One Anvil process in its own process group, stopped on exit, on error and at interpreter exit.
+
+    `port` 0 takes any free one.
+    """
+
+    def __init__(self, chain_id: int, args: Sequence[str] = (), *, port: int = 0) -> None:
+        self.chain_id = chain_id
+        self.args = tuple(args)
+        self._wanted_port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        """Process id. Raises EndpointDownError when it is not running."""
+        if self._process is None:
+            raise EndpointDownError("Anvil is not running")
+        return self._process.pid
+
+    def start(self, args: Sequence[str] = ()) -> str:
+        """Starts the process and returns its URL once it answers on the right chain id.
+
+        Raises EndpointDownError when it ends early or stays silent.
+        """
+        attempts = _ATTEMPTS if self._wanted_port == 0 else 1
+        for left in reversed(range(attempts)):
+            try:
+                return self._start_at(self._wanted_port or free_port(), [*self.args, *args])
+            except EndpointError:
+                # Another process may have taken the port between the probe and the bind.
+                if left == 0:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _start_at(self, port: int, args: Sequence[str]) -> str:
+        command = [str(binary()), "--host", HOST, "--port", str(port), "--chain-id", str(self.chain_id)]
+        atexit.register(self.stop)
+        with tempfile.TemporaryFile() as log:
+            # Its own session, so that Ctrl-C in a terminal reaches us first and we stop it in order.
+            self._process = subprocess.Popen(
+                [*command, "--silent", *args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                self.url = f"http://{HOST}:{port}"
+                self._wait_until_it_answers()
+            except BaseException:
+                self.stop()
+                log.seek(0)
+                said = log.read()[-500:].decode(errors="replace").strip()
+                if said:
+                    raise EndpointDownError("Anvil did not start", seen=said) from None
+                raise
+        return self.url
+
+    def _wait_until_it_answers(self) -> None:
+        rpc = JsonRpc(self.url, timeout=START_SECONDS)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            process = self._process
+            if process is None or process.poll() is not None:
+                raise EndpointDownError("Anvil ended while starting", where=self.url)
+            try:
+                seen = int(rpc("eth_chainId"), 16)
+            except EndpointDownError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+                continue
+            rpc.close()
+            if seen != self.chain_id:
+                raise EndpointError("Another chain answers", expected=self.chain_id, seen=seen, where=self.url)
+            return
+
+    def stop(self) -> None:
+        """Ends the whole process group; harmless when it has ended."""
+        process, self._process = self._process, None
+        atexit.unregister(self.stop)
+        if process is None or process.poll() is not None:
+            return
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(STOP_SECONDS)
+
+    def __enter__(self) -> Self:
+        if self._process is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,261 @@
+"""Local chains with the real protocols: built once per content of their inputs, then loaded."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from eth_account import Account as Keys
+
+from keeper.contracts import parse_revert
+from keeper.errors import EndpointError, KeeperError, RpcError
+from keeper.simulation.anvil import ROOT, Anvil, binary
+from keeper.simulation.artifacts import built
+from keeper.simulation.build import CHAIN_ARGS, CONTRACTS, MANIFEST, STATE, build
+from keeper.simulation.deploy import BLOCK_SECONDS, created_address, explain, signed, view
+from keeper.simulation.jsonrpc import JsonRpc
+from keeper.units import Address
+
+FIRST_CHAIN_ID: Final = 31_337
+CACHE: Final = ROOT / ".devnet"
+_SOURCES: Final = (
+    "aave",
+    "accounts",
+    "anvil",
+    "artifacts",
+    "build",
+    "deploy",
+    "morpho",
+    "oracles",
+    "safe",
+    "tokens",
+    "uniswap",
+)
+_GAS_MARGIN: Final = (3, 2)
+
+
+@dataclass(frozen=True)
+class BuiltChain:
+    """A chain in the cache: its directory and manifest."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+
+def content_key(chain_id: int) -> str:
+    """Hash of all inputs of a build: bytecode on the chain, builder sources, chain id, Anvil's version."""
+    content = hashlib.sha256(str(chain_id).encode())
+    version = json.loads((binary().parents[1] / "package.json").read_text())["version"]
+    content.update(version.encode())
+    for name in sorted(set(CONTRACTS)):
+        content.update(f"{name}:{built(name).bytecode}".encode())
+    for source in _SOURCES:
+        content.update((Path(__file__).parent / f"{source}.py").read_bytes())
+    return content.hexdigest()[:16]
+
+
+def ensure_built(chain_id: int = FIRST_CHAIN_ID, *, cache: Path = CACHE) -> BuiltChain:
+    """The chain of that id from the cache, built first when its inputs are new.
+
+    Raises ConfigError when the contracts are not compiled or the packages not installed.
+    """
+    path = cache / content_key(chain_id)
+    if not path.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / "lock"):
+            if not path.is_dir():
+                _build_into(path, chain_id, cache)
+    if chain_id == FIRST_CHAIN_ID:
+        _point(cache / "current", path)
+    return BuiltChain(path, json.loads((path / MANIFEST).read_text()))
+
+
+def _build_into(path: Path, chain_id: int, cache: Path) -> None:
+    # Built beside its place and moved there whole: a half-built chain is never found.
+    unfinished = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
+    try:
+        build(chain_id, unfinished)
+        unfinished.chmod(0o755)
+        unfinished.replace(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _point(link: Path, path: Path) -> None:
+    if link.is_symlink() and os.readlink(link) == path.name:
+        return
+    fresh = link.with_name(f"current-{os.getpid()}")
+    fresh.symlink_to(path.name)
+    fresh.replace(link)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def load_args(chain: BuiltChain) -> list[str]:
+    """Anvil's arguments to load a built chain. Without the head's time it would go on from genesis time."""
+    head = chain.manifest["block"]["timestamp"]
+    return [*CHAIN_ARGS, "--timestamp", str(head), "--load-state", str(chain.path / STATE)]
+
+
+def check_loaded(rpc: JsonRpc, chain: BuiltChain) -> None:
+    """Fixes the block interval and raises EndpointError unless the head is that of the build."""
+    rpc("anvil_setBlockTimestampInterval", BLOCK_SECONDS)
+    head = rpc("eth_getBlockByNumber", "latest", False)["hash"]
+    if head != chain.manifest["block"]["hash"]:
+        raise EndpointError(
+            "The loaded chain is not the built one", expected=chain.manifest["block"]["hash"], seen=head
+        )
+
+
+class Devnet:
+    """A running local chain. Each transaction sent is mined at once, in a block 12 seconds after the last."""
+
+    def __init__(self, chain_id: int = FIRST_CHAIN_ID, *, port: int = 0, cache: Path = CACHE) -> None:
+        self.chain_id = chain_id
+        self._built = ensure_built(chain_id, cache=cache)
+        self.manifest = self._built.manifest
+        self._anvil = Anvil(chain_id, load_args(self._built), port=port)
+        self._rpc: JsonRpc | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the chain answers; empty before the start."""
+        return self._anvil.url
+
+    @property
+    def pid(self) -> int:
+        """Anvil's process id."""
+        return self._anvil.pid
+
+    def start(self) -> str:
+        """Starts the chain and returns its URL."""
+        url = self._anvil.start()
+        try:
+            self._rpc = JsonRpc(url)
+            check_loaded(self._rpc, self._built)
+        except BaseException:
+            self.stop()
+            raise
+        return url
+
+    def stop(self) -> None:
+        """Ends the process; harmless when it has ended."""
+        if self._rpc is not None:
+            self._rpc.close()
+            self._rpc = None
+        self._anvil.stop()
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a JSON-RPC request. Raises RpcError or EndpointDownError."""
+        if self._rpc is None:
+            raise EndpointError("The local chain is not running", hint="Use it as a context manager")
+        return self._rpc(method, *params)
+
+    def address(self, role: str) -> Address:
+        """Address of an account by role."""
+        return Address(self.manifest["accounts"][role]["address"])
+
+    def key(self, role: str) -> str:
+        """Private key of an account by role, as 0x-hex."""
+        return str(self.manifest["accounts"][role]["key"])
+
+    def send(self, account_key: str, to: str | None, data: bytes, value: int = 0) -> dict[str, Any]:
+        """Signs, sends and mines a transaction; returns its receipt. `to` None creates a contract.
+
+        Raises RevertError when it would revert or did.
+        """
+        sender = Keys.from_key(account_key).address
+        request = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)}
+        if to is not None:
+            request["to"] = to
+        try:
+            estimate = int(self.rpc("eth_estimateGas", request), 16)
+        except RpcError as error:
+            raise explain(error) from error
+        limit = int(self.block()["gasLimit"], 16)
+        gas = min(estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1], limit)
+        nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
+        raw = signed(
+            account_key, chain_id=self.chain_id, nonce=nonce, to=to, data=data, value=value, gas=gas
+        )
+        return self.send_raw(raw)
+
+    def send_raw(self, raw: str) -> dict[str, Any]:
+        """Sends a signed transaction (0x-hex) and returns its receipt.
+
+        Raises RevertError when it reverted, KeeperError when it was not mined.
+        """
+        try:
+            hash_ = self.rpc("eth_sendRawTransaction", raw)
+        except RpcError as error:
+            raise explain(error) from error
+        receipt: dict[str, Any] | None = self.rpc("eth_getTransactionReceipt", hash_)
+        if receipt is None:
+            raise KeeperError("Transaction was not mined at once", where=hash_)
+        if receipt["status"] != "0x1":
+            raise self._revert(hash_)
+        return receipt
+
+    def deploy(
+        self,
+        account_key: str,
+        artifact_name: str,
+        ctor_args: Sequence[Any] = (),
+        *,
+        libraries: Mapping[str, Address] | None = None,
+    ) -> Address:
+        """Creates a contract from our build (or the protocols') and returns its address."""
+        sender = Address(Keys.from_key(account_key).address)
+        nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
+        self.send(account_key, None, built(artifact_name).creation_code(*ctor_args, libraries=libraries))
+        return created_address(sender, nonce)
+
+    def call(self, to: str, signature: str, args: Sequence[Any] = (), outputs: str = "()") -> Any:
+        """Decoded answer at the head: `call(token, "balanceOf(address)", [who], "(uint256)")`.
+
+        One output comes as such, several as a tuple. Raises RevertError.
+        """
+        if self._rpc is None:
+            raise EndpointError("The local chain is not running", hint="Use it as a context manager")
+        return view(self._rpc, to, signature, tuple(args), outputs)
+
+    def warp(self, seconds: int) -> int:
+        """Mines one block that many seconds after the head; returns its timestamp."""
+        timestamp = int(self.block()["timestamp"], 16) + seconds
+        self.rpc("evm_setNextBlockTimestamp", timestamp)
+        self.rpc("evm_mine")
+        return timestamp
+
+    def block(self, number: int | str = "latest") -> dict[str, Any]:
+        """Header fields of a block, as JSON-RPC gives them."""
+        tag = hex(number) if isinstance(number, int) else number
+        block: dict[str, Any] = self.rpc("eth_getBlockByNumber", tag, False)
+        return block
+
+    def _revert(self, hash_: str) -> KeeperError:
+        trace = self.rpc("debug_traceTransaction", hash_, {"tracer": "callTracer"})
+        data = bytes.fromhex(trace.get("output", "0x")[2:])
+        return parse_revert(data).as_error(where=hash_)
+
+    def __enter__(self) -> Self:
+        if self._rpc is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
