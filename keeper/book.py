@@ -1,0 +1,249 @@
+"""The book: what a snapshot is worth, position by position, in exact integers.
+
+Every position is valued from stored protocol state by our own mathematics and then compared with what the
+contract reports at the same block. A difference is an error that names the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keeper.chain.call import Call, CallFailure
+from keeper.chain.snapshot import Snapshot
+from keeper.connectors.base import Position, load
+from keeper.contracts import Contract
+from keeper.errors import PolicyError, ValuationError
+from keeper.ledger.vault import Accounting, Params, pps_low, redeem_limit
+from keeper.planning.policy import Policy, PositionPolicy
+from keeper.units import WAD, Value, mul_div_up
+
+STATUS_OK: Final = 0
+PPS_ONE: Final = 10**27
+
+
+@dataclass(frozen=True)
+class Book:
+    """The vault at one block. Amounts are in the vault's asset, `at` is the hub block's timestamp.
+
+    `positions` are sorted by venue; `caps` is the most that each venue may hold, and 0 where risk may not
+    rise; `reserve` is what the redemption queue will need at the next settlement.
+    """
+
+    at: int
+    idle: int
+    positions: tuple[Position, ...]
+    caps: Mapping[str, int] = field(hash=False)
+    reserve: int
+    accounting: Accounting
+    params: Params
+    nonce: int
+    signer_set_version: int
+    healthy: bool
+
+    @property
+    def nav(self) -> Value:
+        """Idle assets and every position, as a range."""
+        total = Value(self.idle, self.idle)
+        for position in self.positions:
+            total += position.value(self.at)
+        return total
+
+    @property
+    def total(self) -> int:
+        """Low NAV."""
+        return self.nav.low
+
+    @property
+    def allocation(self) -> dict[str, int]:
+        """Low value by venue."""
+        return {position.ref.venue: position.value(self.at).low for position in self.positions}
+
+
+@dataclass(frozen=True)
+class VaultReads:
+    """Every read of our own contracts that a book rests on."""
+
+    policy: Policy
+
+    @property
+    def accounting(self) -> Call[Any]:
+        return self._vault.call("accounting")
+
+    @property
+    def params(self) -> Call[Any]:
+        return self._vault.call("params")
+
+    @property
+    def idle(self) -> Call[Any]:
+        return self._portfolio.call("idle")
+
+    @property
+    def nav(self) -> Call[Any]:
+        return self._portfolio.call("nav")
+
+    @property
+    def nonce(self) -> Call[Any]:
+        return self._portfolio.call("nextNonce", self.policy.nonce_key)
+
+    @property
+    def positions(self) -> Call[Any]:
+        return self._registry.call("positions", self.policy.vault.vault)
+
+    @property
+    def keeper(self) -> Call[Any]:
+        return self._registry.call("keeper", self.policy.vault.vault)
+
+    @property
+    def paused_until(self) -> Call[Any]:
+        return self._registry.call("riskPausedUntil", self.policy.vault.vault)
+
+    @property
+    def signers(self) -> Call[Any]:
+        return self._quorum.call("signers")
+
+    @property
+    def threshold(self) -> Call[Any]:
+        return self._quorum.call("threshold")
+
+    @property
+    def signer_set_version(self) -> Call[Any]:
+        return self._quorum.call("signerSetVersion")
+
+    def position_value(self, position: PositionPolicy) -> Call[Any]:
+        return self._portfolio.call("positionValue", position.address, position.key)
+
+    def exit_only(self, position: PositionPolicy) -> Call[Any]:
+        return self._registry.call("isExitOnly", self.policy.vault.vault, position.address)
+
+    def all(self) -> tuple[Call[Any], ...]:
+        """All of them, for the snapshot's call set."""
+        single = (
+            self.accounting,
+            self.params,
+            self.idle,
+            self.nav,
+            self.nonce,
+            self.positions,
+            self.keeper,
+            self.paused_until,
+            self.signers,
+            self.threshold,
+            self.signer_set_version,
+        )
+        listed = self.policy.positions
+        return (
+            *single,
+            *(self.position_value(position) for position in listed),
+            *(self.exit_only(position) for position in listed),
+        )
+
+    @property
+    def _vault(self) -> Contract:
+        return Contract(self.policy.vault.vault, "Vault")
+
+    @property
+    def _portfolio(self) -> Contract:
+        return Contract(self.policy.vault.portfolio, "Portfolio")
+
+    @property
+    def _registry(self) -> Contract:
+        return Contract(self.policy.vault.registry, "Registry")
+
+    @property
+    def _quorum(self) -> Contract:
+        return Contract(self.policy.vault.quorum, "KeeperQuorum")
+
+
+def open_book(snapshot: Snapshot, policy: Policy) -> Book:
+    """The book of the policy's vault in `snapshot`.
+
+    Raises ValuationError when a position cannot be valued or the contracts value it otherwise, and
+    PolicyError when the chain grants other permissions than the policy.
+    """
+    hub = policy.vault.chain_id
+    reads = VaultReads(policy)
+    at = snapshot.block(hub).timestamp
+
+    def read(call: Call[Any]) -> Any:
+        return snapshot.result(hub, call)
+
+    def must(call: Call[Any]) -> Any:
+        result = read(call)
+        if isinstance(result, CallFailure):
+            raise ValuationError(
+                "A read of the vault failed",
+                seen=result.data,
+                where=call.label,
+                hint="Check that the policy names this chain's contracts.",
+            )
+        return result
+
+    _check_permissions(policy, reads, must)
+    accounting = Accounting.from_abi(must(reads.accounting))
+    params = Params.from_abi(must(reads.params))
+    positions = tuple(load(ref.connector).position(ref, read, at) for ref in policy.refs())
+    idle = must(reads.idle)
+    healthy = True
+    for position in positions:
+        (low, high), position_healthy = must(reads.position_value(policy.position(position.ref.venue)))
+        _must_agree(position.ref.venue, position.value(at), Value(low, high))
+        healthy = healthy and position_healthy
+    paused = at < must(reads.paused_until)
+    caps = {each.venue: 0 if paused or must(reads.exit_only(each)) else each.cap for each in policy.positions}
+    book = Book(
+        at=at,
+        idle=idle,
+        positions=positions,
+        caps=caps,
+        reserve=0,
+        accounting=accounting,
+        params=params,
+        nonce=must(reads.nonce),
+        signer_set_version=must(reads.signer_set_version),
+        healthy=healthy,
+    )
+    (low, high), _ = must(reads.nav)
+    _must_agree("net asset value", book.nav, Value(low, high))
+    return _with_reserve(book, policy)
+
+
+def _with_reserve(book: Book, policy: Policy) -> Book:
+    """Sets aside what everyone who asked to leave is owed, at the price it may have grown to when the plan
+    that frees it ends."""
+    a, p = book.accounting, book.params
+    until = book.at + policy.time.validity
+    growth = WAD + p.max_rate * policy.time.validity
+    price = min(mul_div_up(pps_low(book.total, a.total_supply), growth, WAD), redeem_limit(a, p, until))
+    reserve = mul_div_up(a.queued_shares + a.open_redeems, price, PPS_ONE)
+    return Book(**{**vars(book), "reserve": min(reserve, book.total)})
+
+
+def _must_agree(where: str, ours: Value, theirs: Value) -> None:
+    if ours != theirs:
+        raise ValuationError(
+            "Our valuation differs from the contract's",
+            expected=f"{ours.low:,} to {ours.high:,}",
+            seen=f"{theirs.low:,} to {theirs.high:,}",
+            where=where,
+            hint="Do not rebalance; find out which of the two is wrong.",
+        )
+
+
+def _check_permissions(policy: Policy, reads: VaultReads, must: Any) -> None:
+    granted = sorted((connector, key) for connector, key, _ in must(reads.positions))
+    _same("listed positions", sorted((p.address, p.key) for p in policy.positions), granted)
+    _same("keeper role", policy.vault.quorum, must(reads.keeper))
+    _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
+    _same("threshold", policy.signers.threshold, must(reads.threshold))
+
+
+def _same(what: str, expected: object, seen: object) -> None:
+    if expected != seen:
+        raise PolicyError(
+            f"The chain and the policy disagree on the {what}",
+            expected=expected,
+            seen=seen,
+            hint="Bring the policy or the registry up to date; nothing is signed until they agree.",
+        )

@@ -1,0 +1,112 @@
+"""From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
+
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import getsource
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from keeper import ENGINE_VERSION
+from keeper.book import Book, VaultReads, open_book
+from keeper.chain import lens
+from keeper.chain.call import Call
+from keeper.chain.snapshot import Snapshot
+from keeper.connectors.base import load
+from keeper.errors import ConfigError, PlanError
+from keeper.ledger.vault import settle
+from keeper.planning.build import Basis, build_batch, build_settlement
+from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
+from keeper.planning.policy import Policy
+from keeper.planning.strategy import Strategy
+
+ENTRY_POINTS: Final = "keeper.strategies"
+
+
+def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:
+    """Every read a plan for this policy rests on, by chain."""
+    positions = (call for ref in policy.refs() for call in load(ref.connector).calls(ref))
+    return {policy.vault.chain_id: (*VaultReads(policy).all(), *positions)}
+
+
+def derive(snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
+    """The one plan of this kind that follows from the snapshot.
+
+    Raises NothingToDoError when there is nothing to do, PlanError when no epoch waits for settlement, and
+    whatever `open_book` refuses.
+    """
+    book = open_book(snapshot, policy)
+    strategy = load_strategy(policy)
+    basis = Basis(
+        snapshot_hash=snapshot.hash,
+        blocks=tuple(PinnedBlock(b.chain_id, b.number, b.hash, b.timestamp) for b in snapshot.blocks),
+        reference_time=snapshot.reference_time,
+        code=code_stamp(strategy),
+        signer_set_version=book.signer_set_version,
+        nonce=book.nonce,
+    )
+    if kind is Kind.SETTLEMENT:
+        return _settlement(policy, book, basis)
+    return build_batch(policy, book, strategy.decide(book), basis)
+
+
+def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:
+    epoch = book.accounting.closed_epoch
+    if epoch is None:
+        raise PlanError(
+            "No epoch waits for settlement",
+            expected=f"epoch {book.accounting.current_epoch} closed",
+            seen="still open",
+            hint="Close the epoch first; anyone may.",
+        )
+    if book.at <= book.accounting.epoch_closed_at:
+        raise PlanError(
+            "The snapshot is not later than the close of the epoch",
+            expected=f"> {book.accounting.epoch_closed_at}",
+            seen=book.at,
+        )
+    predicted = settle(
+        book.accounting, book.params, idle=book.idle, nav=book.nav, healthy=book.healthy, at=book.at
+    )
+    return build_settlement(policy, epoch, predicted.redeem_pps, basis)
+
+
+def load_strategy(policy: Policy) -> Strategy:
+    """The policy's strategy with its parameters. Raises ConfigError when either does not fit."""
+    name = policy.strategy.name
+    found = entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        known = sorted(entry_points(group=ENTRY_POINTS).names)
+        raise ConfigError("There is no such strategy", expected=" or ".join(known), seen=name)
+    kind = next(iter(found)).load()
+    params = import_module(kind.__module__).Params
+    try:
+        strategy: Strategy = kind(params(**policy.strategy.params))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}"
+        ) from error
+    return strategy
+
+
+def code_stamp(strategy: Strategy) -> CodeStamp:
+    """Which code this machine runs: where two stamps differ, results are not comparable."""
+    return CodeStamp(
+        engine_version=ENGINE_VERSION,
+        lens_code_hash=lens.code_hash(),
+        strategy=StrategyStamp(
+            name=strategy.name,
+            version=strategy.version,
+            params=strategy.params.model_dump(mode="json"),
+            source_digest=_source_digest(type(strategy).__module__),
+        ),
+    )
+
+
+@cache
+def _source_digest(module: str) -> bytes:
+    return sha256(getsource(import_module(module)).encode()).digest()

@@ -1,0 +1,187 @@
+"""Settlement, fees and prices per share, as `contracts/src/Vault.sol` computes them, to the wei.
+
+Prices per share (PPS) are assets per share scaled by 1e27; fees, rates and steps are wad fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypeVar
+
+from keeper.units import WAD, YEAR, Value, mul_div_down, mul_div_up
+
+PPS_ONE: Final = 10**27
+VIRTUAL_SHARES: Final = 10**6
+QUEUE_DUST: Final = 10**9
+"""A remainder of at most this part of the queue counts as filled (`QueueLib.DUST`)."""
+
+T = TypeVar("T", bound="Params | Accounting")
+
+
+def _from_abi(kind: type[T], values: Sequence[Any]) -> T:
+    names = [field.name for field in fields(kind)]
+    return kind(**dict(zip(names, values, strict=True)))
+
+
+@dataclass(frozen=True)
+class Params:
+    """`IVault.Params`, in its order."""
+
+    fee_recipient: str
+    management_fee: int
+    performance_fee: int
+    exit_fee: int
+    max_rate: int
+    max_step: int
+    max_spread: int
+    min_epoch_length: int
+    min_deposit: int
+    min_redeem: int
+    deposit_cap: int
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> Params:
+        return _from_abi(cls, values)
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """`IVault.Accounting`, in its order: every number a settlement starts from."""
+
+    current_epoch: int
+    settled_epoch: int
+    epoch_opened_at: int
+    epoch_closed_at: int
+    settled_at: int
+    accrued_at: int
+    open_deposits: int
+    closed_deposits: int
+    open_redeems: int
+    queued_shares: int
+    total_supply: int
+    stored_nav: int
+    last_pps_low: int
+    last_pps_high: int
+    high_water_mark: int
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> Accounting:
+        return _from_abi(cls, values)
+
+    @property
+    def closed_epoch(self) -> int | None:
+        """The epoch that waits for settlement, if one does."""
+        return self.settled_epoch + 1 if self.current_epoch > self.settled_epoch + 1 else None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Outcome of a settlement: prices, flows, fees in shares, and the accounting it leaves behind.
+
+    `idle_change` is what the portfolio's idle ledger gains (or, negative, loses).
+    """
+
+    redeem_pps: int
+    deposit_pps: int
+    accepted: int
+    minted: int
+    filled: int
+    paid: int
+    management_shares: int
+    performance_shares: int
+    accounting: Accounting
+
+    @property
+    def idle_change(self) -> int:
+        return self.accepted - self.paid
+
+
+def pps_low(nav: int, supply: int) -> int:
+    """Price per share of `nav`, rounded down: what redemptions get."""
+    return mul_div_down(nav + 1, PPS_ONE, supply + VIRTUAL_SHARES)
+
+
+def pps_high(nav: int, supply: int) -> int:
+    """Price per share of `nav`, rounded up: what deposits pay."""
+    return mul_div_up(nav + 1, PPS_ONE, supply + VIRTUAL_SHARES)
+
+
+def redeem_limit(a: Accounting, p: Params, at: int) -> int:
+    """Most that a redemption is paid for a share at `at`; it bounds gains and never holds up a loss."""
+    return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.settled_at), WAD)
+
+
+def management_shares(a: Accounting, p: Params, at: int) -> int:
+    """Shares that the management fee mints at `at` (`Vault._accrueManagementFee`)."""
+    fraction = min(p.management_fee * (at - a.accrued_at) // YEAR, WAD // 2)
+    return mul_div_down(a.total_supply, fraction, WAD - fraction)
+
+
+def performance_shares(supply: int, nav_low: int, a: Accounting, p: Params, at: int) -> int:
+    """Shares that the performance fee mints on `supply` (`Vault._takePerformanceFee`)."""
+    pps = min(pps_low(nav_low, supply), redeem_limit(a, p, at))
+    if pps <= a.high_water_mark:
+        return 0
+    after = pps - mul_div_down(pps - a.high_water_mark, p.performance_fee, WAD)
+    return mul_div_down(supply, pps - after, after)
+
+
+def settle(
+    a: Accounting, p: Params, *, idle: int, nav: Value, healthy: bool, at: int, max_pps: int | None = None
+) -> Settled:
+    """What `Vault.settle` does at `at` with this NAV; deposits above `max_pps` roll.
+
+    The caller checks that an epoch is closed.
+    """
+    management = management_shares(a, p, at)
+    performance = performance_shares(a.total_supply + management, nav.low, a, p, at)
+    supply = a.total_supply + management + performance
+    redeem_pps = min(pps_low(nav.low, supply), redeem_limit(a, p, at))
+    deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
+    accepted, minted = _accept(a, p, nav, healthy, deposit_pps, max_pps)
+    filled, paid = _fill(a, p, redeem_pps, idle + accepted)
+    burned = filled - mul_div_down(filled, p.exit_fee, WAD)
+    supply += minted - burned
+    nav_after = nav.low + accepted - paid
+    after = replace(
+        a,
+        settled_epoch=a.settled_epoch + 1,
+        settled_at=at,
+        accrued_at=at,
+        closed_deposits=a.closed_deposits - accepted,
+        queued_shares=a.queued_shares - filled,
+        total_supply=supply,
+        stored_nav=nav_after,
+        last_pps_low=redeem_pps,
+        last_pps_high=deposit_pps,
+        high_water_mark=max(a.high_water_mark, pps_low(nav_after, supply)),
+    )
+    return Settled(redeem_pps, deposit_pps, accepted, minted, filled, paid, management, performance, after)
+
+
+def _accept(
+    a: Accounting, p: Params, nav: Value, healthy: bool, deposit_pps: int, max_pps: int | None
+) -> tuple[int, int]:
+    """(assets accepted, shares minted); (0, 0) when deposits roll."""
+    minted = mul_div_down(a.closed_deposits, PPS_ONE, deposit_pps)
+    narrow = nav.high - nav.low <= mul_div_down(nav.low, p.max_spread, WAD)
+    dear = max_pps is not None and deposit_pps > max_pps
+    if not healthy or not narrow or minted == 0 or dear:
+        return 0, 0
+    return a.closed_deposits, minted
+
+
+def _fill(a: Accounting, p: Params, redeem_pps: int, available: int) -> tuple[int, int]:
+    """(shares filled, assets paid) of the queue."""
+    pps = mul_div_down(redeem_pps, WAD - p.exit_fee, WAD)
+    queued = a.queued_shares
+    if queued == 0 or pps == 0:
+        return 0, 0
+    filled, paid = queued, mul_div_down(queued, pps, PPS_ONE)
+    if paid > available:
+        filled = mul_div_down(available, PPS_ONE, pps)
+        paid = mul_div_down(filled, pps, PPS_ONE)
+        if queued - filled <= queued // QUEUE_DUST:
+            filled = queued
+    return (filled, paid) if paid else (0, 0)
