@@ -36,7 +36,8 @@ contract AaveV3Connector is Connector {
 
     /// @inheritdoc IConnector
     function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 status) {
-        return _worth(_addressOf(key), _balance(_aToken(key), address(this)));
+        address aToken = _aToken(key);
+        return _worth(_addressOf(key), _balance(aToken, address(this)));
     }
 
     /// @inheritdoc IConnector
