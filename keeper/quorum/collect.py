@@ -1,0 +1,158 @@
+"""Collects signatures: every signer is asked at once, and none is believed.
+
+A signature counts when it recovers, over the digest computed here, to a signer of the policy that has not
+counted yet; an endpoint that answers for someone else gains nothing.
+"""
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from keeper.chain.rpc import hex_bytes
+from keeper.contracts.abi import address
+from keeper.errors import ConfigError, DecodeError, QuorumError
+from keeper.planning.plan import Plan
+from keeper.planning.policy import Policy
+from keeper.quorum.signer_service import APPROVE, UNIX
+from keeper.quorum.typed_data import Signature, artefact, check, verify
+from keeper.units import Address
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+NOT_NEEDED: Final = "not_needed"
+_MAX_REASON: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one signer: its signature, or the code and reason of its refusal or failure.
+
+    Codes of the collector itself: `unreachable`, `timeout`, `bad_answer`, `bad_signature`, `stranger`,
+    `duplicate`, and `not_needed` for one that had not answered when enough others had.
+    """
+
+    url: str
+    signature: Signature | None = None
+    code: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.signature is not None:
+            return f"{self.url}: signed as {self.signature.signer}"
+        return f"{self.url}: {self.code}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Signatures ready for the quorum contract (sorted by signer), and every signer's outcome in the order
+    the signers were given."""
+
+    signatures: tuple[Signature, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def refusals(self) -> tuple[Outcome, ...]:
+        """Outcomes of those who were asked and did not sign."""
+        return tuple(each for each in self.outcomes if each.signature is None and each.code != NOT_NEEDED)
+
+
+async def collect(
+    plan: Plan, policy: Policy, urls: Sequence[str], *, patience: float, ask_all: bool = False
+) -> Approval:
+    """Asks the signers at `urls` ("http://127.0.0.1:PORT" or "unix:PATH") to approve `plan`.
+
+    Stops at the policy's threshold, or with `ask_all` when everyone has answered; `patience` is seconds per
+    signer. Raises QuorumError, with what every signer said, when too few signed.
+    """
+    digest = artefact(plan).digest(plan.chain_id, policy.vault.quorum)
+    signers, threshold = frozenset(policy.signers.addresses), policy.signers.threshold
+    data = plan.to_bytes()
+    tasks = {asyncio.create_task(_ask(url, data, patience)): i for i, url in enumerate(urls)}
+    outcomes: dict[int, Outcome] = {}
+    signatures: dict[Address, Signature] = {}
+    pending = set(tasks)
+    try:
+        while pending and (ask_all or len(signatures) < threshold):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=lambda each: tasks[each]):
+                outcome = _judge(task.result(), digest, signers, signatures)
+                outcomes[tasks[task]] = outcome
+                if outcome.signature is not None:
+                    signatures[outcome.signature.signer] = outcome.signature
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    listed = tuple(
+        outcomes.get(i, Outcome(url, code=NOT_NEEDED, reason="enough others had signed"))
+        for i, url in enumerate(urls)
+    )
+    chosen = sorted(signatures.values(), key=lambda each: int(each.signer, 16))[:threshold]
+    if len(chosen) < threshold:
+        raise QuorumError(
+            "Too few signatures",
+            expected=f"{threshold} of {len(signers)}",
+            seen=len(chosen),
+            hint="; ".join(str(each) for each in listed),
+        )
+    verify(digest, chosen, signers=signers, threshold=threshold)
+    return Approval(tuple(chosen), listed)
+
+
+def _judge(
+    outcome: Outcome, digest: bytes, signers: Collection[Address], counted: Mapping[Address, Signature]
+) -> Outcome:
+    """The outcome, with its signature only where that counts."""
+    signature = outcome.signature
+    if signature is None:
+        return outcome
+    try:
+        check(digest, signature)
+    except QuorumError as error:
+        return Outcome(outcome.url, code="bad_signature", reason=str(error))
+    if signature.signer not in signers:
+        return Outcome(outcome.url, code="stranger", reason=f"{signature.signer} is not a signer")
+    if signature.signer in counted:
+        return Outcome(outcome.url, code="duplicate", reason=f"{signature.signer} has already signed")
+    return outcome
+
+
+async def _ask(url: str, data: bytes, patience: float) -> Outcome:
+    try:
+        async with asyncio.timeout(patience):
+            return await _post(url, data)
+    except TimeoutError:
+        return Outcome(url, code="timeout", reason=f"no answer within {patience} s")
+    except (aiohttp.ClientError, OSError) as error:
+        return Outcome(url, code="unreachable", reason=str(error) or type(error).__name__)
+
+
+async def _post(url: str, data: bytes) -> Outcome:
+    unix = url.startswith(UNIX)
+    connector = aiohttp.UnixConnector(url.removeprefix(UNIX)) if unix else aiohttp.TCPConnector()
+    base = "http://signer" if unix else url
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(base + APPROVE, data=data, allow_redirects=False) as response,
+    ):
+        body = await response.content.read(MAX_ANSWER_BYTES)
+    return _parse(url, body)
+
+
+def _parse(url: str, body: bytes) -> Outcome:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return Outcome(url, code="bad_answer", reason="not JSON")
+    match answer:
+        case {"ok": True, "signer": str(signer), "signature": str(text)}:
+            try:
+                return Outcome(url, signature=Signature(address(signer), hex_bytes(text)))
+            except (ConfigError, DecodeError) as error:
+                return Outcome(url, code="bad_answer", reason=str(error))
+        case {"ok": False, "code": str(code), "reason": str(reason)}:
+            return Outcome(url, code=code[:64], reason=reason[:_MAX_REASON])
+    return Outcome(url, code="bad_answer", reason="neither a signature nor a refusal")

@@ -1,0 +1,255 @@
+"""A signer recomputes a plan from its own reading of the chains, and signs only what it would have proposed.
+
+Nothing of the proposer's is trusted but the choice of blocks, and that choice has to be the rule's.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
+
+from keeper.chain.call import Call
+from keeper.chain.rpc import BlockRef, Endpoint, hex_bytes
+from keeper.chain.snapshot import Snapshot, take_at
+from keeper.contracts import decode_revert
+from keeper.errors import (
+    DecodeError,
+    EndpointError,
+    KeeperError,
+    PlanError,
+    PolicyError,
+    RefusedError,
+    RpcError,
+)
+from keeper.planning.comparison import compare, explain
+from keeper.planning.plan import CodeStamp, Kind, Plan, difference
+from keeper.planning.policy import Policy
+from keeper.planning.strategy import Strategy
+from keeper.quorum.record import Promises
+from keeper.quorum.typed_data import Artefact, Signature, artefact
+from keeper.units import Address
+
+REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow")
+"""Contracts whose errors a simulation may end with."""
+
+
+class PlanRefusedError(RefusedError):
+    """A signer's no, with a `code` for programs: see `keeper.quorum.signer_service`."""
+
+    def __init__(
+        self, code: str, message: str, *, expected: object = None, seen: object = None, where: object = None
+    ) -> None:
+        super().__init__(message, expected=expected, seen=seen, where=where)
+        self.code = code
+
+
+class Engine(Protocol):
+    """The pure middle as a signer uses it; the module `keeper.engine` is one."""
+
+    def load_strategy(self, policy: Policy) -> Strategy:
+        """The policy's strategy. Raises ConfigError when there is none."""
+        ...
+
+    def code_stamp(self, strategy: Strategy) -> CodeStamp:
+        """Which code this is."""
+        ...
+
+    def calls(self, policy: Policy) -> Mapping[int, tuple[Call[Any], ...]]:
+        """Every read of a snapshot, by chain id."""
+        ...
+
+    def derive(self, snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
+        """The one plan of that kind. Raises PlanError where there is none, and the errors of valuation."""
+        ...
+
+
+class Signer:
+    """One independent keeper: its own endpoints (open ones), policy, record of promises and key."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        engine: Engine,
+        endpoints: Mapping[int, Endpoint],
+        promises: Promises,
+        account: LocalAccount,
+    ) -> None:
+        self.policy: Final = policy
+        self.address: Final = Address(account.address)
+        self._engine: Final = engine
+        self._code: Final = engine.code_stamp(engine.load_strategy(policy))
+        self._endpoints: Final = endpoints
+        self._promises: Final = promises
+        self._account: Final = account
+
+    def identity(self) -> dict[str, str]:
+        """Who this is, by which policy and code; nothing secret."""
+        code = self._code
+        return {
+            "signer": self.address,
+            "policy_hash": "0x" + self.policy.hash.hex(),
+            "engine_version": code.engine_version,
+            "strategy": f"{code.strategy.name} {code.strategy.version}",
+        }
+
+    async def approve(self, data: bytes) -> Signature:
+        """A signature over the plan in `data` (canonical bytes), promised on disk before it is returned.
+
+        Raises PlanRefusedError with the reason; every other outcome is a defect.
+        """
+        plan = self._decode(data)
+        self._check_identity(plan)
+        heads = await self._check_blocks(plan)
+        now = heads[plan.chain_id].timestamp
+        self._check_time(plan, now)
+        own = await self._recompute(plan)
+        self._check_same(own, plan)
+        # From here on only what this signer derived itself is used.
+        struct = artefact(own)
+        await self._simulate(own, struct)
+        other = self._promises.promise(own, now)
+        if other is not None:
+            raise PlanRefusedError(
+                "slot_taken",
+                "This signer has signed another plan for the same nonce, which has not expired",
+                expected=other,
+                seen=own.plan_hash,
+                where=f"{own.kind} {own.slot}",
+            )
+        digest = struct.digest(own.chain_id, self.policy.vault.quorum)
+        signed = self._account.unsafe_sign_hash(Hash32(digest))
+        return Signature(self.address, bytes(signed.signature))
+
+    def _decode(self, data: bytes) -> Plan:
+        try:
+            return Plan.from_bytes(data)
+        except PlanError as error:
+            raise PlanRefusedError("malformed_plan", str(error)) from error
+
+    def _check_identity(self, plan: Plan) -> None:
+        """What needs no chain: whose plan it is, by which rules and which code."""
+        vault = self.policy.vault
+        if (plan.chain_id, plan.vault) != (vault.chain_id, vault.vault):
+            raise PlanRefusedError(
+                "unknown_vault",
+                "This signer does not keep that vault",
+                expected=f"{vault.vault} on chain {vault.chain_id}",
+                seen=f"{plan.vault} on chain {plan.chain_id}",
+            )
+        if plan.policy_hash != self.policy.hash:
+            raise PlanRefusedError(
+                "policy_mismatch", "Another policy", expected=self.policy.hash, seen=plan.policy_hash
+            )
+        departures = tuple(compare(self._code.body(), plan.code.body(), "code"))
+        if departures:
+            raise PlanRefusedError(
+                "different_code", f"Different code, not a different result: {explain(departures)}"
+            )
+        try:
+            self.policy.check(plan)
+        except PolicyError as error:
+            raise PlanRefusedError("policy_violation", str(error)) from error
+
+    async def _check_blocks(self, plan: Plan) -> dict[int, BlockRef]:
+        """Heads by chain, once every pinned block is the one that the reference time stands for."""
+        try:
+            heads = await asyncio.gather(*(self._check_block(plan, chain) for chain in self.policy.chains))
+        except EndpointError as error:
+            raise PlanRefusedError("endpoint", str(error)) from error
+        return {head.chain_id: head for head in heads}
+
+    async def _check_block(self, plan: Plan, chain_id: int) -> BlockRef:
+        endpoint = self._endpoints[chain_id]
+        pinned = next(block for block in plan.blocks if block.chain_id == chain_id)
+        head = await endpoint.get_block("latest")
+        await endpoint.canonical(pinned)
+        where = f"chain {chain_id}"
+        finality = self.policy.finality[chain_id]
+        if head.number - pinned.number < finality:
+            raise PlanRefusedError(
+                "not_final",
+                "Pinned block is not final",
+                expected=f"{finality} blocks below the head",
+                seen=f"block {pinned.number}, head {head.number}",
+                where=where,
+            )
+        if head.number - finality <= pinned.number:
+            return head
+        following = await endpoint.get_block(pinned.number + 1)
+        if following.timestamp <= plan.reference_time:
+            raise PlanRefusedError(
+                "wrong_block",
+                "Pinned block is not the last final one at the reference time: the proposer chose it",
+                expected=f"block {following.number} or later",
+                seen=f"block {pinned.number}",
+                where=where,
+            )
+        return head
+
+    def _check_time(self, plan: Plan, now: int) -> None:
+        times = self.policy.time
+        if now > plan.valid_until:
+            raise PlanRefusedError(
+                "expired", "Plan has expired", expected=f"until {plan.valid_until}", seen=now
+            )
+        if plan.reference_time < now - times.max_reference_age:
+            raise PlanRefusedError(
+                "stale",
+                "Reference time is too old",
+                expected=f"at most {times.max_reference_age} s",
+                seen=f"{now - plan.reference_time} s",
+            )
+        if plan.reference_time > now + times.max_clock_skew:
+            raise PlanRefusedError(
+                "future",
+                "Reference time is in the future",
+                expected=f"at most {now + times.max_clock_skew}",
+                seen=plan.reference_time,
+            )
+
+    async def _recompute(self, plan: Plan) -> Plan:
+        try:
+            snapshot = await take_at(
+                self._endpoints, self._engine.calls(self.policy), plan.blocks, plan.reference_time
+            )
+            return self._engine.derive(snapshot, self.policy, plan.kind)
+        except (EndpointError, DecodeError) as error:
+            raise PlanRefusedError("endpoint", str(error)) from error
+        except KeeperError as error:
+            raise PlanRefusedError(
+                "no_plan", f"This signer derives no plan from that snapshot: {error}"
+            ) from error
+
+    def _check_same(self, own: Plan, plan: Plan) -> None:
+        differences = difference(own, plan)
+        if not differences:
+            return
+        paths = {each.path for each in differences}
+        code = "nonce" if paths & {"terms.nonce", "terms.epoch"} else "different_plan"
+        raise PlanRefusedError(code, f"Recomputed another plan: {explain(differences)}")
+
+    async def _simulate(self, plan: Plan, struct: Artefact) -> None:
+        """The very call that the quorum will make, at this signer's head, within the policy's gas."""
+        vault = self.policy.vault
+        target = vault.portfolio if plan.kind is Kind.BATCH else vault.vault
+        call = {
+            "from": vault.quorum,
+            "to": target,
+            "data": "0x" + struct.execute_data().hex(),
+            "gas": hex(self.policy.limits.max_gas),
+        }
+        try:
+            await self._endpoints[plan.chain_id].rpc("eth_call", [call, "latest"])
+        except RpcError as error:
+            raise PlanRefusedError("simulation", f"The plan reverts: {_revert(error)}") from error
+        except EndpointError as error:
+            raise PlanRefusedError("endpoint", str(error)) from error
+
+
+def _revert(error: RpcError) -> str:
+    if not isinstance(error.data, str):
+        return str(error)
+    return decode_revert(hex_bytes(error.data), *REVERTING)
