@@ -62,6 +62,7 @@ _BORROWS: Final = (
     ("borrower", "USDT", 43_000_000),
     ("borrower", "DAI", 26_000_000),
     ("borrower", "WBTC", 12_000_000),
+    ("borrower", "wstETH", 20_000_000),
     ("staker", "WETH", 150_000_000),
     ("agent", "USDC", 2_000_000),
 )
@@ -80,7 +81,9 @@ class Core:
     libraries: Mapping[str, Address]
 
 
-def deploy(builder: Builder, people: Mapping[str, Account], oracles: Oracles, tokens: Mapping[str, Token]) -> Core:
+def deploy(
+    builder: Builder, people: Mapping[str, Account], oracles: Oracles, tokens: Mapping[str, Token]
+) -> Core:
     """Queues addresses provider, libraries, pool, configurator, ACL, oracle and rewards controller."""
     admin = people["deployer"].address
     provider = builder.create(admin, "PoolAddressesProvider", "Omnikeeper local market", admin)
@@ -160,7 +163,9 @@ def list_reserves(
 
 def _reserve_input(token: Token, a_token: Address, debt_token: Address) -> tuple[Any, ...]:
     reserve = RESERVES[token.symbol]
-    rate = encoded("uint16,uint32,uint32,uint32", reserve.optimal, reserve.base, reserve.slope1, reserve.slope2)
+    rate = encoded(
+        "uint16,uint32,uint32,uint32", reserve.optimal, reserve.base, reserve.slope1, reserve.slope2
+    )
     return (
         a_token,
         debt_token,
@@ -224,7 +229,11 @@ def borrow(
 
 
 def reward(
-    builder: Builder, people: Mapping[str, Account], section: Mapping[str, Any], tokens: Mapping[str, Token], now: int
+    builder: Builder,
+    people: Mapping[str, Account],
+    section: Mapping[str, Any],
+    tokens: Mapping[str, Token],
+    now: int,
 ) -> dict[str, Any]:
     """Queues a reward in its own token for suppliers of USDC; returns manifest section "reward"."""
     admin, vault = people["deployer"].address, people["treasury"].address

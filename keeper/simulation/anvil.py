@@ -124,7 +124,9 @@ class Anvil:
                 continue
             rpc.close()
             if seen != self.chain_id:
-                raise EndpointError("Another chain answers", expected=self.chain_id, seen=seen, where=self.url)
+                raise EndpointError(
+                    "Another chain answers", expected=self.chain_id, seen=seen, where=self.url
+                )
             return
 
     def stop(self) -> None:

@@ -11,18 +11,17 @@ from keeper.simulation.anvil import ROOT
 
 _OUT: Final = ("omnikeeper", "aave", "morpho")
 _UNISWAP: Final = "node_modules/@uniswap"
+_PERIPHERY: Final = f"{_UNISWAP}/v3-periphery/artifacts/contracts"
 _SAFE: Final = "node_modules/@safe-global/safe-smart-account/build/artifacts/contracts"
 
 PUBLISHED: Final = {
     "UniswapV3Factory": f"{_UNISWAP}/v3-core/artifacts/contracts/UniswapV3Factory.sol",
     "UniswapV3Pool": f"{_UNISWAP}/v3-core/artifacts/contracts/UniswapV3Pool.sol",
-    "SwapRouter": f"{_UNISWAP}/v3-periphery/artifacts/contracts/SwapRouter.sol",
-    "NonfungiblePositionManager": f"{_UNISWAP}/v3-periphery/artifacts/contracts/NonfungiblePositionManager.sol",
-    "NonfungibleTokenPositionDescriptor": (
-        f"{_UNISWAP}/v3-periphery/artifacts/contracts/NonfungibleTokenPositionDescriptor.sol"
-    ),
-    "NFTDescriptor": f"{_UNISWAP}/v3-periphery/artifacts/contracts/libraries/NFTDescriptor.sol",
-    "QuoterV2": f"{_UNISWAP}/v3-periphery/artifacts/contracts/lens/QuoterV2.sol",
+    "SwapRouter": f"{_PERIPHERY}/SwapRouter.sol",
+    "NonfungiblePositionManager": f"{_PERIPHERY}/NonfungiblePositionManager.sol",
+    "NonfungibleTokenPositionDescriptor": (f"{_PERIPHERY}/NonfungibleTokenPositionDescriptor.sol"),
+    "NFTDescriptor": f"{_PERIPHERY}/libraries/NFTDescriptor.sol",
+    "QuoterV2": f"{_PERIPHERY}/lens/QuoterV2.sol",
     "Safe": f"{_SAFE}/Safe.sol",
     "SafeL2": f"{_SAFE}/SafeL2.sol",
     "SafeProxyFactory": f"{_SAFE}/proxies/SafeProxyFactory.sol",

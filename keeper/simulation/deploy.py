@@ -29,9 +29,7 @@ def created_address(sender: Address, nonce: int) -> Address:
     return Address(to_checksum_address(keccak(bytes([0xC0 + len(payload)]) + payload)[12:]))
 
 
-def signed(
-    key: str, *, chain_id: int, nonce: int, to: str | None, data: bytes, value: int, gas: int
-) -> str:
+def signed(key: str, *, chain_id: int, nonce: int, to: str | None, data: bytes, value: int, gas: int) -> str:
     """A raw type-2 transaction without a tip, as 0x-hex: it pays the base fee, whatever that is."""
     fields: dict[str, Any] = {
         "chainId": chain_id,

@@ -136,6 +136,11 @@ class Devnet:
         return self._anvil.url
 
     @property
+    def path(self) -> Path:
+        """Directory of the built chain: manifest.json, state.json and allocs.json."""
+        return self._built.path
+
+    @property
     def pid(self) -> int:
         """Anvil's process id."""
         return self._anvil.pid
@@ -188,25 +193,21 @@ class Devnet:
         limit = int(self.block()["gasLimit"], 16)
         gas = min(estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1], limit)
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
-        raw = signed(
-            account_key, chain_id=self.chain_id, nonce=nonce, to=to, data=data, value=value, gas=gas
-        )
+        raw = signed(account_key, chain_id=self.chain_id, nonce=nonce, to=to, data=data, value=value, gas=gas)
         return self.send_raw(raw)
 
     def send_raw(self, raw: str) -> dict[str, Any]:
         """Sends a signed transaction (0x-hex) and returns its receipt.
 
-        Raises RevertError when it reverted, KeeperError when it was not mined.
+        Raises RevertError when it reverted, RpcError when it is not accepted or not mined.
         """
+        # The plain method answers before the block is mined; this one (EIP-7966) waits for the receipt.
         try:
-            hash_ = self.rpc("eth_sendRawTransaction", raw)
+            receipt: dict[str, Any] = self.rpc("eth_sendRawTransactionSync", raw)
         except RpcError as error:
             raise explain(error) from error
-        receipt: dict[str, Any] | None = self.rpc("eth_getTransactionReceipt", hash_)
-        if receipt is None:
-            raise KeeperError("Transaction was not mined at once", where=hash_)
         if receipt["status"] != "0x1":
-            raise self._revert(hash_)
+            raise self._revert(receipt["transactionHash"])
         return receipt
 
     def deploy(

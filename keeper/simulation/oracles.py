@@ -10,7 +10,14 @@ from keeper.simulation.tokens import USD, Token
 from keeper.units import Address
 
 _DECIMALS: Final = 8
-_HEARTBEATS: Final = {"ETH": 3_600, "BTC": 3_600, "USDC": 82_800, "USDT": 86_400, "DAI": 3_600, "stETH": 3_600}
+_HEARTBEATS: Final = {
+    "ETH": 3_600,
+    "BTC": 3_600,
+    "USDC": 82_800,
+    "USDT": 86_400,
+    "DAI": 3_600,
+    "stETH": 3_600,
+}
 FIRST_ANSWERS: Final = {
     "ETH": 3_000 * USD,
     "BTC": 90_000 * USD,
@@ -24,7 +31,7 @@ _FEED_OF: Final = {"WETH": "ETH", "WBTC": "BTC", "USDC": "USDC", "USDT": "USDT",
 
 @dataclass(frozen=True)
 class Oracles:
-    """Addresses by pair base ("ETH" is ETH / USD); `sources` maps token symbols to the feed that prices them."""
+    """Addresses by pair base ("ETH" is ETH / USD); `sources` maps a token to the feed that prices it."""
 
     aggregators: Mapping[str, Address]
     proxies: Mapping[str, Address]

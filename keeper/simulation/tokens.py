@@ -21,13 +21,17 @@ class Token:
     decimals: int
     price: int
 
+    @property
+    def _one(self) -> int:
+        return int(10**self.decimals)
+
     def units(self, whole: int) -> int:
         """Smallest units of a number of whole tokens."""
-        return whole * 10**self.decimals
+        return whole * self._one
 
     def worth(self, dollars: int) -> int:
         """Smallest units worth that many whole dollars at the first price, rounded down."""
-        return dollars * USD * 10**self.decimals // self.price
+        return dollars * USD * self._one // self.price
 
 
 PRICES: Final = {
@@ -89,4 +93,6 @@ def _give(builder: Builder, issuer: Address, to: Address, token: Token, amount: 
 
 def describe(tokens: Mapping[str, Token]) -> dict[str, Any]:
     """Manifest section "tokens"."""
-    return {symbol: {"address": token.address, "decimals": token.decimals} for symbol, token in tokens.items()}
+    return {
+        symbol: {"address": token.address, "decimals": token.decimals} for symbol, token in tokens.items()
+    }

@@ -15,9 +15,7 @@ CARDINALITY: Final = 300
 
 _MAX: Final = 2**256 - 1
 _NEVER: Final = 2**40
-_MINT: Final = (
-    "mint((address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256))"
-)
+_MINT: Final = "mint((address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256))"
 SWAP: Final = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))"
 
 
@@ -167,6 +165,7 @@ def trade(
     for listing in LISTINGS.values():
         names = listing.tokens if round_ % 2 == 0 else listing.tokens[::-1]
         source, target = tokens[names[0]], tokens[names[1]]
-        amount = source.worth(listing.dollars // 500)
+        # Enough to move the price by a few ticks: an observation is written only where the tick changes.
+        amount = source.worth(4 * listing.dollars // listing.half_width)
         order = (source.address, target.address, listing.fee, trader, _NEVER, amount, 0, 0)
         builder.send(trader, core.router, SWAP, order)
