@@ -1,0 +1,59 @@
+"""A real vault on a local chain, and what a proposer and a relayer do with it."""
+
+from dataclasses import dataclass
+
+from eth_account import Account
+
+from keeper import engine
+from keeper.chain.rpc import Endpoint
+from keeper.chain.snapshot import take
+from keeper.contracts import encode_call
+from keeper.planning.plan import Kind, Plan
+from keeper.planning.policy import Policy
+from keeper.quorum.typed_data import Signature, artefact
+from keeper.simulation.devnet import Devnet
+from keeper.simulation.vault import Deployment
+from keeper.units import Address
+
+DEPOSIT = 100_000 * 10**6
+
+
+@dataclass
+class World:
+    """The chain, the vault on it, and what a proposer does."""
+
+    devnet: Devnet
+    deployment: Deployment
+
+    @property
+    def policy(self) -> Policy:
+        return self.deployment.policy
+
+    def now(self) -> int:
+        return int(self.devnet.block()["timestamp"], 16)
+
+    def act(self, role: str, to: Address, signature: str, *args: object) -> None:
+        self.devnet.send(self.devnet.key(role), to, encode_call(signature, *args))
+
+    def sign(self, plan: Plan, *roles: str) -> list[Signature]:
+        """Signatures made with the keys alone, sorted as the contract wants them."""
+        digest = artefact(plan).digest(plan.chain_id, self.policy.vault.quorum)
+        made = []
+        for role in roles:
+            account = Account.from_key(self.devnet.key(role))
+            made.append(
+                Signature(Address(account.address), bytes(account.unsafe_sign_hash(digest).signature))
+            )
+        return sorted(made, key=lambda each: int(each.signer, 16))
+
+    def submit(self, plan: Plan, signatures: list[Signature]) -> None:
+        data = artefact(plan).submit_data(signatures)
+        self.devnet.send(self.devnet.key("relayer"), self.policy.vault.quorum, data)
+
+    async def propose(self, kind: Kind, reference_time: int | None = None) -> Plan:
+        """What an honest proposer sends, from an endpoint of its own."""
+        at = self.now() if reference_time is None else reference_time
+        async with Endpoint(self.devnet.url, self.devnet.chain_id) as endpoint:
+            endpoints = {self.devnet.chain_id: endpoint}
+            snapshot = await take(endpoints, engine.calls(self.policy), at, self.policy.finality)
+        return engine.derive(snapshot, self.policy, kind)
