@@ -47,7 +47,8 @@ class YieldAllocation:
     """Keeps the current split unless another earns more by over `min_gain_bps`, or one is forced.
 
     Forced by: idle short of what the redemption queue needs or well short of its share, or a venue well over
-    its cap. Hysteresis rests on the book alone, so every signer sees the same one.
+    its cap; a cap of zero forces nothing, it only keeps a venue from growing. Hysteresis rests on the book
+    alone, so every signer sees the same one.
     """
 
     name: Final = "yield_allocation"
@@ -83,7 +84,9 @@ class YieldAllocation:
     def _venue(self, book: Book, position: Position) -> Venue:
         value = position.value(book.at).low
         low = value - position.max_withdraw(book.at)
-        high = min(self._cap(book, position.ref.venue), value + position.max_supply(book.at))
+        # A cap of zero says that nothing may be added, not that all must leave.
+        cap = self._cap(book, position.ref.venue) or value
+        high = min(cap, value + position.max_supply(book.at))
 
         def rate(assets: int) -> int:
             return position.supply_rate(assets - value, book.at)
@@ -116,7 +119,7 @@ class YieldAllocation:
             return f"Forced: {self._amount(book.idle)} is idle, the share is {self._amount(share)}."
         for venue, assets in sorted(current.items()):
             cap = self._cap(book, venue)
-            if assets * BPS > cap * (BPS + self.params.tolerance_bps):
+            if cap and assets * BPS > cap * (BPS + self.params.tolerance_bps):
                 return f"Forced: {venue} holds {self._amount(assets)}, its cap is {self._amount(cap)}."
         return ""
 

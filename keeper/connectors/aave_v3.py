@@ -17,6 +17,7 @@ from keeper.connectors.base import (
     PositionRef,
     Read,
     StateKey,
+    key_of,
     must_match,
     parse_params,
     required,
@@ -146,6 +147,7 @@ class AaveV3:
         data, virtual_balance, deficit, rates, debt, supply, scaled, balance = (
             required(read, call, ref) for call in self.calls(ref)
         )
+        must_match("Key", key_of(params.asset), ref.key, ref)
         must_match("aToken of the reserve", params.a_token, data[8], ref)
         must_match("Variable debt token of the reserve", params.variable_debt_token, data[10], ref)
         must_match("Rate strategy of the pool", params.rate_strategy, data[11], ref)

@@ -188,6 +188,11 @@ def must_match(what: str, expected: object, seen: object, ref: PositionRef) -> N
         raise ValuationError(f"{what} differs", expected=expected, seen=seen, where=ref.venue)
 
 
+def key_of(named: Address) -> bytes:
+    """Key of a position that an address names: an Aave asset, an ERC-4626 vault."""
+    return bytes.fromhex(named[2:]).rjust(32, b"\0")
+
+
 def after_move(
     positions: Iterable[Position], venue: str, change: int, at: int
 ) -> tuple[tuple[Position, ...], int]:

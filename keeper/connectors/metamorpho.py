@@ -18,6 +18,7 @@ from keeper.connectors.base import (
     PositionRef,
     Read,
     StateKey,
+    key_of,
     must_match,
     parse_params,
     required,
@@ -86,10 +87,19 @@ class MetaMorphoPosition:
         return replace(self, vault=vault, shares=self.shares + minted)
 
     def after_withdraw(self, assets: int, at: int) -> tuple[MetaMorphoPosition, int]:
-        """`MetaMorpho.withdraw`, with the shares burnt rounded up; `redeem` of all shares on a full exit."""
+        """`MetaMorpho.withdraw`, with the shares burnt rounded up.
+
+        A full exit redeems `maxRedeem`, as our connector does: what liquidity allows, and always less by the
+        shares that one unit of the asset cannot express, which stay behind.
+        """
         if assets == EVERYTHING:
-            vault, received = self.vault.redeem(self.shares, at)
-            return replace(self, vault=vault, shares=0), received
+            redeemed = self.vault.redeemable(self.shares, at)
+            vault, received = self.vault.redeem(redeemed, at)
+            if received == 0:
+                raise PlanError(
+                    "The vault lets nothing go", expected="a unit to redeem", where=self.ref.venue
+                )
+            return replace(self, vault=vault, shares=self.shares - redeemed), received
         vault, burnt = self.vault.withdraw(assets, at)
         if assets <= 0 or burnt > self.shares:
             raise PlanError(
@@ -150,6 +160,7 @@ class MetaMorpho:
     def position(self, ref: PositionRef, read: Read, at: int) -> MetaMorphoPosition:
         """The position, the vault's assets at `at` compared with its `totalAssets`."""
         params = parse_params(MetaMorphoParams, ref)
+        must_match("Key", key_of(params.vault), ref.key, ref)
         results = [required(read, call, ref) for call in _vault_calls(params.vault, ref.address)]
         shares, total_supply, last_total, fee, offset, supply_length, withdraw_length, total_assets = results
         must_match("Length of the withdraw queue", len(params.markets), withdraw_length, ref)

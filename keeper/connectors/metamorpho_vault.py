@@ -73,6 +73,12 @@ class Vault:
         burnt = mul_div_up(assets, now._virtual_supply, now.last_total_assets + 1)
         return now.withdraw_markets(assets, at)._booked(-assets, -burnt), burnt
 
+    def redeemable(self, shares: int, at: int) -> int:
+        """How many of a holder's `shares` can be redeemed at `at` (`maxRedeem`)."""
+        now = self.accrue_fee(at)
+        assets = min(now.assets_down(shares), now.withdrawable(at))
+        return min(shares, mul_div_down(assets, now._virtual_supply, now.last_total_assets + 1))
+
     def redeem(self, shares: int, at: int) -> tuple[Vault, int]:
         """(state after `shares` are redeemed, assets received). PlanError when liquidity is short."""
         now = self.accrue_fee(at)
