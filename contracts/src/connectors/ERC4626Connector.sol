@@ -72,18 +72,26 @@ contract ERC4626Connector is Connector {
 
         uint256 balanceBefore = _balance(token, portfolio);
         if (assets == EVERYTHING) {
-            uint256 redeemable = target.maxRedeem(address(this));
-            if (redeemable < shares) shares = redeemable;
-            if (shares == 0) revert Illiquid(key);
-            uint256 minimum = target.previewRedeem(shares);
-            target.redeem(shares, portfolio, address(this));
-            return _received(token, balanceBefore, minimum);
+            return _received(token, balanceBefore, _redeem(target, key, shares));
         }
         uint256 limit = target.previewWithdraw(assets);
         target.withdraw(assets, portfolio, address(this));
         uint256 burned = shares - target.balanceOf(address(this));
         if (burned > limit) revert SlippageExceeded(limit, burned);
         withdrawn = _received(token, balanceBefore, assets);
+    }
+
+    /// @dev Tries all of it first: the limit a vault names may be rounded, and would leave dust behind.
+    /// @return minimum what the vault promised for the shares it took
+    function _redeem(IERC4626 target, bytes32 key, uint256 shares) private returns (uint256 minimum) {
+        minimum = target.previewRedeem(shares);
+        try target.redeem(shares, portfolio, address(this)) {}
+        catch {
+            shares = target.maxRedeem(address(this));
+            if (shares == 0) revert Illiquid(key);
+            minimum = target.previewRedeem(shares);
+            target.redeem(shares, portfolio, address(this));
+        }
     }
 
     function _token(bytes32 key) private view returns (address token) {
