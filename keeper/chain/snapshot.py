@@ -17,7 +17,7 @@ from keeper.chain.call import Call, CallFailure
 from keeper.chain.lens import Result, decoded, read_raw
 from keeper.chain.rpc import BlockRef, Endpoint, Pinned
 from keeper.contracts.abi import address
-from keeper.errors import ConfigError, DecodeError, KeeperError, StaleHeadError, UnknownBlockError
+from keeper.errors import ConfigError, DecodeError, KeeperError, PlanError, StaleHeadError, UnknownBlockError
 from keeper.units import Address
 
 DOMAIN: Final = "omnikeeper/snapshot"
@@ -95,7 +95,7 @@ class Snapshot:
         body: Any = canonical.decode(data, domain=DOMAIN, version=VERSION)
         try:
             reference_time, chains = body
-            blocks = tuple(BlockRef(*chain[:-1]) for chain in chains)
+            blocks = tuple(_block(*chain[:-1]) for chain in chains)
             results = tuple(tuple(_result(*item) for item in chain[-1]) for chain in chains)
             snapshot = cls(reference_time, blocks, results)
             same = snapshot.to_bytes() == data
@@ -104,6 +104,15 @@ class Snapshot:
         if not same:
             raise DecodeError("Not the canonical bytes of a snapshot")
         return snapshot
+
+
+def _block(chain_id: int, number: int, name: bytes, parent: bytes, timestamp: int, base_fee: int) -> BlockRef:
+    integers = (chain_id, number, timestamp, base_fee)
+    if any(type(value) is not int or value < 0 for value in integers):
+        raise TypeError("a block's chain id, number, timestamp and base fee are unsigned integers")
+    if any(not isinstance(value, bytes) or len(value) != 32 for value in (name, parent)):
+        raise TypeError("a block's hash and parent hash are 32 bytes")
+    return BlockRef(chain_id, number, name, parent, timestamp, base_fee)
 
 
 def _result(target: bytes, data: bytes, success: bool, returned: bytes) -> Result:
@@ -143,7 +152,7 @@ async def take_at(
     """The snapshot at given blocks: how a signer recomputes someone else's.
 
     Raises ReorganisedError when another block is canonical at a number, StaleHeadError when the endpoint is
-    behind, ConfigError when blocks and calls are not of the same chains, DecodeError for a block later than
+    behind, ConfigError when blocks and calls are not of the same chains, PlanError for a block later than
     `reference_time`, and the errors of reading.
     """
     pinned = {block.chain_id: block for block in blocks}
@@ -153,6 +162,12 @@ async def take_at(
 
     async def one(chain_id: int) -> tuple[BlockRef, tuple[Result, ...]]:
         block = await endpoints[chain_id].canonical(pinned[chain_id])
+        if block.timestamp > reference_time:
+            raise PlanError(
+                f"Block {block.number} of chain {chain_id} is later than the reference time",
+                expected=f"<= {reference_time}",
+                seen=block.timestamp,
+            )
         return block, await _results(endpoints[chain_id], block, calls[chain_id])
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
@@ -174,7 +189,7 @@ async def _results(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any
 
 
 async def _last_block(endpoint: Endpoint, reference_time: int, depth: int) -> BlockRef:
-    """One request when the newest final block is old enough; otherwise doubling steps back, then bisection."""
+    """One request when the newest final block is old enough; else doubling steps back, then bisection."""
     head = await endpoint.get_block("latest")
     if head.number < depth:
         raise StaleHeadError(
