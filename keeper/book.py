@@ -7,7 +7,7 @@ contract reports at the same block. A difference is an error that names the posi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
@@ -45,9 +45,13 @@ class Book:
     @property
     def nav(self) -> Value:
         """Idle assets and every position, as a range."""
+        return self.nav_at(self.at)
+
+    def nav_at(self, at: int) -> Value:
+        """The same later on, when nothing but interest has happened since."""
         total = Value(self.idle, self.idle)
         for position in self.positions:
-            total += position.value(self.at)
+            total += position.value(at)
         return total
 
     @property
@@ -217,7 +221,7 @@ def _with_reserve(book: Book, policy: Policy) -> Book:
     growth = WAD + p.max_rate * policy.time.validity
     price = min(mul_div_up(pps_low(book.total, a.total_supply), growth, WAD), redeem_limit(a, p, until))
     reserve = mul_div_up(a.queued_shares + a.open_redeems, price, PPS_ONE)
-    return Book(**{**vars(book), "reserve": min(reserve, book.total)})
+    return replace(book, reserve=min(reserve, book.total))
 
 
 def _must_agree(where: str, ours: Value, theirs: Value) -> None:

@@ -1,0 +1,1 @@
+"""From signatures to a mined transaction, and from there to an explanation of every wei."""

@@ -1,0 +1,122 @@
+"""One turn of the keeper: snapshot, plan, approval, execution, reconciliation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keeper import engine
+from keeper.book import Book, open_book
+from keeper.chain import snapshot
+from keeper.chain.rpc import BlockRef, Endpoint
+from keeper.clock import Clock
+from keeper.errors import RefusedError
+from keeper.events import EventStream, PlanBuilt, PlanRefused, PlanSigned, Reconciled, SnapshotTaken
+from keeper.execution.reconcile import Reconciliation, reconcile
+from keeper.execution.relay import Receipt, Relayer
+from keeper.planning.plan import Kind, Plan
+from keeper.planning.policy import Policy
+from keeper.quorum.collect import Approval, collect
+
+PATIENCE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn did."""
+
+    plan: Plan
+    approval: Approval
+    receipt: Receipt
+    reconciliation: Reconciliation
+    book: Book
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """A proposer: it plans, asks the signers, and relays what they approve. Without a relayer it only plans."""
+
+    policy: Policy
+    endpoint: Endpoint
+    clock: Clock
+    signers: Sequence[str]
+    events: EventStream
+    relayer: Relayer | None = None
+
+    async def snapshot(self) -> snapshot.Snapshot:
+        """The policy's call set at the chain's present."""
+        taken = await snapshot.take(
+            {self.policy.vault.chain_id: self.endpoint},
+            engine.calls(self.policy),
+            await self.clock.now(),
+            self.policy.finality,
+        )
+        blocks = tuple((block.chain_id, block.number) for block in taken.blocks)
+        self.events.emit(
+            SnapshotTaken(snapshot=taken.hash, reference_time=taken.reference_time, blocks=blocks)
+        )
+        return taken
+
+    async def book(self) -> Book:
+        """The book of the chain's present, checked against the contracts."""
+        return open_book(await self.snapshot(), self.policy)
+
+    async def propose(self, kind: Kind) -> Plan:
+        """The plan of that kind that follows from the present. Raises NothingToDoError when there is none."""
+        taken = await self.snapshot()
+        plan = engine.derive(taken, self.policy, kind)
+        calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
+        self.events.emit(
+            PlanBuilt(plan=plan.plan_hash, snapshot=taken.hash, kind=plan.kind.value, calls=calls)
+        )
+        return plan
+
+    async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
+        """Asks the signers. Raises QuorumError with what each said when too few sign."""
+        approval = await collect(plan, self.policy, self.signers, patience=PATIENCE_SECONDS, ask_all=ask_all)
+        for signature in approval.signatures:
+            self.events.emit(PlanSigned(plan=plan.plan_hash, signer=signature.signer))
+        for refusal in approval.refusals:
+            self.events.emit(PlanRefused(plan=plan.plan_hash, signer=refusal.url, reason=refusal.reason))
+        return approval
+
+    async def turn(self, kind: Kind) -> Turn:
+        """One turn, from the chain's present to a reconciled block.
+
+        Raises RefusedError without a relayer, and whatever stops a stage; ReconciliationError when the
+        outcome is not the predicted one.
+        """
+        plan = await self.propose(kind)
+        return await self.execute(plan, await self.approve(plan))
+
+    async def execute(self, plan: Plan, approval: Approval) -> Turn:
+        """Relays an approved plan and reconciles its block."""
+        if self.relayer is None:
+            raise RefusedError(
+                "Dry run: no relayer key is configured",
+                seen=f"plan 0x{plan.plan_hash.hex()}, approved",
+                hint="Configure a key to send it.",
+            )
+        receipt = await self.relayer.submit(plan, approval, self.policy)
+        parent = await self._book_at(await self.endpoint.get_block(receipt.block.parent_hash))
+        after = await self._book_at(receipt.block)
+        others = await self._other_transactions(receipt.block)
+        result = reconcile(plan, parent, after, others=others)
+        self.events.emit(
+            Reconciled(
+                plan=plan.plan_hash,
+                elapsed_yield=result.elapsed_yield,
+                third_party=result.third_party,
+                unexplained=result.unexplained,
+            )
+        )
+        result.require_explained()
+        return Turn(plan, approval, receipt, result, after)
+
+    async def _book_at(self, block: BlockRef) -> Book:
+        calls = engine.calls(self.policy)
+        endpoints = {block.chain_id: self.endpoint}
+        return open_book(await snapshot.take_at(endpoints, calls, [block], block.timestamp), self.policy)
+
+    async def _other_transactions(self, block: BlockRef) -> int:
+        raw = await self.endpoint.rpc("eth_getBlockByHash", ["0x" + block.hash.hex(), False])
+        return len(raw["transactions"]) - 1

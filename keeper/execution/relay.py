@@ -1,0 +1,158 @@
+"""Puts an approved plan on its chain: the exact signed bytes, simulated, sent once, and found again.
+
+Anyone may relay; the quorum's signatures are the authority. The key here pays gas and nothing else.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_account.signers.local import LocalAccount
+
+from keeper.chain.rpc import BlockRef, Endpoint, hex_bytes, quantity
+from keeper.contracts import parse_revert
+from keeper.errors import EndpointError, KeeperError, RefusedError, RpcError
+from keeper.events import EventStream, TransactionMined, TransactionSent
+from keeper.planning.plan import Plan
+from keeper.planning.policy import Policy
+from keeper.quorum.collect import Approval
+from keeper.quorum.typed_data import artefact
+from keeper.units import Address
+
+REVERTING: Final = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
+RECEIPT_POLL_SECONDS: Final = 0.1
+RECEIPT_PATIENCE_SECONDS: Final = 120.0
+PRIORITY_FEE: Final = 10**9
+"""Tip in wei per gas."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
+
+    transaction: bytes
+    block: BlockRef
+    index: int
+    gas_used: int
+    logs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Relayer:
+    """An account that submits approved plans of one policy through one endpoint."""
+
+    endpoint: Endpoint
+    account: LocalAccount
+    events: EventStream
+
+    async def submit(self, plan: Plan, approval: Approval, policy: Policy) -> Receipt:
+        """Simulates and sends the signed plan and waits until it is mined.
+
+        Raises RevertError when the quorum or the vault refuses it, in the contract's own words; RefusedError
+        when it would cost more gas than the policy allows; EndpointError when it cannot be found again.
+        """
+        data = artefact(plan).submit_data(approval.signatures)
+        return await self.send(
+            policy.vault.quorum, data, purpose=plan.kind.value, max_gas=policy.limits.max_gas
+        )
+
+    async def send(self, to: Address, data: bytes, *, purpose: str, max_gas: int) -> Receipt:
+        """Sends one call from this account, as `submit` does."""
+        request = {"from": self.account.address, "to": to, "data": "0x" + data.hex()}
+        gas = await self._estimate(request)
+        if gas > max_gas:
+            raise RefusedError(
+                "The call would cost more gas than the policy allows",
+                expected=f"at most {max_gas:,}",
+                seen=f"{gas:,}",
+                where=purpose,
+            )
+        raw = await self._sign(to, data, max_gas)
+        self.events.emit(
+            TransactionSent(chain_id=self.endpoint.chain_id, transaction=bytes(raw.hash), purpose=purpose)
+        )
+        await self._broadcast(bytes(raw.raw_transaction), bytes(raw.hash))
+        return await self._mined(bytes(raw.hash), request)
+
+    async def _estimate(self, request: dict[str, Any]) -> int:
+        try:
+            return quantity(await self.endpoint.rpc("eth_estimateGas", [request]))
+        except RpcError as error:
+            raise _revert(error) from error
+
+    async def _sign(self, to: Address, data: bytes, gas: int) -> Any:
+        count = await self.endpoint.rpc("eth_getTransactionCount", [self.account.address, "pending"])
+        head = await self.endpoint.get_block("latest")
+        return self.account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": self.endpoint.chain_id,
+                "nonce": quantity(count),
+                "to": to,
+                "value": 0,
+                "data": data,
+                "gas": gas,
+                "maxFeePerGas": 2 * head.base_fee + PRIORITY_FEE,
+                "maxPriorityFeePerGas": PRIORITY_FEE,
+            }
+        )
+
+    async def _broadcast(self, raw: bytes, name: bytes) -> None:
+        try:
+            await self.endpoint.send_raw(raw)
+        except EndpointError:
+            # It may have arrived all the same; a second send could only make things worse.
+            known = await self.endpoint.rpc("eth_getTransactionByHash", ["0x" + name.hex()])
+            if known is None:
+                raise
+
+    async def _mined(self, name: bytes, request: dict[str, Any]) -> Receipt:
+        for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
+            raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
+            if raw is not None:
+                break
+            await asyncio.sleep(RECEIPT_POLL_SECONDS)
+        else:
+            raise EndpointError(
+                "The transaction is sent and not mined",
+                expected=f"a receipt within {RECEIPT_PATIENCE_SECONDS:.0f} s",
+                where="0x" + name.hex(),
+                hint="Do not send it again: look for this hash first.",
+            )
+        block = await self.endpoint.get_block(hex_bytes(raw["blockHash"]))
+        receipt = Receipt(
+            transaction=name,
+            block=block,
+            index=quantity(raw["transactionIndex"]),
+            gas_used=quantity(raw["gasUsed"]),
+            logs=tuple(raw["logs"]),
+        )
+        succeeded = quantity(raw["status"]) == 1
+        self.events.emit(
+            TransactionMined(
+                chain_id=self.endpoint.chain_id,
+                transaction=name,
+                block=block.number,
+                gas_used=receipt.gas_used,
+                succeeded=succeeded,
+            )
+        )
+        if not succeeded:
+            raise await self._reason(request, block)
+        return receipt
+
+    async def _reason(self, request: dict[str, Any], block: BlockRef) -> KeeperError:
+        try:
+            await self.endpoint.rpc("eth_call", [request, {"blockHash": "0x" + block.parent_hash.hex()}])
+        except RpcError as error:
+            return _revert(error)
+        return EndpointError(
+            "The transaction reverted, and does not when it is repeated on the parent block",
+            where=f"block {block.number}",
+        )
+
+
+def _revert(error: RpcError) -> KeeperError:
+    if not isinstance(error.data, str) or len(error.data) < 10:
+        return error
+    return parse_revert(hex_bytes(error.data), *REVERTING).as_error()
