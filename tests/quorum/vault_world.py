@@ -15,7 +15,7 @@ from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import Deployment
 from keeper.units import Address
 
-DEPOSIT = 100_000 * 10**6
+DEPOSIT = 3_000_000 * 10**6
 
 
 @dataclass

@@ -1,0 +1,231 @@
+"""Class G (M-11): what is signed, computed by four implementations that share no code."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_hash.auto import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vault_world import World
+
+from keeper.contracts import Function
+from keeper.errors import ConfigError, QuorumError
+from keeper.planning.plan import Kind
+from keeper.quorum import eip712
+from keeper.quorum.typed_data import (
+    BATCH_TYPES,
+    SECP256K1_ORDER,
+    SETTLEMENT_TYPES,
+    Artefact,
+    Signature,
+    artefact,
+    domain,
+    recover,
+    verify,
+)
+from keeper.simulation.anvil import ROOT
+from keeper.simulation.vault import SIGNERS
+from keeper.units import Address
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "eip712_vectors.json").read_text())
+
+ETHERS = """
+const { TypedDataEncoder } = require("ethers");
+const { domain, types, message } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+process.stdout.write(TypedDataEncoder.hash(domain, types, message));
+"""
+
+
+def typed(types: eip712.Types, kind: str, value: Any) -> Any:
+    """A JSON value of a vector as our encoder takes it."""
+    if kind.endswith("]"):
+        return [typed(types, kind.rpartition("[")[0], each) for each in value]
+    if kind in types:
+        return {name: typed(types, inner, value[name]) for inner, name in types[kind]}
+    if kind.startswith("bytes"):
+        return bytes.fromhex(value[2:])
+    if kind.startswith(("int", "uint")):
+        return int(value)
+    return value
+
+
+def as_json(types: eip712.Types) -> dict[str, list[dict[str, str]]]:
+    return {name: [{"name": n, "type": t} for t, n in members] for name, members in types.items()}
+
+
+def jsonable(value: Any) -> Any:
+    match value:
+        case bytes():
+            return "0x" + value.hex()
+        case Mapping():
+            return {name: jsonable(each) for name, each in value.items()}
+        case list():
+            return [jsonable(each) for each in value]
+        case int():
+            return str(value)
+    return value
+
+
+def eth_account_digest(struct: Artefact, chain_id: int, quorum: Address) -> bytes:
+    signable = encode_typed_data(domain(chain_id, quorum), as_json(struct.types), dict(struct.message))
+    return keccak(b"\x19" + signable.version + signable.header + signable.body)
+
+
+def ethers_digest(struct: Artefact, chain_id: int, quorum: Address) -> bytes:
+    node = shutil.which("node")
+    assert node is not None
+    given = {
+        "domain": domain(chain_id, quorum),
+        "types": as_json(struct.types),
+        "message": jsonable(struct.message),
+    }
+    done = subprocess.run(
+        [node, "-e", ETHERS], input=json.dumps(given), capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return bytes.fromhex(done.stdout[2:])
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_published_vectors(vector: dict[str, Any]) -> None:
+    types = {
+        name: tuple((member["type"], member["name"]) for member in members)
+        for name, members in vector["types"].items()
+    }
+    given_domain = dict(vector["domain"])
+    if "salt" in given_domain:
+        given_domain["salt"] = bytes.fromhex(given_domain["salt"][2:])
+    message = typed(types, vector["primaryType"], vector["data"])
+    seen = eip712.digest(
+        eip712.domain_separator(given_domain), eip712.hash_struct(types, vector["primaryType"], message)
+    )
+    assert seen.hex() == vector["digest"][2:]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_class_g_m_11_four_implementations_agree(rewind: World, kind: Kind) -> None:
+    plan = await rewind.propose(Kind.SETTLEMENT)
+    if kind is Kind.BATCH:
+        rewind.submit(plan, rewind.sign(plan, *SIGNERS[:2]))
+        rewind.devnet.rpc("evm_mine")
+        plan = await rewind.propose(kind)
+    struct, quorum = artefact(plan), rewind.policy.vault.quorum
+    own = struct.digest(plan.chain_id, quorum)
+    asked = Function(struct.execute.signature.replace(struct.execute.name, f"{kind}Digest"), "(bytes32)")
+    answer = rewind.devnet.rpc(
+        "eth_call", {"to": quorum, "data": "0x" + asked.encode(struct.values()).hex()}, "latest"
+    )
+    assert bytes.fromhex(answer[2:]) == own
+    assert eth_account_digest(struct, plan.chain_id, quorum) == own
+    assert ethers_digest(struct, plan.chain_id, quorum) == own
+
+
+def test_type_strings_are_those_of_the_contract() -> None:
+    source = (ROOT / "contracts/src/KeeperQuorum.sol").read_text()
+    flat = "".join(piece.strip() for piece in source.replace('"\n', "").split('"')).replace(" " * 8, "")
+    for types, name in ((BATCH_TYPES, "Batch"), (SETTLEMENT_TYPES, "Settlement")):
+        assert eip712.encode_type(types, name) in flat
+
+
+words = st.integers(0, 2**256 - 1)
+addresses = st.binary(min_size=20, max_size=20).map(lambda raw: Address("0x" + raw.hex()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    numbers=st.lists(words, min_size=8, max_size=8),
+    hash_=st.binary(min_size=32, max_size=32),
+    calls=st.lists(st.tuples(addresses, addresses, words, st.binary(max_size=80)), max_size=3),
+)
+def test_any_batch_has_the_digest_that_eth_account_gives(
+    numbers: list[int], hash_: bytes, calls: list[tuple[Address, Address, int, bytes]]
+) -> None:
+    zero = Address("0x" + "0" * 40)
+    values = iter(numbers)
+    message: dict[str, Any] = {
+        name: {"address": zero, "bytes32": hash_}.get(kind) if kind != "uint256" else next(values)
+        for kind, name in BATCH_TYPES["Batch"]
+    }
+    names = [name for _, name in BATCH_TYPES["Call"]]
+    message["calls"] = [dict(zip(names, each, strict=True)) for each in calls]
+    nothing = Function("execute()")
+    struct = Artefact("Batch", BATCH_TYPES, message, nothing, nothing)
+    assert struct.digest(31337, zero) == eth_account_digest(struct, 31337, zero)
+
+
+def test_members_that_the_type_lacks_are_refused() -> None:
+    with pytest.raises(ConfigError, match="Members differ"):
+        eip712.hash_struct({"A": (("bool", "x"),)}, "A", {"x": True, "y": True})
+
+
+DIGEST = keccak(b"a digest")
+KEYS = [Account.from_key(bytes([n]) * 32) for n in (1, 2, 3)]
+SIGNERS_OF_KEYS = frozenset(Address(each.address) for each in KEYS)
+
+
+def signed(*indices: int, digest: bytes = DIGEST) -> list[Signature]:
+    made = [
+        Signature(Address(KEYS[i].address), bytes(KEYS[i].unsafe_sign_hash(digest).signature))
+        for i in indices
+    ]
+    return sorted(made, key=lambda each: int(each.signer, 16))
+
+
+def judge(signatures: list[Signature], signers: frozenset[Address] = SIGNERS_OF_KEYS) -> None:
+    verify(DIGEST, signatures, signers=signers, threshold=2)
+
+
+def test_enough_signatures_of_signers_pass() -> None:
+    judge(signed(0, 1))
+    judge(signed(0, 1, 2))
+
+
+def test_too_few_signatures_are_refused() -> None:
+    with pytest.raises(QuorumError, match="too few"):
+        judge(signed(0))
+
+
+def test_the_same_signer_twice_is_refused() -> None:
+    with pytest.raises(QuorumError, match="twice by the same signer"):
+        judge(signed(0, 0))
+
+
+def test_a_stranger_is_refused() -> None:
+    with pytest.raises(QuorumError, match="stranger"):
+        judge(signed(0, 1), SIGNERS_OF_KEYS - {Address(KEYS[0].address)})
+
+
+def test_unsorted_signatures_are_refused() -> None:
+    with pytest.raises(QuorumError, match="not sorted"):
+        judge(signed(0, 1)[::-1])
+
+
+def test_a_signature_over_another_digest_is_refused() -> None:
+    with pytest.raises(QuorumError, match="another digest"):
+        judge(signed(0, 1, digest=keccak(b"another")))
+
+
+def test_a_signature_under_another_signers_name_is_refused() -> None:
+    one, two = signed(0, 1)
+    with pytest.raises(QuorumError, match="someone else"):
+        judge([Signature(one.signer, two.data), two])
+
+
+def test_the_malleable_twin_of_a_signature_is_refused() -> None:
+    data = signed(0)[0].data
+    high = SECP256K1_ORDER - int.from_bytes(data[32:64], "big")
+    twin = data[:32] + high.to_bytes(32, "big") + bytes([55 - data[64]])
+    with pytest.raises(QuorumError, match="Malleable"):
+        recover(DIGEST, twin)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(64), bytes(65), bytes(64) + b"\x1b", b"\xff" * 65])
+def test_bytes_that_are_no_signature_are_refused(data: bytes) -> None:
+    with pytest.raises(QuorumError):
+        recover(DIGEST, data)
