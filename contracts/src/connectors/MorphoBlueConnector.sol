@@ -128,22 +128,19 @@ contract MorphoBlueConnector is Connector {
     }
 
     /// @dev The market whose id is `key`: Morpho's id is the hash of the parameters.
-    function _params(bytes32 key) private view returns (MarketParams memory) {
+    function _params(bytes32 key) private view returns (MarketParams memory params) {
         bytes memory rows = CodeStore.read(_store);
-        for (uint256 offset = 32; offset <= rows.length; offset += PARAMS_LENGTH) {
+        uint256 end = rows.length + 32;
+        for (uint256 offset = 32; offset < end; offset += PARAMS_LENGTH) {
             bytes32 id;
             assembly ("memory-safe") {
-                id := keccak256(add(rows, offset), PARAMS_LENGTH)
+                // The row itself is the struct: five words, one after the other.
+                params := add(rows, offset)
+                id := keccak256(params, PARAMS_LENGTH)
             }
-            if (id == key) return _row(rows, offset);
+            if (id == key) return params;
         }
         revert UnknownKey(key);
-    }
-
-    function _row(bytes memory rows, uint256 offset) private pure returns (MarketParams memory params) {
-        assembly ("memory-safe") {
-            mcopy(params, add(rows, offset), PARAMS_LENGTH)
-        }
     }
 
     /// @dev Market state and our shares as stored, in one call.
