@@ -18,6 +18,8 @@ BLOCK_SECONDS: Final = 12
 MAX_FEE_PER_GAS: Final = 100 * 10**9
 CALL_GAS: Final = 8_000_000
 DEPLOY_GAS: Final = 16_000_000
+_REVERTED: Final = 3
+"""Code of the JSON-RPC error for a revert (execution-apis)."""
 
 
 def created_address(sender: Address, nonce: int) -> Address:
@@ -46,11 +48,12 @@ def signed(key: str, *, chain_id: int, nonce: int, to: str | None, data: bytes, 
     return str(Keys.sign_transaction(fields, key).raw_transaction.to_0x_hex())
 
 
-def explain(error: RpcError) -> KeeperError:
-    """The revert behind a JSON-RPC error, or the error itself."""
-    if isinstance(error.data, str) and error.data.startswith("0x") and len(error.data) >= 10:
-        return parse_revert(bytes.fromhex(error.data[2:])).as_error(where=error.message)
-    return error
+def explain(error: RpcError, *abi_names: str) -> KeeperError:
+    """The revert behind a JSON-RPC error, in the words of those contracts' ABIs, or the error itself."""
+    if error.code != _REVERTED:
+        return error
+    data = error.data if isinstance(error.data, str) else "0x"
+    return parse_revert(bytes.fromhex(data[2:]), *abi_names).as_error(where=error.message)
 
 
 def view(rpc: JsonRpc, to: str, signature: str, args: tuple[Any, ...], outputs: str) -> Any:

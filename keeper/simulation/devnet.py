@@ -177,10 +177,12 @@ class Devnet:
         """Private key of an account by role, as 0x-hex."""
         return str(self.manifest["accounts"][role]["key"])
 
-    def send(self, account_key: str, to: str | None, data: bytes, value: int = 0) -> dict[str, Any]:
+    def send(
+        self, account_key: str, to: str | None, data: bytes, value: int = 0, *, errors: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Signs, sends and mines a transaction; returns its receipt. `to` None creates a contract.
 
-        Raises RevertError when it would revert or did.
+        Raises RevertError when it would revert or did, in the words of the contracts named in `errors`.
         """
         sender = Keys.from_key(account_key).address
         request = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)}
@@ -189,14 +191,14 @@ class Devnet:
         try:
             estimate = int(self.rpc("eth_estimateGas", request), 16)
         except RpcError as error:
-            raise explain(error) from error
+            raise explain(error, *errors) from error
         limit = int(self.block()["gasLimit"], 16)
         gas = min(estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1], limit)
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
         raw = signed(account_key, chain_id=self.chain_id, nonce=nonce, to=to, data=data, value=value, gas=gas)
-        return self.send_raw(raw)
+        return self.send_raw(raw, errors=errors)
 
-    def send_raw(self, raw: str) -> dict[str, Any]:
+    def send_raw(self, raw: str, *, errors: Sequence[str] = ()) -> dict[str, Any]:
         """Sends a signed transaction (0x-hex) and returns its receipt.
 
         Raises RevertError when it reverted, RpcError when it is not accepted or not mined.
@@ -207,7 +209,7 @@ class Devnet:
         except RpcError as error:
             raise explain(error) from error
         if receipt["status"] != "0x1":
-            raise self._revert(receipt["transactionHash"])
+            raise self._revert(receipt["transactionHash"], errors)
         return receipt
 
     def deploy(
@@ -240,16 +242,34 @@ class Devnet:
         self.rpc("evm_mine")
         return timestamp
 
+    def reorganise(self, depth: int, *, drop: Sequence[str] = ()) -> None:
+        """Replaces the last blocks and offers their transactions again, as a network does.
+
+        `drop` holds hashes of transactions that are lost. Others may revert on the new chain: that is for
+        the caller to see. Anvil alone forgets all of them.
+        """
+        head = int(self.block()["number"], 16)
+        lost = set(drop)
+        orphaned = [
+            self.rpc("eth_getRawTransactionByHash", hash_)
+            for number in range(head - depth + 1, head + 1)
+            for hash_ in self.block(number)["transactions"]
+            if hash_ not in lost
+        ]
+        self.rpc("anvil_reorg", depth, [])
+        for raw in orphaned:
+            self.rpc("eth_sendRawTransactionSync", raw)
+
     def block(self, number: int | str = "latest") -> dict[str, Any]:
         """Header fields of a block, as JSON-RPC gives them."""
         tag = hex(number) if isinstance(number, int) else number
         block: dict[str, Any] = self.rpc("eth_getBlockByNumber", tag, False)
         return block
 
-    def _revert(self, hash_: str) -> KeeperError:
+    def _revert(self, hash_: str, errors: Sequence[str]) -> KeeperError:
         trace = self.rpc("debug_traceTransaction", hash_, {"tracer": "callTracer"})
         data = bytes.fromhex(trace.get("output", "0x")[2:])
-        return parse_revert(data).as_error(where=hash_)
+        return parse_revert(data, *errors).as_error(where=hash_)
 
     def __enter__(self) -> Self:
         if self._rpc is None:

@@ -1,0 +1,34 @@
+"""Fixtures every test may use. The chain is real: Anvil with the protocols, loaded from the cache."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from keeper.simulation.devnet import BuiltChain, Devnet, ensure_built
+from keeper.simulation.market import MarketAgent
+
+
+@pytest.fixture(scope="session")
+def built_chain() -> BuiltChain:
+    """The cached chain 31337, built first where its inputs are new."""
+    return ensure_built()
+
+
+@pytest.fixture(scope="module")
+def devnet(built_chain: BuiltChain) -> Iterator[Devnet]:
+    """A chain of its own for each test module; tests in one module share and move it."""
+    with Devnet(built_chain.manifest["chain_id"]) as chain:
+        yield chain
+
+
+@pytest.fixture
+def fresh_devnet(built_chain: BuiltChain) -> Iterator[Devnet]:
+    """A chain of its own for one test, at the built head."""
+    with Devnet(built_chain.manifest["chain_id"]) as chain:
+        yield chain
+
+
+@pytest.fixture
+def market(devnet: Devnet) -> MarketAgent:
+    """The market agent on this module's chain, with seed 7."""
+    return MarketAgent(devnet, 7)
