@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keeper.errors import PolicyError
-from keeper.planning.optimiser import Split, Venue, best_split, income
+from keeper.connectors.base import after_move
+from keeper.errors import PlanError, PolicyError
+from keeper.planning.optimiser import Split, Venue, best_split, exchanged, income
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, WAD
 
@@ -69,7 +72,7 @@ class YieldAllocation:
             return Allocation.of(current, "Nothing to allocate.")
         stuck = sum(venue.low for venue in venues)
         deployable = max(0, book.total - book.reserve - self._idle_share(book))
-        best = best_split(venues, max(deployable, stuck), grid=self.params.grid, quantum=self.params.quantum)
+        best = self._best(book, venues, current, max(deployable, stuck))
         earned = income(venues, current)
         figures = self._figures(book, earned, best.income)
         forced = self._forced(book, current)
@@ -80,6 +83,34 @@ class YieldAllocation:
                 current, f"Kept: no split gains over {self.params.min_gain_bps:,} bps. {figures}"
             )
         return Allocation.of(best.assets, f"Moved: gains over {self.params.min_gain_bps:,} bps. {figures}")
+
+    def _best(self, book: Book, venues: list[Venue], current: Mapping[str, int], budget: int) -> Split:
+        """The best split; where venues rest on the same market, one that no exchange between two improves."""
+        grid, quantum = self.params.grid, self.params.quantum
+        separate = best_split(venues, budget, grid=grid, quantum=quantum)
+        owners = Counter(key for position in book.positions for key in position.shared())
+        sharing = [
+            position.ref.venue
+            for position in book.positions
+            if any(owners[key] > 1 for key in position.shared())
+        ]
+        if not sharing:
+            return separate
+
+        def together(targets: Mapping[str, int]) -> int:
+            return _income_together(book, current, targets)
+
+        # Where one of the sharing venues alone may be used, incomes add again and the split is exact: with
+        # the separate answer, these are good places to start from.
+        starts = [separate]
+        for chosen in sharing:
+            emptied = [
+                replace(venue, high=venue.low) if venue.id in sharing and venue.id != chosen else venue
+                for venue in venues
+            ]
+            starts.append(best_split(emptied, budget, grid=grid, quantum=quantum))
+        found = [exchanged(venues, start.assets, budget, together, quantum=quantum) for start in starts]
+        return max(found, key=lambda split: split.income)
 
     def _venue(self, book: Book, position: Position) -> Venue:
         value = position.value(book.at).low
@@ -146,3 +177,19 @@ class YieldAllocation:
         if self.params.decimals >= 2:
             shown += f".{rest * 100 // unit:02d}"
         return f"{shown} {self.params.asset}"
+
+
+def _income_together(book: Book, current: Mapping[str, int], targets: Mapping[str, int]) -> int:
+    """What targets earn per year, times 1e18, where a move in one venue changes the market of another.
+
+    Negative when the moves, withdrawals first, cannot all be made.
+    """
+    positions = book.positions
+    changes = {venue: assets - current[venue] for venue, assets in targets.items()}
+    try:
+        for venue in sorted(changes, key=lambda venue: (changes[venue] > 0, venue)):
+            if changes[venue]:
+                positions, _ = after_move(positions, venue, changes[venue], book.at)
+    except PlanError:
+        return -1
+    return sum(targets[position.ref.venue] * position.supply_rate(0, book.at) for position in positions)

@@ -16,7 +16,7 @@ A yield curve with a second peak narrower than the first step can be missed; a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -82,6 +82,57 @@ def best_split(venues: Sequence[Venue], budget: int, *, grid: int, quantum: int 
         units = programme.solve(windows, step)
     assets = {venue.id: venue.low + unit * quantum for venue, unit in zip(ordered, units, strict=True)}
     return Split(assets, income(ordered, assets))
+
+
+def exchanged(
+    venues: Sequence[Venue],
+    start: Mapping[str, int],
+    budget: int,
+    total_income: Callable[[Mapping[str, int]], int],
+    *,
+    quantum: int = 1,
+) -> Split:
+    """A split that no exchange improves, for venues that rest on the same market, so that incomes do not add.
+
+    From `start`, moves the amount that earns most between two venues, or between one and idle; the amount
+    begins near `budget` and halves down to one quantum whenever nothing improves. `total_income` judges a
+    whole split and is negative where one is not possible.
+    """
+    ordered = sorted(venues, key=lambda venue: venue.id)
+    best = Split(dict(start), total_income(start))
+    step = quantum << max(0, (budget // quantum).bit_length() - 1)
+    moves = 0
+    while step >= quantum:
+        found = best
+        for assets in _neighbours(ordered, best.assets, budget, step):
+            earned = total_income(assets)
+            if earned > found.income:
+                found = Split(assets, earned)
+        moves += 1
+        # Plateaus of rounding could be climbed for long by amounts nobody cares about.
+        if found is best or moves == SHRINK:
+            step, moves = step // 2, 0
+        best = found
+    return best
+
+
+def _neighbours(
+    venues: Sequence[Venue], assets: Mapping[str, int], budget: int, step: int
+) -> Iterator[Mapping[str, int]]:
+    """Splits one exchange of `step` away, within bounds and budget; idle takes part as no venue."""
+    idle = budget - sum(assets.values())
+    givers = [None, *(venue for venue in venues if assets[venue.id] - step >= venue.low)]
+    takers = [None, *(venue for venue in venues if assets[venue.id] + step <= venue.high)]
+    for giver in givers:
+        for taker in takers:
+            if giver is taker or (giver is None and idle < step):
+                continue
+            changed = dict(assets)
+            if giver is not None:
+                changed[giver.id] -= step
+            if taker is not None:
+                changed[taker.id] += step
+            yield changed
 
 
 class _Programme:

@@ -1,7 +1,6 @@
 """A local chain with the real protocols, and moves on it at exact block times."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +95,6 @@ class Walk:
 
 
 @pytest.fixture
-def walk(request: pytest.FixtureRequest) -> Iterator[Walk]:
+def walk(request: pytest.FixtureRequest, fresh_devnet: Devnet) -> Walk:
     """A walk from the built chain's state; its seed is the test's name."""
-    with Devnet() as devnet:
-        yield Walk(devnet, request.node.name)
+    return Walk(fresh_devnet, request.node.name)
