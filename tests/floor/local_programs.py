@@ -29,6 +29,8 @@ CODE: Final[dict[Address, str]] = {
     TIMESTAMP: "0x4260005260206000f3",
 }
 
+CALLS: Final = {CHAIN: [VALUE.at(SLOT_ZERO), VALUE.at(REVERTS), VALUE.at(TIMESTAMP), VALUE.at(SLOT_ZERO)]}
+
 
 async def place_programs(endpoint: Endpoint) -> None:
     for place, code in CODE.items():

@@ -1,11 +1,10 @@
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 from eth_account import Account
+from local_http import serving
 from local_programs import CHAIN, mine
 
 from keeper.chain.lens import read
@@ -22,24 +21,6 @@ from keeper.errors import (
     WrongChainError,
 )
 from keeper.simulation.anvil import Anvil
-
-Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-@asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[str]:
-    """A real HTTP server with that one handler."""
-    app = web.Application()
-    app.router.add_post("/{key:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
 
 
 async def test_endpoint_on_the_wrong_chain_says_which_was_expected_and_which_was_seen(anvil: Anvil) -> None:

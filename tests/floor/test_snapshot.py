@@ -2,12 +2,18 @@ import asyncio
 import dataclasses
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from local_programs import CHAIN, REVERTS, SLOT_ZERO, TIMESTAMP, VALUE, set_slot_zero
+from local_http import serving
+from local_programs import CALLS, CHAIN, REVERTS, SLOT_ZERO, TIMESTAMP, VALUE, set_slot_zero
 
 from keeper.chain.call import CallFailure
 from keeper.chain.lens import Result
@@ -23,8 +29,8 @@ from keeper.errors import (
     StaleHeadError,
     UnknownBlockError,
 )
+from keeper.simulation.anvil import Anvil
 
-CALLS = {CHAIN: [VALUE.at(SLOT_ZERO), VALUE.at(REVERTS), VALUE.at(TIMESTAMP), VALUE.at(SLOT_ZERO)]}
 NOW = 2**40
 
 uint = st.integers(0, 2**256 - 1)
@@ -154,22 +160,71 @@ async def test_pinned_block_after_the_reference_time_is_refused(chain: Endpoint)
         await take_at({CHAIN: chain}, CALLS, [head], head.timestamp - 1)
 
 
+@asynccontextmanager
+async def permuting_proxy(url: str) -> AsyncIterator[str]:
+    """Forwards to `url` and turns round the order of keys in every answer."""
+
+    def permuted(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: permuted(value[key]) for key in reversed(value)}
+        return [permuted(item) for item in value] if isinstance(value, list) else value
+
+    async with aiohttp.ClientSession() as origin:
+
+        async def forward(request: web.Request) -> web.Response:
+            async with origin.post(url, json=await request.json()) as answer:
+                return web.json_response(permuted(await answer.json()))
+
+        async with serving(forward) as proxy:
+            yield proxy
+
+
+async def test_hash_is_the_same_through_a_fork_and_through_a_proxy(chain: Endpoint, anvil: Anvil) -> None:
+    await set_slot_zero(chain, 2)
+    # At the head, where the fork begins: Anvil takes no code override on blocks before its fork.
+    snapshot = await take({CHAIN: chain}, CALLS, NOW, {CHAIN: 0})
+    with Anvil(CHAIN, ["--fork-url", anvil.url, "--no-mining"]) as fork:
+        async with permuting_proxy(anvil.url) as proxy:
+            for url in (anvil.url, fork.url, proxy):
+                async with Endpoint(url, CHAIN) as endpoint:
+                    again = await take_at({CHAIN: endpoint}, CALLS, snapshot.blocks, NOW)
+                assert again.hash == snapshot.hash
+
+
 PROGRAM = """
+import asyncio
 import sys
 from pathlib import Path
-from keeper import canonical
-from keeper.chain.snapshot import Snapshot
 
-snapshot = Snapshot.from_bytes(Path(sys.argv[1]).read_bytes())
+from local_programs import CALLS, CHAIN
+
+from keeper import canonical
+from keeper.chain.rpc import Endpoint
+from keeper.chain.snapshot import Snapshot, take_at
+
+
+async def retake(given):
+    async with Endpoint(sys.argv[2], CHAIN) as endpoint:
+        return await take_at({CHAIN: endpoint}, CALLS, given.blocks, given.reference_time)
+
+
+snapshot = asyncio.run(retake(Snapshot.from_bytes(Path(sys.argv[1]).read_bytes())))
 body = {name: snapshot.hash for name in {"vault", "snapshot", "policy", "units", "a", "bb"}}
 print(snapshot.hash.hex(), canonical.digest(body, domain="test", version=1).hex())
 """
 
 
-async def _digests_in_a_process(path: Path, seed: str, zone: str, locale: str) -> str:
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale}
+async def _digests_in_a_process(path: Path, url: str, seed: str, zone: str, locale: str) -> str:
+    settings = {
+        "PYTHONHASHSEED": seed,
+        "TZ": zone,
+        "LC_ALL": locale,
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, str(path), env=environment, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", PROGRAM, str(path), url),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **settings},
+        stdout=asyncio.subprocess.PIPE,
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0
@@ -179,10 +234,12 @@ async def _digests_in_a_process(path: Path, seed: str, zone: str, locale: str) -
 SETTINGS = [("0", "UTC", "C"), ("1", "Asia/Kathmandu", "tr_TR.UTF-8"), ("77", "America/St_Johns", "C.UTF-8")]
 
 
-async def test_hash_is_the_same_whatever_the_process(chain: Endpoint, tmp_path: Path) -> None:
+async def test_hash_is_the_same_in_processes_that_read_again(
+    chain: Endpoint, anvil: Anvil, tmp_path: Path
+) -> None:
     snapshot = await take({CHAIN: chain}, CALLS, NOW, {CHAIN: 0})
     file = tmp_path / "snapshot"
     file.write_bytes(snapshot.to_bytes())
-    seen = {await _digests_in_a_process(file, *settings) for settings in SETTINGS}
+    seen = {await _digests_in_a_process(file, anvil.url, *settings) for settings in SETTINGS}
     assert len(seen) == 1
     assert seen.pop().startswith(snapshot.hash.hex())
