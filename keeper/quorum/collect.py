@@ -70,7 +70,7 @@ async def collect(
     digest = artefact(plan).digest(plan.chain_id, policy.vault.quorum)
     signers, threshold = frozenset(policy.signers.addresses), policy.signers.threshold
     data = plan.to_bytes()
-    tasks = {asyncio.create_task(_ask(url, data, patience)): i for i, url in enumerate(urls)}
+    tasks = {asyncio.create_task(ask(url, data, patience)): i for i, url in enumerate(urls)}
     outcomes: dict[int, Outcome] = {}
     signatures: dict[Address, Signature] = {}
     pending = set(tasks)
@@ -120,7 +120,8 @@ def _judge(
     return outcome
 
 
-async def _ask(url: str, data: bytes, patience: float) -> Outcome:
+async def ask(url: str, data: bytes, patience: float) -> Outcome:
+    """One signer's answer to plan bytes, within `patience` seconds; never raises for what it says."""
     try:
         async with asyncio.timeout(patience):
             return await _post(url, data)
@@ -138,14 +139,18 @@ async def _post(url: str, data: bytes) -> Outcome:
         aiohttp.ClientSession(connector=connector) as session,
         session.post(base + APPROVE, data=data, allow_redirects=False) as response,
     ):
-        body = await response.content.read(MAX_ANSWER_BYTES)
+        body = b""
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                return Outcome(url, code="bad_answer", reason=f"more than {MAX_ANSWER_BYTES} bytes")
     return _parse(url, body)
 
 
 def _parse(url: str, body: bytes) -> Outcome:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Outcome(url, code="bad_answer", reason="not JSON")
     match answer:
         case {"ok": True, "signer": str(signer), "signature": str(text)}:

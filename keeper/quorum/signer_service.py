@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from eth_hash.auto import keccak
 from pydantic import Field, field_validator
 
 from keeper.chain.rpc import Endpoint
 from keeper.config import StrictModel, Url
 from keeper.errors import ConfigError
+from keeper.events import EventStream, PlanRefused, PlanSigned
 from keeper.planning import policy as policies
 from keeper.planning.plan import MAX_PLAN_BYTES
 from keeper.planning.policy import Policy
@@ -38,8 +39,6 @@ from keeper.units import Address
 UNIX: Final = "unix:"
 APPROVE: Final = "/v1/approve"
 IDENTITY: Final = "/v1/identity"
-
-log = structlog.get_logger("keeper.signer")
 
 
 class SignerConfig(StrictModel):
@@ -100,8 +99,10 @@ class Running:
     policy_hash: bytes
 
 
-def application(signer: Signer, max_request_bytes: int = MAX_PLAN_BYTES) -> web.Application:
-    """The HTTP face of a signer."""
+def application(
+    signer: Signer, events: EventStream, max_request_bytes: int = MAX_PLAN_BYTES
+) -> web.Application:
+    """The HTTP face of a signer; it emits PlanSigned and PlanRefused."""
 
     async def approve(request: web.Request) -> web.Response:
         try:
@@ -115,9 +116,11 @@ def application(signer: Signer, max_request_bytes: int = MAX_PLAN_BYTES) -> web.
         try:
             signature = await signer.approve(data)
         except PlanRefusedError as refusal:
-            log.warning("plan refused", code=refusal.code, reason=str(refusal))
+            reason = f"{refusal.code}: {refusal}"
+            events.emit(PlanRefused(plan=keccak(data), signer=signer.address, reason=reason))
             return _refused(refusal.code, str(refusal), 422)
-        log.info("plan signed", signer=signature.signer)
+        # A plan's hash is that of its bytes, which are canonical once it is signed.
+        events.emit(PlanSigned(plan=keccak(data), signer=signer.address))
         return web.json_response(
             {"ok": True, "signer": signature.signer, "signature": "0x" + signature.data.hex()}
         )
@@ -144,7 +147,7 @@ def _refused(code: str, reason: str, status: int) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(config: SignerConfig, engine: Engine) -> AsyncIterator[Running]:
+async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> AsyncIterator[Running]:
     """Opens everything a signer has and serves until the block ends.
 
     Raises ConfigError when a part of the configuration does not hold, such as a policy for a chain without
@@ -172,7 +175,7 @@ async def serving(config: SignerConfig, engine: Engine) -> AsyncIterator[Running
             promises=Promises(config.record),
             account=account,
         )
-        runner = web.AppRunner(application(signer, config.max_request_bytes), access_log=None)
+        runner = web.AppRunner(application(signer, events, config.max_request_bytes), access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         url = await _listen(runner, config.listen)

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from keeper import engine
 from keeper.config import load_toml
+from keeper.events import EventStream, log_sink, logger
 from keeper.ops.output import JsonOption, show
 from keeper.quorum.signer import Engine
 from keeper.quorum.signer_service import SignerConfig, serving
@@ -24,8 +26,6 @@ def signer(
 
     Prints one line once it serves: with --json {"ok", "url", "signer", "policy_hash"}.
     """
-    from keeper import engine
-
     loaded = load_toml(config, SignerConfig).beside(config.resolve().parent)
     asyncio.run(_serve(loaded, engine, json=json))
 
@@ -35,7 +35,9 @@ async def _serve(config: SignerConfig, engine: Engine, *, json: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(config, engine) as running:
+    events = EventStream()
+    events.subscribe(log_sink(logger(json=json)))
+    async with serving(config, engine, events) as running:
         ready = {
             "ok": True,
             "url": running.url,

@@ -1,0 +1,172 @@
+"""Collecting signatures: signers may be down, slow, strangers or liars, and the keeper still knows why."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from vault_world import World
+
+from keeper.errors import QuorumError
+from keeper.events import EventStream
+from keeper.planning.plan import Kind, Plan
+from keeper.quorum.collect import Approval, collect
+from keeper.quorum.signer import Signer
+from keeper.quorum.signer_service import APPROVE, application
+from keeper.quorum.typed_data import Signature
+from keeper.simulation.vault import SIGNERS
+
+Make = Callable[..., Signer]
+Serve = Callable[[web.Application], Awaitable[str]]
+PATIENCE = 20
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Serves applications on Unix sockets and gives their URLs."""
+    async with AsyncExitStack() as stack:
+        count = iter(range(100))
+
+        async def start(app: web.Application) -> str:
+            runner = web.AppRunner(app)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            path = tmp_path / f"{next(count)}.sock"
+            await web.UnixSite(runner, path).start()
+            return f"unix:{path}"
+
+        yield start
+
+
+def answering(answer: object) -> web.Application:
+    """A server that answers every request so."""
+
+    async def handle(request: web.Request) -> web.Response:
+        await request.read()
+        if isinstance(answer, bytes):
+            return web.Response(body=answer)
+        return web.json_response(answer)
+
+    app = web.Application()
+    app.router.add_post(APPROVE, handle)
+    return app
+
+
+def signature_answer(signature: Signature) -> dict[str, object]:
+    return {"ok": True, "signer": signature.signer, "signature": "0x" + signature.data.hex()}
+
+
+def honest(signer: Signer) -> web.Application:
+    return application(signer, EventStream())
+
+
+@asynccontextmanager
+async def silent(path: Path) -> AsyncIterator[str]:
+    """A socket that accepts, reads and never answers."""
+    over = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(hold, path)
+    try:
+        yield f"unix:{path}"
+    finally:
+        over.set()
+        server.close()
+
+
+async def asked(world: World, plan: Plan, urls: list[str], patience: float = PATIENCE) -> Approval:
+    return await collect(plan, world.policy, urls, patience=patience, ask_all=True)
+
+
+async def test_threshold_signatures_come_sorted_and_every_outcome_is_told(
+    settled: World, make_signer: Make, serve: Serve
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    urls = [await serve(honest(make_signer(role))) for role in SIGNERS]
+    approval = await asked(settled, plan, urls)
+    order = [int(each.signer, 16) for each in approval.signatures]
+    assert order == sorted(order)
+    assert len(order) == settled.policy.signers.threshold
+    assert [each.url for each in approval.outcomes] == urls
+    assert approval.refusals == ()
+    settled.submit(plan, list(approval.signatures))
+
+
+async def test_one_who_is_down_and_one_who_refuses_leave_too_few(
+    settled: World, make_signer: Make, serve: Serve, tmp_path: Path
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    urls = [
+        await serve(honest(make_signer("signer1"))),
+        f"unix:{tmp_path}/nobody.sock",
+        await serve(answering({"ok": False, "code": "stale", "reason": "Reference time is too old"})),
+    ]
+    with pytest.raises(QuorumError) as caught:
+        await asked(settled, plan, urls)
+    told = str(caught.value)
+    assert "expected 2 of 3, saw 1" in told
+    assert "nobody.sock: unreachable" in told
+    assert "stale: Reference time is too old" in told
+
+
+async def test_a_silent_signer_does_not_hold_up_the_others(
+    settled: World, make_signer: Make, serve: Serve, tmp_path: Path
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    async with silent(tmp_path / "silent.sock") as url:
+        urls = [url, *[await serve(honest(make_signer(role))) for role in SIGNERS[:2]]]
+        approval = await collect(plan, settled.policy, urls, patience=600)
+        assert [each.code for each in approval.outcomes] == ["not_needed", "", ""]
+        with pytest.raises(QuorumError, match="timeout: no answer within"):
+            await asked(settled, plan, [url], patience=0.05)
+
+
+async def test_the_same_signer_twice_counts_once(settled: World, make_signer: Make, serve: Serve) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    urls = [await serve(honest(make_signer("signer1"))) for _ in range(2)]
+    with pytest.raises(QuorumError, match=r"duplicate: .* has already signed"):
+        await asked(settled, plan, urls)
+
+
+async def test_a_stranger_does_not_count(settled: World, make_signer: Make, serve: Serve) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    (stranger,) = settled.sign(plan, "whale")
+    urls = [await serve(honest(make_signer("signer1"))), await serve(answering(signature_answer(stranger)))]
+    with pytest.raises(QuorumError, match=r"stranger: .* is not a signer"):
+        await asked(settled, plan, urls)
+
+
+async def test_a_signature_over_another_plan_does_not_count(
+    rewind: World, make_signer: Make, serve: Serve
+) -> None:
+    plan = await rewind.propose(Kind.SETTLEMENT)
+    rewind.devnet.rpc("evm_mine")
+    (other,) = rewind.sign(await rewind.propose(Kind.SETTLEMENT), "signer2")
+    urls = [await serve(honest(make_signer("signer1"))), await serve(answering(signature_answer(other)))]
+    with pytest.raises(QuorumError, match=r"bad_signature: .*another digest"):
+        await asked(rewind, plan, urls)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        {"ok": True},
+        {"ok": True, "signer": "0x12", "signature": "0x"},
+        {"ok": True, "signer": "0x" + "11" * 20, "signature": "not hex"},
+        {"ok": "yes", "signer": 1},
+        b"[" * 50_000,
+        b" " * 70_000,
+    ],
+)
+async def test_an_answer_that_is_none_is_a_bad_answer(world: World, serve: Serve, answer: object) -> None:
+    plan = await world.propose(Kind.SETTLEMENT)
+    with pytest.raises(QuorumError, match="bad_answer"):
+        await asked(world, plan, [await serve(answering(answer))])
