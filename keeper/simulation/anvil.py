@@ -3,17 +3,17 @@
 import atexit
 import os
 import platform
+import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
-from keeper.errors import ConfigError, EndpointDownError, EndpointError
+from keeper.errors import ConfigError, EndpointDownError, WrongChainError
 from keeper.simulation.jsonrpc import JsonRpc
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -22,7 +22,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 5
-_ATTEMPTS: Final = 5
+_LOG_BYTES: Final = 65_536
+_LISTENING: Final = re.compile(r"Listening on [\d.]+:(\d+)")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _SYSTEMS: Final = {"linux": "linux", "darwin": "darwin"}
 
@@ -40,13 +41,6 @@ def binary() -> Path:
     if not path.is_file():
         raise ConfigError("Anvil is not installed", expected=path.relative_to(ROOT), hint="Run make setup")
     return path
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class Anvil:
@@ -72,62 +66,46 @@ class Anvil:
     def start(self, args: Sequence[str] = ()) -> str:
         """Starts the process and returns its URL once it answers on the right chain id.
 
-        Raises EndpointDownError when it ends early or stays silent.
+        Raises EndpointDownError when it ends early (its port is taken, its state is damaged) or stays silent.
         """
-        attempts = _ATTEMPTS if self._wanted_port == 0 else 1
-        for left in reversed(range(attempts)):
-            try:
-                return self._start_at(self._wanted_port or free_port(), [*self.args, *args])
-            except EndpointError:
-                # Another process may have taken the port between the probe and the bind.
-                if left == 0:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _start_at(self, port: int, args: Sequence[str]) -> str:
-        command = [str(binary()), "--host", HOST, "--port", str(port), "--chain-id", str(self.chain_id)]
+        command = [str(binary()), "--host", HOST, "--port", str(self._wanted_port)]
         atexit.register(self.stop)
         with tempfile.TemporaryFile() as log:
             # Its own session, so that Ctrl-C in a terminal reaches us first and we stop it in order.
             self._process = subprocess.Popen(
-                [*command, "--silent", *args],
+                [*command, "--chain-id", str(self.chain_id), *self.args, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
             try:
-                self.url = f"http://{HOST}:{port}"
-                self._wait_until_it_answers()
+                self.url = f"http://{HOST}:{self._announced_port(log)}"
+                self._check()
             except BaseException:
                 self.stop()
-                log.seek(0)
-                said = log.read()[-500:].decode(errors="replace").strip()
-                if said:
-                    raise EndpointDownError("Anvil did not start", seen=said) from None
                 raise
         return self.url
 
-    def _wait_until_it_answers(self) -> None:
-        rpc = JsonRpc(self.url, timeout=START_SECONDS)
+    def _announced_port(self, log: IO[bytes]) -> int:
+        # Only its own announcement says that the port is its own and not another process's.
         deadline = time.monotonic() + START_SECONDS
         while True:
-            process = self._process
-            if process is None or process.poll() is not None:
-                raise EndpointDownError("Anvil ended while starting", where=self.url)
-            try:
-                seen = int(rpc("eth_chainId"), 16)
-            except EndpointDownError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-                continue
-            rpc.close()
-            if seen != self.chain_id:
-                raise EndpointError(
-                    "Another chain answers", expected=self.chain_id, seen=seen, where=self.url
-                )
-            return
+            ended = self._process is None or self._process.poll() is not None
+            said = os.pread(log.fileno(), _LOG_BYTES, 0).decode(errors="replace")
+            if found := _LISTENING.search(said):
+                return int(found.group(1))
+            if ended or time.monotonic() > deadline:
+                raise EndpointDownError("Anvil did not start", seen=said[-500:].strip() or "no output")
+            time.sleep(0.005)
+
+    def _check(self) -> None:
+        rpc = JsonRpc(self.url, timeout=START_SECONDS)
+        seen = int(rpc("eth_chainId"), 16)
+        if seen != self.chain_id:
+            raise WrongChainError("Another chain", expected=self.chain_id, seen=seen, where=self.url)
+        rpc("anvil_setLoggingEnabled", False)
+        rpc.close()
 
     def stop(self) -> None:
         """Ends the whole process group; harmless when it has ended."""

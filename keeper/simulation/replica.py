@@ -21,12 +21,17 @@ from keeper.simulation.devnet import CACHE, check_loaded, ensure_built, load_arg
 from keeper.simulation.jsonrpc import JsonRpc
 
 POLL_SECONDS: Final = 0.05
+_ATTEMPTS: Final = 16
 _DRAWS: Final = 64
 """Blocks that may be mined in place of one: see `_reproduce`."""
 
 
 class ReplicaError(KeeperError):
     """The origin's block cannot be reproduced."""
+
+
+class _OriginMovedError(Exception):
+    """The origin reorganised between two reads: start again from the new ancestor."""
 
 
 class Replica:
@@ -119,11 +124,19 @@ class Replica:
         with self._syncing:
             if self._failure is not None:
                 raise self._failure
-            head = self._head()
-            self._leave_orphans(head)
-            for number in range(max(self._followed) + 1, head + 1):
-                self._take(self._block(number, head))
-            return max(self._followed)
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._catch_up()
+                except _OriginMovedError:
+                    continue
+            raise ReplicaError("The origin keeps reorganising while it is read", seen=f"{_ATTEMPTS} attempts")
+
+    def _catch_up(self) -> int:
+        head = int(self._origin("eth_blockNumber"), 16)
+        self._leave_orphans(head)
+        for number in range(max(self._followed) + 1, head + 1):
+            self._take(number)
+        return max(self._followed)
 
     def _follow(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
@@ -133,23 +146,18 @@ class Replica:
                 self._failure = error
                 return
 
-    def _head(self) -> int:
-        return int(self._origin("eth_blockNumber"), 16)
-
-    def _block(self, number: int, head: int) -> dict[str, Any]:
+    def _block(self, number: int) -> dict[str, Any]:
         block: dict[str, Any] | None = self._origin("eth_getBlockByNumber", hex(number), True)
         if block is None:
-            raise ReplicaError(
-                f"Block {number} left the origin while it was read", expected=head, seen=self._head()
-            )
+            raise _OriginMovedError
         return block
 
     def _leave_orphans(self, head: int) -> None:
         """Rolls back to the last block both chains share."""
         shared = min(head, max(self._followed))
-        while shared > self._base and self._block(shared, head)["hash"] != self._followed[shared]:
+        while shared > self._base and self._block(shared)["hash"] != self._followed[shared]:
             shared -= 1
-        if shared < self._base or self._block(shared, head)["hash"] != self._followed[shared]:
+        if shared < self._base or self._block(shared)["hash"] != self._followed[shared]:
             raise ReorganisedError(
                 "The origin left the built chain", expected=self._followed[self._base], seen=head
             )
@@ -158,24 +166,26 @@ class Replica:
             self._roll_back(depth)
             self._followed = {number: hash_ for number, hash_ in self._followed.items() if number <= shared}
 
-    def _take(self, block: dict[str, Any]) -> None:
-        number = int(block["number"], 16)
+    def _take(self, number: int) -> None:
+        block = self._block(number)
         if block["parentHash"] != self._followed[number - 1]:
-            # The origin reorganised between two of our reads; the next sync starts from the new ancestor.
-            return
+            raise _OriginMovedError
         wanted = [entry for entry in block["transactions"] if entry["from"].lower() not in self.omit]
-        raw = [self._raw(entry["hash"], number) for entry in wanted]
+        raw = [self._raw(entry["hash"], block) for entry in wanted]
         if self.omit:
             self._mine(block, raw)
         else:
             self._reproduce(block, raw)
         self._followed[number] = block["hash"]
 
-    def _raw(self, hash_: str, number: int) -> str:
+    def _raw(self, hash_: str, block: dict[str, Any]) -> str:
         raw: str | None = self._origin("eth_getRawTransactionByHash", hash_)
-        if raw is None:
-            raise ReplicaError(f"Block {number}: the origin has no raw bytes of a transaction", seen=hash_)
-        return raw
+        if raw is not None:
+            return raw
+        number = int(block["number"], 16)
+        if self._block(number)["hash"] != block["hash"]:
+            raise _OriginMovedError
+        raise ReplicaError(f"Block {number}: the origin has no raw bytes of a transaction", seen=hash_)
 
     def _reproduce(self, block: dict[str, Any], raw: list[str]) -> None:
         """Mines until the hash is the origin's.
@@ -203,7 +213,7 @@ class Replica:
     def _mine(self, block: dict[str, Any], raw: list[str]) -> dict[str, Any]:
         self.rpc("anvil_setNextBlockBaseFeePerGas", block["baseFeePerGas"])
         self.rpc("evm_setBlockGasLimit", block["gasLimit"])
-        self._set_time(int(block["timestamp"], 16))
+        self.rpc("evm_setNextBlockTimestamp", int(block["timestamp"], 16))
         for transaction in raw:
             self.rpc("eth_sendRawTransaction", transaction)
         self.rpc("evm_mine")
@@ -215,9 +225,6 @@ class Replica:
                 seen=len(made["transactions"]),
             )
         return made
-
-    def _set_time(self, timestamp: int) -> None:
-        self.rpc("evm_setNextBlockTimestamp", timestamp)
 
     def _roll_back(self, depth: int) -> None:
         self.rpc("anvil_rollback", depth)

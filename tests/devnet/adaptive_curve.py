@@ -27,7 +27,7 @@ def exponential(x: int) -> int:
     q = _div(x + half if x >= 0 else x - half, LN2)
     rest = x - q * LN2
     near_one = ONE + rest + _div(_div(rest * rest, ONE), 2)
-    return near_one * 2**q if q >= 0 else near_one // 2**-q
+    return near_one << q if q >= 0 else near_one >> -q
 
 
 def distance(supplied: int, borrowed: int) -> int:

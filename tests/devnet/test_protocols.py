@@ -143,8 +143,8 @@ def test_multicall_answers_in_order_and_reports_failures(devnet: Devnet) -> None
     results = devnet.call(multicall, "aggregate3((address,bool,bytes)[])", [calls], "((bool,bytes)[])")
     assert results[0] == (True, (6).to_bytes(32, "big"))
     assert results[1][0] is False
+    strict = [(usdc, False, encode_call("absent()"))]
     with pytest.raises(RevertError, match="Multicall3: call failed"):
-        strict = [(usdc, False, encode_call("absent()"))]
         devnet.call(multicall, "aggregate3((address,bool,bytes)[])", [strict], "((bool,bytes)[])")
 
 

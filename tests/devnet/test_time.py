@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from keeper.contracts import Function
-from keeper.errors import EndpointError, RpcError
+from keeper.errors import EndpointDownError, RpcError
 from keeper.simulation.anvil import Anvil, binary
 from keeper.simulation.build import GENESIS, HARDFORK
 from keeper.simulation.devnet import Devnet
@@ -109,8 +109,8 @@ def test_the_binary_is_the_platforms_own_and_not_the_npm_shim() -> None:
     assert not path.read_bytes().startswith(b"#!")
 
 
-def test_a_node_of_another_chain_is_refused(fresh_devnet: Devnet) -> None:
+def test_a_port_that_is_taken_is_an_error_and_not_another_chain(fresh_devnet: Devnet) -> None:
     port = int(fresh_devnet.url.rpartition(":")[2])
-    with pytest.raises(EndpointError):
-        Anvil(99, port=port).start()
+    with pytest.raises(EndpointDownError, match=r"Anvil did not start.*in use"):
+        Anvil(31_337, port=port).start()
     assert int(fresh_devnet.rpc("eth_chainId"), 16) == 31_337
