@@ -89,11 +89,12 @@ class MetaMorphoPosition:
     def after_withdraw(self, assets: int, at: int) -> tuple[MetaMorphoPosition, int]:
         """`MetaMorpho.withdraw`, with the shares burnt rounded up.
 
-        A full exit redeems `maxRedeem`, as our connector does: what liquidity allows, and always less by the
-        shares that one unit of the asset cannot express, which stay behind.
+        A full exit redeems every share or, where liquidity does not allow that, `maxRedeem`, as our connector
+        does; the latter leaves behind the shares that one unit of the asset cannot express, too.
         """
         if assets == EVERYTHING:
-            redeemed = self.vault.redeemable(self.shares, at)
+            liquid = self.value(at).low <= self.vault.withdrawable(at)
+            redeemed = self.shares if liquid else self.vault.redeemable(self.shares, at)
             vault, received = self.vault.redeem(redeemed, at)
             if received == 0:
                 raise PlanError(
@@ -132,6 +133,12 @@ class MetaMorphoPosition:
             replace(held, market=states.get(market_key(self.params.morpho, params), held.market))
             for params, held in zip(self.params.markets, vault.markets, strict=True)
         )
+        return replace(self, vault=replace(vault, markets=markets))
+
+    def accrued(self, at: int) -> MetaMorphoPosition:
+        """The same shares on the vault and its markets as of `at`."""
+        vault = self.vault.accrue_fee(at)
+        markets = tuple(replace(held, market=held.market.accrue(at)) for held in vault.markets)
         return replace(self, vault=replace(vault, markets=markets))
 
     @property

@@ -33,7 +33,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Keeper:
-    """A proposer: it plans, asks the signers, and relays what they approve. Without a relayer it only plans."""
+    """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans."""
 
     policy: Policy
     endpoint: Endpoint

@@ -88,7 +88,7 @@ class Relayer:
                 "type": 2,
                 "chainId": self.endpoint.chain_id,
                 "nonce": quantity(count),
-                "to": to,
+                "to": bytes.fromhex(to[2:]),
                 "value": 0,
                 "data": data,
                 "gas": gas,

@@ -1,1 +1,1 @@
-"""The accounting mirror: what the vault's contracts do with numbers, as immutable values and pure functions."""
+"""The accounting mirror: what the vault's contracts do with numbers, as pure functions of immutable values."""
