@@ -66,6 +66,7 @@ class YieldAllocation:
         Redemptions come first: targets leave `book.reserve` idle as far as liquidity allows. Raises
         PolicyError when a position has no cap in the book.
         """
+        book = replace(book, positions=tuple(position.accrued(book.at) for position in book.positions))
         venues = [self._venue(book, position) for position in book.positions]
         current = {position.ref.venue: position.value(book.at).low for position in book.positions}
         if not venues or book.total == 0:

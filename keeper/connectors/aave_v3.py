@@ -117,6 +117,10 @@ class AavePosition:
         """The same aTokens on a newer state of the reserve."""
         return replace(self, reserve=states.get(self._state_key, self.reserve))
 
+    def accrued(self, at: int) -> AavePosition:
+        """The same aTokens on the reserve as of `at`."""
+        return replace(self, reserve=self.reserve.accrue(at))
+
     @property
     def _state_key(self) -> StateKey:
         return "aave_v3", self.params.pool, self.params.asset

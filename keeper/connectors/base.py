@@ -93,6 +93,13 @@ class Position(Protocol):
         """The same holding on newer protocol state; names it does not use are ignored."""
         ...
 
+    def accrued(self, at: int) -> Position:
+        """The same holding on state brought up to `at`, so that asking much about `at` costs little.
+
+        Not a prediction: the protocol itself accrues only what is touched.
+        """
+        ...
+
 
 class Connector(Protocol):
     """A protocol mirror; it has no state of its own."""

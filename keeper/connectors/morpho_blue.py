@@ -136,6 +136,10 @@ class MorphoBluePosition:
         key = market_key(self.params.morpho, self.params.market)
         return replace(self, market=states.get(key, self.market))
 
+    def accrued(self, at: int) -> MorphoBluePosition:
+        """The same shares on the market as of `at`."""
+        return replace(self, market=self.market.accrue(at))
+
 
 class MorphoBlue:
     """Reads one market and our supply shares in it."""

@@ -59,7 +59,7 @@ def disturb(walk: Walk, ref: PositionRef) -> None:
         ("lender", morpho, SUPPLY, (market, walk.amount(room), 0, lender, b"")),
         ("lender", morpho, WITHDRAW, (market, walk.amount(room), 0, lender, lender)),
         ("borrower", morpho, BORROW, (market, walk.amount(room), 0, borrower, borrower)),
-        ("borrower", morpho, REPAY, (market, walk.amount(held.market.borrow_assets), 0, borrower, b"")),
+        ("borrower", morpho, REPAY, (market, walk.amount(held.market.borrow_assets + 1), 0, borrower, b"")),
         ("lender", address, DEPOSIT, (walk.amount(total // 8), lender)),
         ("lender", address, VAULT_WITHDRAW, (walk.amount(total // 8), lender, lender)),
         ("deployer", address, "setSupplyQueue(bytes32[])", (ids,)),
@@ -76,10 +76,13 @@ def move(walk: Walk, ref: PositionRef, before: MetaMorphoPosition) -> None:
     at = walk.later()
     most = before.max_withdraw(at)
     asset = ref.params["markets"][0]["loan_token"]
-    if most == 0 or walk.draw(2):
-        delta = walk.amount(min(walk.balance(asset, holder) // 4, before.max_supply(at)))
+    room = min(walk.balance(asset, holder) // 4, before.max_supply(at))
+    if room and (most == 0 or walk.draw(2)):
+        delta = walk.amount(room)
         predicted: Position = before.after_supply(delta, at)
         assert walk.send("user1", vault, DEPOSIT, delta, holder, at=at)
+    elif most == 0:
+        return
     elif most > 1 and walk.draw(3) == 0:
         predicted, received = before.after_withdraw(EVERYTHING, at)
         assert isinstance(predicted, MetaMorphoPosition)
