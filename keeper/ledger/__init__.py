@@ -1,1 +1,1 @@
-"""The accounting mirror: what the vault's contracts do with numbers, as pure functions of immutable values."""
+"""The accounting mirror: the numbers of the vault's contracts, as pure functions of immutable values."""

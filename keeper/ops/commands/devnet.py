@@ -9,14 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from keeper.ops.output import JsonOption, show
-from keeper.simulation.devnet import FIRST_CHAIN_ID, Devnet
+from keeper.simulation.devnet import FIRST_CHAIN_ID, Devnet, ensure_built
 
 app = typer.Typer(help="Local chains with the real protocols.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `up` a command of its own while it is the only one."""
+@app.command()
+def build(json: JsonOption = False) -> None:
+    """Builds chain 31337 where the cache lacks it; `up`, the demo and the tests load it from there."""
+    chain = ensure_built()
+    data = {"chain_id": chain.manifest["chain_id"], "path": str(chain.path), "block": chain.manifest["block"]}
+    show(data, f"chain {data['chain_id']}  {data['path']}", json=json)
 
 
 @app.command()

@@ -1,0 +1,64 @@
+# Two commands for newcomers: `make demo` and `make test`. Both set up whatever they need.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+# The platform binary itself: the npm shim is slower and may end before its child does.
+FORGE = $(firstword $(wildcard node_modules/@foundry-rs/forge-*-*/bin/forge))
+SOURCES = foundry.toml $(shell find contracts/src contracts/devnet contracts/protocols -name '*.sol' 2>/dev/null)
+ARTIFACTS := keeper/contracts/artifacts/.stamp
+
+.PHONY: demo test lint bench deep setup build devnet clean
+.DEFAULT_GOAL := demo
+
+demo: build
+	@.venv/bin/keeper demo
+
+test: build devnet
+	@$(PY) tools/run_tests.py
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(FORGE) fmt --check
+
+bench: build devnet
+	@$(PY) bench/run.py $(if $(ONLY),--only $(ONLY))
+
+deep: build devnet
+	@$(PY) tools/deep.py $(if $(SEED),--seed $(SEED))
+
+setup: .venv/.stamp node_modules/.stamp
+
+build: setup $(ARTIFACTS)
+
+# The local chain: built once for its inputs, then loaded.
+devnet: build
+	@$(PY) -m keeper.ops.cli devnet build
+
+.venv/.stamp: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "make: Python 3.11 or newer is needed, found $$($(PYTHON) --version 2>&1 | head -n 1). Name another: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "· Python packages into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json
+	@command -v node >/dev/null 2>&1 && node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+		{ echo "make: Node 20 or newer is needed, found $$(node --version 2>/dev/null || echo none). Install it and its npm, then run make again" >&2; exit 2; }
+	@echo "· npm packages into node_modules"
+	@npm ci --silent --legacy-peer-deps --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.stamp
+	@echo "· Contracts: ours, Morpho Blue, Aave v3"
+	@$(FORGE) build --quiet --skip test
+	@FOUNDRY_PROFILE=morpho $(FORGE) build --quiet
+	@FOUNDRY_PROFILE=aave $(FORGE) build --quiet
+	@$(PY) -m keeper.contracts.export
+	@touch $@
+
+clean:
+	rm -rf .venv node_modules out cache .devnet .deep keeper/contracts/artifacts *.egg-info
