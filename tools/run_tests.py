@@ -47,7 +47,7 @@ def run_forge() -> list[Test]:
     """Every Forge test. One that cannot even compile is a failed test."""
     forge = next(ROOT.glob("node_modules/@foundry-rs/forge-*-*/bin/forge"))
     say("· Forge tests")
-    done = subprocess.run([forge, "test", "--json"], cwd=ROOT, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([forge, "test", "--json"], cwd=ROOT, capture_output=True, text=True)
     start = done.stdout.find("{")
     try:
         suites = json.loads(done.stdout[start:]) if start >= 0 else {}
@@ -73,12 +73,13 @@ def forge_test(name: str, result: dict[str, Any]) -> Test:
 def run_pytest(report: Path) -> list[Test]:
     """Every Python test, on two workers; a module's tests stay together because they share a chain."""
     say("· Python tests")
-    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={report}"]
-    code = subprocess.run(command, cwd=ROOT).returncode  # noqa: S603
+    spread = ["-n", WORKERS, "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", "-q", *spread, f"--junitxml={report}"]
+    code = subprocess.run(command, cwd=ROOT).returncode
     if not report.is_file():
         return [Test("pytest", "failed", 0.0, f"ended with code {code} and no report")]
     # The report is pytest's own, written a moment ago.
-    tests = [python_test(case) for case in ElementTree.parse(report).iter("testcase")]  # noqa: S314
+    tests = [python_test(case) for case in ElementTree.parse(report).iter("testcase")]
     if code and not any(test.outcome == "failed" for test in tests):
         tests.append(Test("pytest", "failed", 0.0, f"ended with code {code}"))
     return tests

@@ -100,8 +100,7 @@ class _Process:
         self._child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "_Process":
-        # The command is this interpreter with our own modules.
-        self._child = subprocess.Popen(  # noqa: S603
+        self._child = subprocess.Popen(
             self._command,
             env=self._environment,
             stdout=subprocess.PIPE,
