@@ -1,0 +1,115 @@
+"""From an allocation to exact calls."""
+
+from dataclasses import replace
+
+import pytest
+from examples import AT, LOAN, UNIT, Holding, account, example_basis, example_policy, holding
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.contracts import encode_call
+from keeper.errors import PlanError, PolicyError
+from keeper.planning.build import NothingToDoError, build_batch, build_settlement
+from keeper.planning.plan import Plan
+from keeper.planning.strategy import Allocation
+from keeper.units import MAX_UINT256
+
+POLICY = example_policy()
+KEYS = {"morpho:A": b"\x01" * 32, "morpho:B": b"\x02" * 32}
+
+
+def built(book: Holding, **targets: int) -> Plan:
+    wanted = Allocation.of({f"morpho:{name}": assets for name, assets in targets.items()}, "because")
+    return build_batch(POLICY, book, wanted, example_basis())
+
+
+def test_withdrawals_come_before_supplies_and_an_exit_takes_everything() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
+    nav = book.idle + sum(position.value(AT).low for position in book.positions)
+    plan = built(book, A=5_500 * UNIT, B=0)
+    first, second = plan.batch.calls
+    assert first.data == encode_call("withdraw(bytes32,uint256)", KEYS["morpho:B"], MAX_UINT256)
+    assert (first.target, first.token, first.amount) == (account(12), account(6), 0)
+    assert second.data == encode_call("supply(bytes32,uint256)", KEYS["morpho:A"], 5_500 * UNIT)
+    assert (second.target, second.token, second.amount) == (account(11), account(6), 5_500 * UNIT)
+    assert plan.batch.max_loss == 2 * POLICY.limits.rounding_loss_per_call
+    assert plan.batch.min_nav_after == nav - plan.batch.max_loss
+    assert dict(plan.batch.predicted)["morpho:B"] == 0
+    assert (plan.valid_after, plan.valid_until) == (AT + 5, AT + 5 + POLICY.time.validity)
+    assert plan.batch.nonce == 7
+    assert first.explain() == "withdraw everything from morpho:B"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    held=st.tuples(*[st.integers(0, 400_000 * UNIT)] * 2),
+    idle=st.integers(0, 400_000 * UNIT),
+    split=st.tuples(*[st.integers(0, 1000)] * 2),
+)
+def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
+    held: tuple[int, int], idle: int, split: tuple[int, int]
+) -> None:
+    book = holding(POLICY, {"morpho:A": held[0], "morpho:B": held[1]}, idle)
+    nav = book.idle + sum(position.value(AT).low for position in book.positions)
+    targets = [(nav * part) // (sum(split) + 1) for part in split]
+    try:
+        plan = built(book, A=targets[0], B=targets[1])
+    except NothingToDoError:
+        # Only moves below the least one were wanted, and no exit.
+        for position, target in zip(book.positions, targets, strict=True):
+            value = position.value(AT).low
+            assert abs(value - target) < POLICY.limits.min_move
+            assert value == 0 or target > 0 or value == target
+        return
+    after = sum(assets for _, assets in plan.batch.predicted)
+    assert nav - plan.batch.max_loss <= after <= nav
+    kinds = [call.function for call in plan.batch.calls]
+    assert kinds == sorted(kinds, reverse=True)
+    assert Plan.from_bytes(plan.to_bytes()) == plan
+
+
+def test_moves_below_the_least_one_are_left_out() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 0}, idle=UNIT)
+    with pytest.raises(NothingToDoError, match="because"):
+        built(book, A=UNIT - 1, B=0)
+
+
+def test_a_venue_that_is_lent_out_is_not_overdrawn() -> None:
+    book = holding(POLICY, {"morpho:A": 5_000 * UNIT, "morpho:B": 0}, 0, lent_out=LOAN + 4_000 * UNIT)
+    with pytest.raises(PlanError, match="more than the venue lets go"):
+        built(book, A=0, B=0)
+
+
+def test_what_the_queue_needs_stays_idle() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 0}, 1_000 * UNIT, reserve=300 * UNIT)
+    with pytest.raises(PlanError, match="does not have at hand"):
+        built(book, A=701 * UNIT, B=0)
+    assert dict(built(book, A=700 * UNIT, B=0).batch.predicted)["idle"] == 300 * UNIT
+
+
+def test_a_target_above_the_cap_is_refused_by_the_policy() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 0}, 2_000_000 * UNIT)
+    with pytest.raises(PolicyError, match=r"terms\.predicted\.morpho:A"):
+        built(book, A=900_010 * UNIT, B=0)
+
+
+def test_an_allocation_over_other_venues_is_refused() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 0}, UNIT)
+    with pytest.raises(PlanError, match="every venue once"):
+        built(book, A=UNIT)
+
+
+@given(pps=st.integers(10**20, 10**30))
+def test_a_settlement_allows_the_tolerance_and_no_more(pps: int) -> None:
+    plan = build_settlement(POLICY, 3, pps, example_basis())
+    terms = plan.settlement
+    assert terms.min_pps * 10_000 <= pps * 9_975 < (terms.min_pps + 1) * 10_000
+    assert (terms.max_pps - 1) * 10_000 < pps * 10_025 <= terms.max_pps * 10_000
+    wider = replace(plan, terms=replace(terms, max_pps=terms.max_pps + pps // 1_000))
+    with pytest.raises(PolicyError, match="max_pps"):
+        POLICY.check(wider)
+
+
+def test_a_settlement_needs_a_price() -> None:
+    with pytest.raises(PlanError, match="above 0"):
+        build_settlement(POLICY, 3, 0, example_basis())
