@@ -46,7 +46,7 @@ devnet: build
 	@touch $@
 
 node_modules/.stamp: package.json package-lock.json
-	@command -v node >/dev/null 2>&1 && node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+	@command -v node >/dev/null 2>&1 && node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
 		{ echo "make: Node 20 or newer is needed, found $$(node --version 2>/dev/null || echo none). Install it and its npm, then run make again" >&2; exit 2; }
 	@echo "· npm packages into node_modules"
 	@npm ci --silent --legacy-peer-deps --ignore-scripts --no-audit --no-fund
