@@ -45,11 +45,12 @@ devnet: build
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Not `npm ci`: it refuses a lock that lacks Foundry's binaries for platforms other than its author's.
 node_modules/.stamp: package.json package-lock.json
 	@command -v node >/dev/null 2>&1 && node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
 		{ echo "make: Node 20 or newer is needed, found $$(node --version 2>/dev/null || echo none). Install it and its npm, then run make again" >&2; exit 2; }
 	@echo "· npm packages into node_modules"
-	@npm ci --silent --legacy-peer-deps --ignore-scripts --no-audit --no-fund
+	@npm install --silent --no-save --legacy-peer-deps --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.stamp

@@ -23,7 +23,7 @@ EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
 
-PARAMS: Final = (
+PARAMS: Final[tuple[int, ...]] = (
     WAD // 100,  # management fee, 1 % a year
     WAD // 10,  # performance fee
     0,  # exit fee
@@ -66,8 +66,11 @@ def risk_id(name: str) -> bytes:
     return keccak(name.encode())
 
 
-def deploy_vault(devnet: Devnet) -> Deployment:
-    """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho."""
+def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment:
+    """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho.
+
+    `params` are `IVault.Params` without the fee recipient, who is the treasury.
+    """
     deployer, governor = devnet.key("deployer"), devnet.address("governor")
     asset = Address(devnet.manifest["tokens"]["USDC"]["address"])
     registry = devnet.deploy(deployer, "Registry")
@@ -81,9 +84,9 @@ def deploy_vault(devnet: Devnet) -> Deployment:
     portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow])
     guardian = devnet.address("guardian")
     roles = [governor, guardian, quorum]
-    params = (devnet.address("treasury"), *PARAMS)
+    settings = (devnet.address("treasury"), *params)
     name = ["Omnikeeper USDC", "okUSDC"]
-    devnet.deploy(deployer, "Vault", [asset, *name, registry, portfolio, escrow, *roles, params])
+    devnet.deploy(deployer, "Vault", [asset, *name, registry, portfolio, escrow, *roles, settings])
     oracle = _deploy_oracle(devnet)
     listings = _deploy_connectors(devnet, portfolio)
     _configure(devnet, Contract(registry, "Registry"), vault, oracle, listings)
