@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
+from keeper.contracts import artifact
 from keeper.simulation.accounts import Account
-from keeper.simulation.artifacts import built
 from keeper.simulation.deploy import Builder, encoded
 from keeper.simulation.oracles import Oracles
 from keeper.simulation.tokens import USD, Token
@@ -120,7 +120,7 @@ def deploy(
 def _linked(
     builder: Builder, admin: Address, name: str, libraries: dict[str, Address], *args: Any
 ) -> Address:
-    for library in built(name).libraries:
+    for library in artifact(name).libraries:
         if library not in libraries:
             libraries[library] = _linked(builder, admin, library, libraries)
     return builder.create(admin, name, *args, libraries=libraries)

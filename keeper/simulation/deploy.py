@@ -8,9 +8,8 @@ from eth_account import Account as Keys
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
-from keeper.contracts import Function, abi, encode_call, parse_revert
+from keeper.contracts import Function, abi, artifact, encode_call, parse_revert
 from keeper.errors import KeeperError, RpcError
-from keeper.simulation.artifacts import built
 from keeper.simulation.jsonrpc import JsonRpc
 from keeper.units import Address
 
@@ -95,7 +94,7 @@ class Builder:
         self, sender: Address, name: str, *args: Any, libraries: Mapping[str, Address] | None = None
     ) -> Address:
         """Queues a deployment and returns the address it will have."""
-        code = built(name).creation_code(*args, libraries=libraries)
+        code = artifact(name).creation_code(*args, libraries=libraries)
         nonce = self._submit(sender, None, code, 0, DEPLOY_GAS, f"create {name}")
         return created_address(sender, nonce)
 

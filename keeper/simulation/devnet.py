@@ -15,10 +15,9 @@ from typing import Any, Final, Self
 
 from eth_account import Account as Keys
 
-from keeper.contracts import parse_revert
+from keeper.contracts import artifact, parse_revert
 from keeper.errors import EndpointError, KeeperError, RpcError
 from keeper.simulation.anvil import ROOT, Anvil, binary
-from keeper.simulation.artifacts import built
 from keeper.simulation.build import CHAIN_ARGS, CONTRACTS, MANIFEST, STATE, build
 from keeper.simulation.deploy import BLOCK_SECONDS, created_address, explain, signed, view
 from keeper.simulation.jsonrpc import JsonRpc
@@ -30,7 +29,6 @@ _SOURCES: Final = (
     "aave",
     "accounts",
     "anvil",
-    "artifacts",
     "build",
     "deploy",
     "morpho",
@@ -56,7 +54,7 @@ def content_key(chain_id: int) -> str:
     version = json.loads((binary().parents[1] / "package.json").read_text())["version"]
     content.update(version.encode())
     for name in sorted(set(CONTRACTS)):
-        content.update(f"{name}:{built(name).bytecode}".encode())
+        content.update(f"{name}:{artifact(name).bytecode}".encode())
     for source in _SOURCES:
         content.update((Path(__file__).parent / f"{source}.py").read_bytes())
     return content.hexdigest()[:16]
@@ -223,7 +221,7 @@ class Devnet:
         """Creates a contract from our build (or the protocols') and returns its address."""
         sender = Address(Keys.from_key(account_key).address)
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
-        self.send(account_key, None, built(artifact_name).creation_code(*ctor_args, libraries=libraries))
+        self.send(account_key, None, artifact(artifact_name).creation_code(*ctor_args, libraries=libraries))
         return created_address(sender, nonce)
 
     def call(self, to: str, signature: str, args: Sequence[Any] = (), outputs: str = "()") -> Any:
