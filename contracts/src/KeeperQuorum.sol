@@ -81,9 +81,8 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
 
     // THE SIGNER SET
 
-    /// @notice Replaces the signers and the threshold. Governor, after the registry's delay.
-    /// @param signers_ strictly ascending, so that none counts twice
-    function setSigners(address[] calldata signers_, uint256 threshold_) external {
+    /// @inheritdoc IKeeperQuorum
+    function setSigners(address[] calldata signers_, uint256 threshold_) external override {
         registry.authorise(vault, msg.sender, msg.data);
         _setSigners(signers_, threshold_);
     }
@@ -131,8 +130,8 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         return _hashTypedDataV4(keccak256(abi.encode(SETTLEMENT_TYPEHASH, settlement)));
     }
 
-    /// @notice The digest signers sign to cancel (nonceKey, nonce) under the present signer set.
-    function cancelDigest(uint256 nonceKey, uint256 nonce) public view returns (bytes32) {
+    /// @inheritdoc IKeeperQuorum
+    function cancelDigest(uint256 nonceKey, uint256 nonce) public view override returns (bytes32) {
         return
             _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, signerSetVersion)));
     }

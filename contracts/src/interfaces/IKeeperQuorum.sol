@@ -31,7 +31,14 @@ interface IKeeperQuorum {
     /// @notice The digest signers sign for a settlement.
     function settlementDigest(Settlement calldata settlement) external view returns (bytes32);
 
+    /// @notice The digest signers sign to cancel (nonceKey, nonce) under the present signer set.
+    function cancelDigest(uint256 nonceKey, uint256 nonce) external view returns (bytes32);
+
     function execute(Batch calldata batch, Signature[] calldata signatures) external;
     function settle(Settlement calldata settlement, Signature[] calldata signatures) external;
     function cancel(uint256 nonceKey, uint256 nonce, Signature[] calldata signatures) external;
+
+    /// @notice Replaces the signers and the threshold. Governor, after the registry's delay.
+    /// @param signers_ strictly ascending, so that none counts twice
+    function setSigners(address[] calldata signers_, uint256 threshold_) external;
 }
