@@ -1,0 +1,259 @@
+"""The settlement mirror beside the deployed vault: random days, and positions that report strange things."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, replace
+from typing import Any
+
+import pytest
+from eth_hash.auto import keccak
+from staged import USDC, Staged
+
+from keeper.contracts.abi import decode
+from keeper.ledger.vault import Accounting, Params, Settled, pps_low, redeem_limit, settle
+from keeper.planning.build import NothingToDoError
+from keeper.planning.plan import Kind, Plan
+from keeper.simulation.devnet import Devnet
+from keeper.simulation.market import Draws, MarketAgent
+from keeper.simulation.vault import EPOCH_SECONDS, PARAMS, deploy_vault
+from keeper.units import WAD, Value
+
+USERS = ("user1", "user2", "user3", "user4")
+DAY = 86_400
+STEPS = 40
+FOREVER = 2**40
+ANY_PRICE = 2**200
+LIMITS = (EPOCH_SECONDS, 10 * USDC, 10**12, 50_000_000 * USDC)
+FEES: dict[str, tuple[int, ...]] = {
+    "as shipped": PARAMS,
+    # High fees that do not divide, the last two at their bounds; prices move freely.
+    "dear": (WAD * 14 // 1_000 + 7, WAD * 3 // 10, WAD // 100, 10**12, WAD, WAD // 100, *LIMITS),
+    # Fees that do not divide; redemptions grow by 0.3 % a year at most, the deposit price never falls.
+    "tight": (0, WAD * 2 // 10 + 7, 3_333_333_333_333_333, 10**8, 0, 0, *LIMITS),
+}
+
+
+class Ledger:
+    """One vault, settled beside its mirror. `seen` counts what the settlements have been through."""
+
+    def __init__(self, stage: Staged, template: Plan) -> None:
+        self.stage = stage
+        self.seen: Counter[str] = Counter()
+        self._template = template
+
+    def settle(self, max_pps: int = ANY_PRICE) -> Settled:
+        """Settles the closed epoch and compares every number of it with the mirror's."""
+        stage = self.stage
+        epoch = stage.accounting().settled_epoch + 1
+        terms = replace(self._template.settlement, epoch=epoch, min_pps=0, max_pps=max_pps)
+        plan = replace(self._template, valid_after=0, valid_until=FOREVER, terms=terms)
+        receipt = stage.submit(plan)
+        number = int(receipt["blockNumber"], 16)
+        at = int(stage.devnet.block(number)["timestamp"], 16)
+        nav, healthy = self._nav(number - 1, at)
+        before, params = stage.accounting(number - 1), self._params(number - 1)
+        idle = stage.read(stage.portfolio, "idle", at=number - 1)
+        mirror = settle(before, params, idle=idle, nav=nav, healthy=healthy, at=at, max_pps=max_pps)
+        assert mirror.accounting == stage.accounting(number)
+        assert idle + mirror.idle_change == stage.read(stage.portfolio, "idle", at=number)
+        assert _settled_event(receipt) == (*astuple(mirror)[:6], mirror.accounting.stored_nav)
+        assert _fees_event(receipt) == (mirror.management_shares, mirror.performance_shares)
+        self._count(before, params, mirror, nav, at)
+        return mirror
+
+    def _nav(self, number: int, at: int) -> tuple[Value, bool]:
+        """The contract's own NAV of a block's state at a later time."""
+        call = self.stage.portfolio.call("nav")
+        request = {"to": call.target, "data": "0x" + call.data.hex()}
+        answer = self.stage.devnet.rpc("eth_call", request, hex(number), {}, {"time": hex(at)})
+        (low, high), healthy = call.decode(bytes.fromhex(answer[2:]))
+        return Value(low, high), healthy
+
+    def _params(self, number: int) -> Params:
+        return Params.from_abi(self.stage.read(self.stage.vault, "params", at=number))
+
+    def _count(self, before: Accounting, params: Params, mirror: Settled, nav: Value, at: int) -> None:
+        supply = before.total_supply + mirror.management_shares + mirror.performance_shares
+        limit = redeem_limit(before, params, at)
+        self.seen += Counter(
+            {
+                "settled": 1,
+                "accepted": mirror.accepted > 0,
+                "rolled": before.closed_deposits > 0 and mirror.accepted == 0,
+                "filled": 0 < mirror.filled == before.queued_shares,
+                "filled in part": 0 < mirror.filled < before.queued_shares,
+                "management fee": mirror.management_shares > 0,
+                "performance fee": mirror.performance_shares > 0,
+                "exit fee": mirror.filled > 0 and params.exit_fee > 0,
+                "growth limited": limit < pps_low(nav.low, supply),
+            }
+        )
+
+
+def _event(receipt: Mapping[str, Any], signature: str) -> bytes:
+    topic = "0x" + keccak(signature.encode()).hex()
+    (data,) = [log["data"] for log in receipt["logs"] if log["topics"][0] == topic]
+    return bytes.fromhex(data[2:])
+
+
+def _settled_event(receipt: Mapping[str, Any]) -> tuple[int, ...]:
+    words = ["uint256"] * 7
+    return tuple(decode(words, _event(receipt, f"Settled(uint256,bytes32,{','.join(words)})")))
+
+
+def _fees_event(receipt: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(decode(["uint256"] * 2, _event(receipt, "FeesAccrued(uint256,uint256)")))
+
+
+async def open_ledger(devnet: Devnet, params: tuple[int, ...], assets: int) -> Ledger:
+    """A new vault with a first settlement behind it and its funds at work."""
+    stage = Staged(devnet, deploy_vault(devnet, params))
+    stage.request_deposit("user1", assets)
+    template = await stage.settle()
+    stage.claim("user1")
+    await stage.allocate()
+    return Ledger(stage, template)
+
+
+class Walk:
+    """A seeded day: each step is one act of a user, of the market, of time or of the keeper."""
+
+    def __init__(self, ledger: Ledger, seed: int) -> None:
+        self.ledger = ledger
+        self._draws = Draws(seed)
+        self._market = MarketAgent(ledger.stage.devnet, seed)
+        self._acts: tuple[Callable[[], None], ...] = (
+            self._deposit,
+            self._redeem,
+            self._redeem,
+            self._time,
+            self._settle,
+            self._settle,
+        )
+
+    async def step(self) -> None:
+        if self._draws.between(0, 8) == 0:
+            await self._rebalance()
+        else:
+            self._draws.pick(self._acts)()
+
+    def _deposit(self) -> None:
+        assets = self._draws.between(10 * USDC, 400_000 * USDC)
+        self.ledger.stage.request_deposit(self._draws.pick(USERS), assets)
+
+    def _redeem(self) -> None:
+        stage, role = self.ledger.stage, self._draws.pick(USERS)
+        stage.claim(role)
+        shares = stage.shares(role) * self._draws.between(1, 101) // 100
+        if shares >= 10**12:
+            stage.request_redeem(role, shares)
+
+    def _time(self) -> None:
+        self._market.step()
+        self.ledger.stage.devnet.warp(self._draws.between(1, 20 * DAY))
+
+    def _settle(self) -> None:
+        stage = self.ledger.stage
+        if stage.accounting().closed_epoch is None:
+            stage.close_epoch()
+            if self._draws.coin():
+                return
+        # Now and then the price that deposits would pay is above what the quorum allows.
+        tight = self._draws.between(0, 4) == 0
+        self.ledger.settle(self._redeem_price() if tight else ANY_PRICE)
+
+    def _redeem_price(self) -> int:
+        """The most that the next settlement can pay for a share: deposits are dearer, or roll."""
+        stage = self.ledger.stage
+        nav, _ = stage.read(stage.portfolio, "nav")
+        price = pps_low(nav[1], stage.accounting().total_supply)
+        return price + price // 1_000
+
+    async def _rebalance(self) -> None:
+        stage = self.ledger.stage
+        try:
+            stage.submit(await stage.propose(Kind.BATCH))
+        except NothingToDoError:
+            self.ledger.seen["nothing to do"] += 1
+        else:
+            self.ledger.seen["batch"] += 1
+
+
+@pytest.mark.parametrize("fees", FEES)
+async def test_a_random_walk_settles_as_the_mirror_says(devnet: Devnet, fees: str) -> None:
+    params = FEES[fees]
+    ledger = await open_ledger(devnet, params, 2_000_000 * USDC)
+    walk = Walk(ledger, seed=11)
+    for _ in range(STEPS):
+        await walk.step()
+    seen = ledger.seen
+    assert seen["settled"] >= 8, seen
+    assert seen["accepted"] and seen["filled"] and seen["filled in part"], seen
+    assert bool(seen["management fee"]) == (params[0] > 0), seen
+    assert seen["performance fee"], seen
+    assert bool(seen["exit fee"]) == (params[2] > 0), seen
+    assert bool(seen["growth limited"]) == (fees == "tight"), seen
+
+
+async def test_a_queue_is_paid_in_parts_until_nothing_is_left(devnet: Devnet) -> None:
+    ledger = await open_ledger(devnet, FEES["dear"], 1_000_000 * USDC)
+    stage = ledger.stage
+    stage.request_redeem("user1", stage.shares("user1"))
+    for deposit in (100_001 * USDC, 333_333_333_333, 10 * USDC):
+        stage.request_deposit("user2", deposit)
+        stage.close_epoch()
+        # All is at work but what has just come in, and that goes to whoever waits.
+        assert ledger.settle().paid <= deposit
+    assert ledger.seen["filled in part"] == 3
+    await stage.allocate()
+    for _ in range(2):
+        stage.close_epoch()
+        last = ledger.settle()
+    assert ledger.seen["filled"] == 1
+    assert last.accounting.queued_shares == 0
+
+
+@pytest.fixture
+def rewound(devnet: Devnet) -> Iterator[Devnet]:
+    """The chain, put back after the test."""
+    mark = devnet.rpc("evm_snapshot")
+    yield devnet
+    assert devnet.rpc("evm_revert", mark)
+
+
+def _reports(low: int, high: int, status: int) -> str:
+    """Runtime that answers any call with three words, as a connector's report is."""
+    code = b"".join(
+        b"\x7f" + value.to_bytes(32, "big") + b"\x60" + bytes([32 * place]) + b"\x52"
+        for place, value in enumerate((low, high, status))
+    )
+    return "0x" + (code + bytes.fromhex("60606000f3")).hex()
+
+
+STRANGE: dict[str, tuple[Callable[[int], str], str]] = {
+    "within the spread": (lambda value: _reports(value, value + value // 1_000, 0), "accepted"),
+    "beyond the spread": (lambda value: _reports(value, value + value // 2, 0), "rolled"),
+    "not healthy": (lambda value: _reports(value, value, 1), "rolled"),
+    "a loss": (lambda value: _reports(value // 2, value // 2, 0), "accepted"),
+    "reverting": (lambda _: "0x60006000fd", "rolled"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+async def test_a_position_that_reports_something_strange(rewound: Devnet, case: str) -> None:
+    runtime, becomes = STRANGE[case]
+    ledger = await open_ledger(rewound, PARAMS, 1_000_000 * USDC)
+    stage = ledger.stage
+    position = max(stage.policy.positions, key=lambda each: stage.read(*_value(stage, each))[0][0])
+    (low, _), _ = stage.read(*_value(stage, position))
+    rewound.rpc("anvil_setCode", position.address, runtime(low))
+    stage.request_deposit("user2", 50_000 * USDC)
+    stage.request_redeem("user1", stage.shares("user1") // 100)
+    stage.close_epoch()
+    mirror = ledger.settle()
+    assert ledger.seen[becomes] == 1
+    assert mirror.redeem_pps <= mirror.deposit_pps
+
+
+def _value(stage: Staged, position: Any) -> tuple[Any, ...]:
+    return stage.portfolio, "positionValue", position.address, position.key
