@@ -1,0 +1,91 @@
+"""One snapshot of one vault, beside the bare `eth_call` that it contains.
+
+The ratio's denominator posts the very bytes of that call on an open connection and throws the answer away:
+what is left is the header's request, encoding, decoding, checks and hashing of nothing else.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+
+from bench.registry import Group, Metric, Number
+from bench.stage import Stage
+from bench.timing import milliseconds, seconds_of
+from bench.vaults import parts_of
+from keeper import engine
+from keeper.chain import snapshot
+from keeper.chain.rpc import Endpoint
+from keeper.planning.policy import Policy
+from keeper.simulation.devnet import Devnet
+from keeper.simulation.vault import deploy_vault
+
+WARMUPS, REPEATS = 5, 31
+
+
+class RecordingEndpoint(Endpoint):
+    """An endpoint that remembers its last request of each method."""
+
+    def __init__(self, url: str, chain_id: int) -> None:
+        super().__init__(url, chain_id)
+        self.last: dict[str, Any] = {}
+
+    async def rpc(self, method: str, params: Any) -> Any:
+        self.last[method] = params
+        return await super().rpc(method, params)
+
+
+def measure() -> dict[str, Number]:
+    """All figures, on the demo's vault with three positions."""
+    with Devnet() as devnet:
+        deployment = deploy_vault(devnet)
+        stage = Stage(devnet, parts_of(deployment))
+        stage.populate()
+        return asyncio.run(_measure(devnet, deployment.policy, stage.now()))
+
+
+async def _measure(devnet: Devnet, policy: Policy, now: int) -> dict[str, Number]:
+    async with RecordingEndpoint(devnet.url, devnet.chain_id) as endpoint:
+
+        async def take() -> snapshot.Snapshot:
+            endpoints = {devnet.chain_id: endpoint}
+            return await snapshot.take(endpoints, engine.calls(policy), now, policy.finality)
+
+        # The first asks for the chain id, too.
+        await take()
+        before = endpoint.requests
+        await take()
+        requests = endpoint.requests - before
+        whole = await seconds_of(take, warmups=WARMUPS, repeats=REPEATS)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": endpoint.last["eth_call"]}
+        bare = await _bare(devnet.url, json.dumps(call).encode())
+    return {
+        "reads.snapshot_ms": milliseconds(whole),
+        "reads.eth_call_ms": milliseconds(bare),
+        "reads.snapshot_over_eth_call_ratio": round(whole / bare, 3),
+        "reads.snapshot_requests": requests,
+    }
+
+
+async def _bare(url: str, body: bytes) -> float:
+    async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
+
+        async def post() -> None:
+            async with session.post(url, data=body) as response:
+                answer = await response.read()
+            if b'"result"' not in answer:
+                raise RuntimeError(f"not a result: {answer[:200]!r}")
+
+        return await seconds_of(post, warmups=WARMUPS, repeats=REPEATS)
+
+
+GROUP = Group(
+    metrics=(
+        Metric("reads.snapshot_ms", "ms"),
+        Metric("reads.eth_call_ms", "ms"),
+        Metric("reads.snapshot_over_eth_call_ratio", "ratio"),
+        Metric("reads.snapshot_requests", "requests", target=2),
+    ),
+    measure=measure,
+)
