@@ -14,10 +14,10 @@ from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import Position, load
 from keeper.contracts import Contract
-from keeper.errors import PolicyError, ValuationError
+from keeper.errors import DecodeError, PolicyError, ValuationError
 from keeper.ledger.vault import Accounting, Params, pps_low, redeem_limit
 from keeper.planning.policy import Policy, PositionPolicy
-from keeper.units import WAD, Value, mul_div_up
+from keeper.units import WAD, Address, Value, mul_div_up
 
 STATUS_OK: Final = 0
 PPS_ONE: Final = 10**27
@@ -70,6 +70,12 @@ class VaultReads:
     """Every read of our own contracts that a book rests on."""
 
     policy: Policy
+
+    @property
+    def parts(self) -> dict[str, Call[Any]]:
+        """Where the vault itself says its parts are, by their names in the policy."""
+        own = {name: self._vault.call(name) for name in ("portfolio", "escrow", "registry", "asset")}
+        return {**own, "vault": self._quorum.call("vault")}
 
     @property
     def accounting(self) -> Call[Any]:
@@ -138,6 +144,7 @@ class VaultReads:
         )
         listed = self.policy.positions
         return (
+            *self.parts.values(),
             *single,
             *(self.position_value(position) for position in listed),
             *(self.exit_only(position) for position in listed),
@@ -184,6 +191,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
             )
         return result
 
+    _check_parts(policy, reads, read)
     _check_permissions(policy, reads, must)
     accounting = Accounting.from_abi(must(reads.accounting))
     params = Params.from_abi(must(reads.params))
@@ -235,12 +243,39 @@ def _must_agree(where: str, ours: Value, theirs: Value) -> None:
         )
 
 
+def _check_parts(policy: Policy, reads: VaultReads, read: Any) -> None:
+    """That there is such a vault, and that it is made of the contracts the policy names."""
+    for name, call in reads.parts.items():
+        try:
+            seen = read(call)
+        except DecodeError:
+            # An account without code answers with nothing at all.
+            seen = CallFailure(b"", call.label)
+        if isinstance(seen, CallFailure):
+            raise PolicyError(
+                "The policy names an unknown vault",
+                expected=f"a contract that answers {call.label}",
+                seen=f"none at {call.target}",
+                where=f"chain {policy.vault.chain_id}",
+                hint="Check the address and the chain.",
+            )
+        _same(name, getattr(policy.vault, name), seen)
+
+
 def _check_permissions(policy: Policy, reads: VaultReads, must: Any) -> None:
-    granted = sorted((connector, key) for connector, key, _ in must(reads.positions))
-    _same("listed positions", sorted((p.address, p.key) for p in policy.positions), granted)
+    granted = [(connector, key) for connector, key, _ in must(reads.positions)]
+    ours = [(each.address, each.key) for each in policy.positions]
+    venues = {pair: each.venue for pair, each in zip(ours, policy.positions, strict=True)}
+    _same("listed positions", _named(ours, venues), _named(granted, venues))
     _same("keeper role", policy.vault.quorum, must(reads.keeper))
     _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
     _same("threshold", policy.signers.threshold, must(reads.threshold))
+
+
+def _named(positions: list[tuple[Address, bytes]], venues: Mapping[tuple[Address, bytes], str]) -> str:
+    """Positions for people: by venue where the policy has a name for them."""
+    shown = (venues.get(each) or f"{each[0]} key 0x{each[1].hex()}" for each in positions)
+    return ", ".join(sorted(shown)) or "none"
 
 
 def _same(what: str, expected: object, seen: object) -> None:

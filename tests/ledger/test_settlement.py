@@ -188,7 +188,7 @@ async def test_a_random_walk_settles_as_the_mirror_says(devnet: Devnet, fees: st
         await walk.step()
     seen = ledger.seen
     assert seen["settled"] >= 8, seen
-    assert seen["accepted"] and seen["filled"] and seen["filled in part"], seen
+    assert min(seen["accepted"], seen["filled"], seen["filled in part"]) > 0, seen
     assert bool(seen["management fee"]) == (params[0] > 0), seen
     assert seen["performance fee"], seen
     assert bool(seen["exit fee"]) == (params[2] > 0), seen

@@ -1,0 +1,84 @@
+"""A vault at work on the real protocols, shared by a module and put back after each test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from eth_account import Account
+from staged import USDC, Staged
+
+from keeper import engine
+from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
+from keeper.events import EventStream
+from keeper.execution.cycle import Keeper
+from keeper.execution.relay import Relayer
+from keeper.planning.policy import Policy
+from keeper.quorum.record import Promises
+from keeper.quorum.signer import Signer
+from keeper.simulation.devnet import Devnet
+from keeper.simulation.vault import deploy_vault
+
+FIRST_DEPOSIT = 2_000_000 * USDC
+MakeKeeper = Callable[..., Keeper]
+MakeSigner = Callable[..., Signer]
+
+
+@pytest.fixture(scope="module")
+def deployed(devnet: Devnet) -> Staged:
+    """The module's vault: two million USDC settled, claimed, and at work."""
+    stage = Staged(devnet, deploy_vault(devnet))
+    asyncio.run(stage.open(FIRST_DEPOSIT))
+    return stage
+
+
+@pytest.fixture
+def stage(deployed: Staged) -> Iterator[Staged]:
+    """The same vault, put back after the test."""
+    mark = deployed.devnet.rpc("evm_snapshot")
+    yield deployed
+    assert deployed.devnet.rpc("evm_revert", mark)
+
+
+@pytest_asyncio.fixture
+async def endpoint(deployed: Staged) -> AsyncIterator[Endpoint]:
+    """An open endpoint on the origin."""
+    async with deployed.endpoint() as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_keeper(deployed: Staged, endpoint: Endpoint) -> MakeKeeper:
+    """Builds a keeper; nobody signs but what tests hand it."""
+
+    def make(at: Endpoint = endpoint, policy: Policy | None = None) -> Keeper:
+        events = EventStream()
+        account = Account.from_key(deployed.devnet.key("relayer"))
+        return Keeper(
+            policy=policy or deployed.policy,
+            endpoint=at,
+            clock=ChainClock(at),
+            signers=(),
+            events=events,
+            relayer=Relayer(at, account, events),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_signer(deployed: Staged, endpoint: Endpoint, tmp_path: Path) -> MakeSigner:
+    """Builds a signer in this process."""
+
+    def make(at: Endpoint = endpoint, role: str = "signer1") -> Signer:
+        return Signer(
+            policy=deployed.policy,
+            engine=engine,
+            endpoints={deployed.devnet.chain_id: at},
+            promises=Promises(tmp_path / f"{role}.sqlite"),
+            account=Account.from_key(deployed.devnet.key(role)),
+        )
+
+    return make
