@@ -95,7 +95,7 @@ def _users(stage: Stage) -> dict[str, Number]:
 
 
 def _reports(stage: Stage, deployment: Deployment) -> dict[str, Number]:
-    figures = {}
+    figures: dict[str, Number] = {}
     for each in deployment.policy.positions:
         data = encode_call("report(bytes32)", each.key)
         calldata = sum(BYTE_GAS if byte else ZERO_BYTE_GAS for byte in data)

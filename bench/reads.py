@@ -6,6 +6,7 @@ what is left is the header's request, encoding, decoding, checks and hashing of 
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -31,7 +32,7 @@ class RecordingEndpoint(Endpoint):
         super().__init__(url, chain_id)
         self.last: dict[str, Any] = {}
 
-    async def rpc(self, method: str, params: Any) -> Any:
+    async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any:
         self.last[method] = params
         return await super().rpc(method, params)
 
