@@ -1,0 +1,98 @@
+"""What the pages list is what the code has: no key, code or role too few or too many."""
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from pages import first_column, prose, text
+from pydantic import BaseModel
+
+from keeper.errors import KeeperError
+from keeper.ops.cli import INTERNAL, INTERRUPTED
+from keeper.ops.commands import demo
+from keeper.planning.policy import Policy
+from keeper.quorum import signer_service
+from keeper.quorum.collect import Outcome
+from keeper.quorum.key import KeySource
+from keeper.quorum.signer_service import SignerConfig
+from keeper.simulation.accounts import ROLES
+from keeper.simulation.build import GENESIS
+from keeper.simulation.demo import Day
+from keeper.simulation.devnet import BuiltChain
+
+OPERATORS = text("operators.md")
+SIMULATORS = text("simulators.md")
+
+
+def codes(documentation: str | None) -> set[str]:
+    """The codes that a docstring lists after "Codes"."""
+    assert documentation is not None
+    return set(re.findall(r"`([a-z_]+)`", documentation.partition("\nCodes")[2] or documentation))
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted names of every key, as the page writes them."""
+    for name, field in model.model_fields.items():
+        inner = [each for each in (field.annotation, *get_args(field.annotation)) if _is_model(each)]
+        if not inner:
+            yield prefix + name
+            continue
+        marks = {"chains": "chains.<id>", "positions": "positions[]"}
+        yield from keys(inner[0], f"{prefix}{marks.get(name, name)}.")
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def kinds(root: type[KeeperError]) -> Iterator[type[KeeperError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def test_every_key_of_the_policy_is_listed() -> None:
+    assert sorted(first_column(OPERATORS, "Key | Meaning")) == sorted(keys(Policy))
+
+
+def test_every_key_of_a_signers_file_is_named() -> None:
+    missing = [
+        name for model in (SignerConfig, KeySource) for name in model.model_fields if name not in OPERATORS
+    ]
+    assert missing == []
+
+
+def test_every_refusal_has_its_advice() -> None:
+    listed = first_column(OPERATORS, "Code | Meaning | What to do")
+    assert len(listed) == len(set(listed))
+    assert set(listed) == codes(signer_service.__doc__)
+
+
+def test_every_code_of_the_collector_is_named() -> None:
+    assert [code for code in codes(Outcome.__doc__) if f"`{code}`" not in OPERATORS] == []
+
+
+def test_every_exit_code_is_listed() -> None:
+    raised = {kind.exit_code for kind in kinds(KeeperError)} | {0, INTERNAL, INTERRUPTED}
+    assert [int(code) for code in first_column(OPERATORS, "Code | Meaning")] == sorted(raised)
+
+
+def test_every_section_of_the_manifest_is_listed(built_chain: BuiltChain) -> None:
+    manifest, _, rest = SIMULATORS.partition("\n## Accounts")
+    assert first_column(manifest, "Key | Content") == list(built_chain.manifest)
+    assert rest
+
+
+def test_every_account_is_listed_in_order() -> None:
+    section = prose(SIMULATORS).partition("\n## Accounts")[2].partition("\n## ")[0]
+    assert re.findall(r"`(\w+)`[,.]", section) == list(ROLES)
+
+
+def test_the_chains_start_when_the_page_says() -> None:
+    assert GENESIS == 1_767_225_600
+    assert "1 January 2026" in SIMULATORS
+
+
+def test_every_key_of_the_demos_result_is_listed() -> None:
+    section = SIMULATORS.partition("\n## The demo")[2]
+    assert sorted(first_column(section, "Key | Content")) == sorted(demo._data(Day()))
