@@ -14,10 +14,10 @@ included. Targets are those of the vault's specification.
 
 from bench.registry import Group, Metric, Number
 from bench.stage import DAY, USDC, USERS, Stage, charged_both_fees, gas, user
-from bench.vaults import parts_of, two_morpho_markets
+from bench.vaults import demo_vault, two_morpho_markets
 from keeper.contracts import encode_call
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import Deployment, deploy_vault
+from keeper.simulation.vault import Deployment
 from keeper.units import Address
 
 BOTH_SIDES = 20_000 * USDC
@@ -30,10 +30,7 @@ ZERO_BYTE_GAS, BYTE_GAS = 4, 16
 
 def measure() -> dict[str, Number]:
     """Every figure, on two fresh chains."""
-    with Devnet() as devnet:
-        deployment = deploy_vault(devnet)
-        stage = Stage(devnet, parts_of(deployment))
-        stage.populate()
+    with demo_vault() as (stage, deployment):
         stage.mature()
         figures = _settlements(stage)
         with stage.undone():

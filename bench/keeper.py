@@ -15,7 +15,7 @@ from eth_account import Account
 from bench.registry import Group, Metric, Number
 from bench.stage import Stage
 from bench.timing import milliseconds
-from bench.vaults import parts_of
+from bench.vaults import demo_vault
 from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
@@ -26,18 +26,14 @@ from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
-from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import SIGNERS, THRESHOLD, Deployment, deploy_vault
+from keeper.simulation.vault import SIGNERS, THRESHOLD, Deployment
 
 WARMUPS, REPEATS = 2, 9
 
 
 def measure() -> dict[str, Number]:
-    """The turn's median and that of its pure reading and planning part."""
-    with Devnet() as devnet, TemporaryDirectory(prefix="omnikeeper-") as folder:
-        deployment = deploy_vault(devnet)
-        stage = Stage(devnet, parts_of(deployment))
-        stage.populate()
+    """The turn's median and that of its first part, reading and planning."""
+    with demo_vault() as (stage, deployment), TemporaryDirectory(prefix="omnikeeper-") as folder:
         return asyncio.run(_measure(stage, deployment, Path(folder)))
 
 

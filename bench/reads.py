@@ -1,7 +1,7 @@
 """One snapshot of one vault, beside the bare `eth_call` that it contains.
 
 The ratio's denominator posts the very bytes of that call on an open connection and throws the answer away:
-what is left is the header's request, encoding, decoding, checks and hashing of nothing else.
+what remains is the header's request, and encoding, checking and sorting.
 """
 
 import asyncio
@@ -12,15 +12,13 @@ from typing import Any
 import aiohttp
 
 from bench.registry import Group, Metric, Number
-from bench.stage import Stage
-from bench.timing import milliseconds, seconds_of
-from bench.vaults import parts_of
+from bench.timing import milliseconds, wall_seconds
+from bench.vaults import demo_vault
 from keeper import engine
 from keeper.chain import snapshot
 from keeper.chain.rpc import Endpoint
 from keeper.planning.policy import Policy
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import deploy_vault
 
 WARMUPS, REPEATS = 5, 31
 
@@ -39,11 +37,8 @@ class RecordingEndpoint(Endpoint):
 
 def measure() -> dict[str, Number]:
     """All figures, on the demo's vault with three positions."""
-    with Devnet() as devnet:
-        deployment = deploy_vault(devnet)
-        stage = Stage(devnet, parts_of(deployment))
-        stage.populate()
-        return asyncio.run(_measure(devnet, deployment.policy, stage.now()))
+    with demo_vault() as (stage, deployment):
+        return asyncio.run(_measure(stage.devnet, deployment.policy, stage.now()))
 
 
 async def _measure(devnet: Devnet, policy: Policy, now: int) -> dict[str, Number]:
@@ -58,27 +53,23 @@ async def _measure(devnet: Devnet, policy: Policy, now: int) -> dict[str, Number
         before = endpoint.requests
         await take()
         requests = endpoint.requests - before
-        whole = await seconds_of(take, warmups=WARMUPS, repeats=REPEATS)
         call = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": endpoint.last["eth_call"]}
-        bare = await _bare(devnet.url, json.dumps(call).encode())
+        body = json.dumps(call).encode()
+        async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
+
+            async def post() -> None:
+                async with session.post(devnet.url, data=body) as response:
+                    answer = await response.read()
+                if b'"result"' not in answer:
+                    raise RuntimeError(f"not a result: {answer[:200]!r}")
+
+            whole, bare = await wall_seconds([take, post], warmups=WARMUPS, repeats=REPEATS)
     return {
         "reads.snapshot_ms": milliseconds(whole),
         "reads.eth_call_ms": milliseconds(bare),
         "reads.snapshot_over_eth_call_ratio": round(whole / bare, 3),
         "reads.snapshot_requests": requests,
     }
-
-
-async def _bare(url: str, body: bytes) -> float:
-    async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
-
-        async def post() -> None:
-            async with session.post(url, data=body) as response:
-                answer = await response.read()
-            if b'"result"' not in answer:
-                raise RuntimeError(f"not a result: {answer[:200]!r}")
-
-        return await seconds_of(post, warmups=WARMUPS, repeats=REPEATS)
 
 
 GROUP = Group(

@@ -98,7 +98,9 @@ class Stage:
         return int(self.read("Vault", "balanceOf", who.address))
 
     def act(self, who: LocalAccount, to: Address, signature: str, *args: Any) -> dict[str, Any]:
-        return self.devnet.send("0x" + bytes(who.key).hex(), to, encode_call(signature, *args), errors=["Vault"])
+        return self.devnet.send(
+            "0x" + bytes(who.key).hex(), to, encode_call(signature, *args), errors=["Vault"]
+        )
 
     # QUORUM
 

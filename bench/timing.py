@@ -1,28 +1,32 @@
-"""Wall-clock medians. The median of many runs is what a busy machine disturbs least."""
+"""Medians of durations: what a busy machine disturbs least."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 
-def seconds(run: Callable[[], object], *, warmups: int, repeats: int) -> float:
-    """Median duration of `run`, after runs that do not count."""
+def cpu_seconds(run: Callable[[], object], *, warmups: int, repeats: int) -> float:
+    """Median processor time of `run`, which waits for nothing, after runs that do not count."""
     taken = []
     for _ in range(warmups + repeats):
-        started = perf_counter()
+        started = process_time()
         run()
-        taken.append(perf_counter() - started)
+        taken.append(process_time() - started)
     return median(taken[warmups:])
 
 
-async def seconds_of(run: Callable[[], Awaitable[object]], *, warmups: int, repeats: int) -> float:
-    """The same for a coroutine function."""
-    taken = []
+async def wall_seconds(
+    runs: Sequence[Callable[[], Awaitable[object]]], *, warmups: int, repeats: int
+) -> list[float]:
+    """Median wall-clock time of each of several coroutine functions, run in turns so that what else the
+    machine does hits all of them alike."""
+    taken: list[list[float]] = [[] for _ in runs]
     for _ in range(warmups + repeats):
-        started = perf_counter()
-        await run()
-        taken.append(perf_counter() - started)
-    return median(taken[warmups:])
+        for run, durations in zip(runs, taken, strict=True):
+            started = perf_counter()
+            await run()
+            durations.append(perf_counter() - started)
+    return [median(durations[warmups:]) for durations in taken]
 
 
 def milliseconds(duration: float) -> float:

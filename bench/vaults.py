@@ -1,18 +1,54 @@
 """Vaults to measure on: the demo's, and one whose two positions are both Morpho Blue markets."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from eth_hash.auto import keccak
 
-from bench.stage import Parts
+from bench.stage import Parts, Stage
+from keeper import engine
+from keeper.chain.rpc import Endpoint
+from keeper.chain.snapshot import Snapshot, take
 from keeper.contracts import Contract
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import CAP, PARAMS, SIGNERS, THRESHOLD, TIMELOCK, Deployment, risk_id
+from keeper.simulation.vault import (
+    CAP,
+    PARAMS,
+    SIGNERS,
+    THRESHOLD,
+    TIMELOCK,
+    Deployment,
+    deploy_vault,
+    risk_id,
+)
 from keeper.units import Address
 
 MARKETS = ("WETH/USDC", "wstETH/USDC")
 CONNECTOR_FUNCTIONS = (b"supply(bytes32,uint256)", b"withdraw(bytes32,uint256)")
+
+
+@contextmanager
+def demo_vault() -> Iterator[tuple[Stage, Deployment]]:
+    """The demo's vault on a chain of its own, with users in it and funds spread over its three positions."""
+    with Devnet() as devnet:
+        deployment = deploy_vault(devnet)
+        stage = Stage(devnet, parts_of(deployment))
+        stage.populate()
+        yield stage, deployment
+
+
+def snapshot(stage: Stage, deployment: Deployment) -> Snapshot:
+    """What a keeper reads at the head."""
+    chain_id, policy, now = stage.devnet.chain_id, deployment.policy, stage.now()
+
+    async def read() -> Snapshot:
+        async with Endpoint(stage.devnet.url, chain_id) as endpoint:
+            return await take({chain_id: endpoint}, engine.calls(policy), now, policy.finality)
+
+    return asyncio.run(read())
 
 
 def parts_of(deployment: Deployment) -> Parts:
