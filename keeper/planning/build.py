@@ -157,7 +157,23 @@ def _moves(
     targets = dict(allocation.targets)
     withdrawals = tuple(_withdrawals(policy, book, targets))
     supplies = tuple(_supplies(policy, book, targets))
-    return withdrawals, supplies
+    return withdrawals, tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
+
+
+def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move, ...]) -> int:
+    """What the allocation counts on and no withdrawal brings, because the move is too small."""
+    made = {move.venue for move in withdrawals}
+    left = {each.ref.venue: each.value(book.at).low for each in book.positions if each.ref.venue not in made}
+    return sum(max(0, value - targets[venue]) for venue, value in left.items())
+
+
+def _affordable(policy: Policy, supplies: tuple[_Move, ...], missing: int) -> Iterator[_Move]:
+    """The supplies less what is missing, taken from the largest, the first of equals."""
+    largest = max(supplies, key=lambda move: move.assets, default=None)
+    for move in supplies:
+        assets = move.assets - missing if move is largest else move.assets
+        if assets > 0 and assets >= policy.limits.min_move:
+            yield _Move(move.venue, assets)
 
 
 def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:

@@ -15,7 +15,7 @@ from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot
 from keeper.config import parse
 from keeper.contracts import Contract
-from keeper.errors import PlanError, PolicyError, ValuationError
+from keeper.errors import PolicyError, ValuationError
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import SUPPLY, Kind
 from keeper.planning.policy import Policy
@@ -198,11 +198,6 @@ async def test_an_exit_only_connector_has_no_cap(stage: Staged) -> None:
     assert (await stage.book()).caps == before | {venue: 0}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=PlanError,
-    reason="a withdrawal below min_move is left out of the plan, and the supplies spend it all the same",
-)
 async def test_a_plan_beside_an_exit_only_connector_adds_nothing_to_it(stage: Staged) -> None:
     venue = "metamorpho:USDC"
     guard = (stage.deployment.vault, stage.policy.position(venue).address)
