@@ -12,8 +12,6 @@ contract Escrow is IEscrow {
     address public immutable override vault;
     IERC20 public immutable asset;
 
-    uint256 public override ledger;
-
     modifier onlyVault() {
         require(msg.sender == vault, NotVault(msg.sender));
         _;
@@ -24,12 +22,7 @@ contract Escrow is IEscrow {
         asset = asset_;
     }
 
-    function credit(uint256 assets) external override onlyVault {
-        ledger += assets;
-    }
-
     function pay(address to, uint256 assets) external override onlyVault {
-        ledger -= assets;
         asset.safeTransfer(to, assets);
     }
 }

@@ -8,7 +8,7 @@ import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Batch, Call, Position, Status, Value} from "./interfaces/Types.sol";
+import {Batch, Call, Status, Value} from "./interfaces/Types.sol";
 
 /// @title Idle ledger and connectors of one vault
 /// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
@@ -29,8 +29,10 @@ contract Portfolio is IPortfolio {
     mapping(uint256 nonceKey => uint256) public override nextNonce;
     mapping(address connector => mapping(bytes32 key => uint256 high)) public lastGood;
 
-    /// @dev Values of every position at one moment, in the order of the registry.
+    /// @dev The listed positions and their values at one moment, in the order of the registry.
     struct Reading {
+        address[] connectors;
+        bytes32[] keys;
         Value total;
         Value[] values;
         bool[] healthy;
@@ -60,14 +62,13 @@ contract Portfolio is IPortfolio {
     /// @inheritdoc IPortfolio
     function execute(Batch calldata batch) external override locks {
         _checkBatch(batch);
-        Position[] memory positions = registry.positions(vault);
-        Reading memory before = _read(positions);
+        Reading memory before = _read();
         for (uint256 i; i < batch.calls.length; ++i) {
             _call(i, batch.calls[i]);
         }
-        Reading memory afterwards = _read(positions);
+        Reading memory afterwards = _read();
         _checkValue(batch, before.total.low, afterwards.total.low);
-        _checkExposures(positions, before, afterwards);
+        _checkExposures(before, afterwards);
         emit BatchExecuted(
             batch.planHash, batch.nonceKey, batch.nonce, before.total.low, afterwards.total.low, idle
         );
@@ -100,14 +101,14 @@ contract Portfolio is IPortfolio {
 
     /// @inheritdoc IPortfolio
     function checkpoint() external override onlyVault returns (Value memory, bool) {
-        Position[] memory positions = registry.positions(vault);
-        Reading memory reading = _read(positions);
-        for (uint256 i; i < positions.length; ++i) {
-            Position memory p = positions[i];
+        Reading memory reading = _read();
+        for (uint256 i; i < reading.keys.length; ++i) {
+            (address connector, bytes32 key, uint256 high) =
+                (reading.connectors[i], reading.keys[i], reading.values[i].high);
             if (reading.healthy[i]) {
-                lastGood[p.connector][p.key] = reading.values[i].high;
+                lastGood[connector][key] = high;
             } else {
-                emit PositionImpaired(p.connector, p.key, reading.values[i].high);
+                emit PositionImpaired(connector, key, high);
             }
         }
         return (reading.total, reading.allHealthy);
@@ -129,7 +130,7 @@ contract Portfolio is IPortfolio {
     /// @inheritdoc IPortfolio
     function nav() external view override returns (Value memory, bool) {
         require(!IVault(vault).locked(), Locked());
-        Reading memory reading = _read(registry.positions(vault));
+        Reading memory reading = _read();
         return (reading.total, reading.allHealthy);
     }
 
@@ -181,55 +182,45 @@ contract Portfolio is IPortfolio {
 
     /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
     /// through a connector that is in exit-only mode. Whatever shrinks always passes.
-    function _checkExposures(Position[] memory positions, Reading memory before, Reading memory afterwards)
-        private
-        view
-    {
+    function _checkExposures(Reading memory before, Reading memory afterwards) private view {
         uint256 pausedUntil = registry.riskPausedUntil(vault);
-        for (uint256 i; i < positions.length; ++i) {
+        for (uint256 i; i < before.keys.length; ++i) {
             if (afterwards.values[i].high <= before.values[i].high) continue;
             require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
-            address connector = positions[i].connector;
-            require(!registry.isExitOnly(vault, connector), ConnectorIsExitOnly(connector));
-            bytes32[] memory riskIds = positions[i].riskIds;
+            require(
+                !registry.isExitOnly(vault, before.connectors[i]), ConnectorIsExitOnly(before.connectors[i])
+            );
+            bytes32[] memory riskIds = registry.riskIds(vault, i);
             for (uint256 j; j < riskIds.length; ++j) {
-                _checkCap(riskIds[j], positions, before, afterwards);
+                _checkCap(riskIds[j], before, afterwards);
             }
         }
     }
 
-    function _checkCap(
-        bytes32 riskId,
-        Position[] memory positions,
-        Reading memory before,
-        Reading memory afterwards
-    ) private view {
-        uint256 exposureBefore = _exposure(riskId, positions, before);
-        uint256 exposure = _exposure(riskId, positions, afterwards);
+    function _checkCap(bytes32 riskId, Reading memory before, Reading memory afterwards) private view {
+        uint256 exposureBefore;
+        uint256 exposure;
+        for (uint256 i; i < before.keys.length; ++i) {
+            bytes32[] memory riskIds = registry.riskIds(vault, i);
+            for (uint256 j; j < riskIds.length; ++j) {
+                if (riskIds[j] != riskId) continue;
+                exposureBefore += before.values[i].high;
+                exposure += afterwards.values[i].high;
+            }
+        }
         uint256 cap = registry.cap(vault, riskId);
         require(exposure <= cap || exposure <= exposureBefore, CapExceeded(riskId, exposure, cap));
     }
 
-    function _exposure(bytes32 riskId, Position[] memory positions, Reading memory reading)
-        private
-        pure
-        returns (uint256 exposure)
-    {
-        for (uint256 i; i < positions.length; ++i) {
-            bytes32[] memory riskIds = positions[i].riskIds;
-            for (uint256 j; j < riskIds.length; ++j) {
-                if (riskIds[j] == riskId) exposure += reading.values[i].high;
-            }
-        }
-    }
-
-    function _read(Position[] memory positions) private view returns (Reading memory reading) {
+    function _read() private view returns (Reading memory reading) {
+        (reading.connectors, reading.keys) = registry.positionKeys(vault);
+        uint256 length = reading.keys.length;
         reading.total = Value(idle, idle);
-        reading.values = new Value[](positions.length);
-        reading.healthy = new bool[](positions.length);
+        reading.values = new Value[](length);
+        reading.healthy = new bool[](length);
         reading.allHealthy = true;
-        for (uint256 i; i < positions.length; ++i) {
-            (Value memory value, bool healthy) = _report(positions[i].connector, positions[i].key);
+        for (uint256 i; i < length; ++i) {
+            (Value memory value, bool healthy) = _report(reading.connectors[i], reading.keys[i]);
             reading.values[i] = value;
             reading.healthy[i] = healthy;
             reading.total.low += value.low;

@@ -18,8 +18,9 @@ contract Registry is IRegistry {
         address guardian;
         address keeper;
         address oracle;
-        uint64 delay;
-        uint64 riskPausedUntil;
+        // One slot: every deposit reads both.
+        uint128 delay;
+        uint128 riskPausedUntil;
         Position[] positions;
         mapping(address connector => mapping(bytes4 selector => bool)) selectors;
         mapping(address connector => bool) exitOnly;
@@ -206,11 +207,16 @@ contract Registry is IRegistry {
         Section storage s = sections[vault];
         uint256 next = s.riskPausedUntil == 0 ? 0 : s.riskPausedUntil + PAUSE_LENGTH;
         require(block.timestamp >= next, ChangeNotReady("pauseRisk", next));
-        s.riskPausedUntil = uint64(block.timestamp + PAUSE_LENGTH);
+        s.riskPausedUntil = uint128(block.timestamp + PAUSE_LENGTH);
         emit RiskPaused(vault, s.riskPausedUntil);
     }
 
     // VIEWS
+
+    function depositGate(address vault) external view override returns (bool open, uint256 pausedUntil) {
+        Section storage s = sections[vault];
+        return (s.delay != 0, s.riskPausedUntil);
+    }
 
     function isSealed(address vault) external view override returns (bool) {
         return sections[vault].delay != 0;
@@ -238,6 +244,26 @@ contract Registry is IRegistry {
 
     function positions(address vault) external view override returns (Position[] memory) {
         return sections[vault].positions;
+    }
+
+    function positionKeys(address vault)
+        external
+        view
+        override
+        returns (address[] memory connectors, bytes32[] memory keys)
+    {
+        Position[] storage listed = sections[vault].positions;
+        uint256 length = listed.length;
+        connectors = new address[](length);
+        keys = new bytes32[](length);
+        for (uint256 i; i < length; ++i) {
+            connectors[i] = listed[i].connector;
+            keys[i] = listed[i].key;
+        }
+    }
+
+    function riskIds(address vault, uint256 index) external view override returns (bytes32[] memory) {
+        return sections[vault].positions[index].riskIds;
     }
 
     function isAllowed(address vault, address connector, bytes4 selector)
@@ -284,7 +310,7 @@ contract Registry is IRegistry {
     function _setDelay(Section storage s, uint256 delay_) private {
         require(delay_ >= MIN_DELAY && delay_ <= MAX_DELAY, DelayTooShort(delay_, MIN_DELAY));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
-        s.delay = uint64(delay_);
+        s.delay = uint128(delay_);
     }
 
     function _find(Section storage s, address connector, bytes32 key) private view returns (uint256 i) {

@@ -36,12 +36,13 @@ abstract contract Requests is
     using Checkpoints for Checkpoints.Trace208;
     using TransientSlot for *;
 
-    /// @dev `committed` assets closed with `committedEpoch` and wait for a price; `open` ones may still change.
+    /// @dev As of the last touch, in epoch `epoch`: `open` assets belong to it, `committed` ones to an earlier,
+    /// closed epoch that is still unpriced, and may therefore count as the one before it. One slot: 2^112 is
+    /// 5e15 of a token with 18 decimals.
     struct DepositState {
-        uint128 committed;
-        uint128 open;
-        uint64 committedEpoch;
-        uint64 openEpoch;
+        uint112 committed;
+        uint112 open;
+        uint32 epoch;
     }
 
     /// @dev `queued` shares are in the queue as of point `queuedAt`; `open` ones join when `openEpoch` closes.
@@ -68,7 +69,10 @@ abstract contract Requests is
     uint128 internal openDeposits;
     uint128 internal closedDeposits;
     uint128 internal openRedeems;
-    uint256 internal storedNav;
+    /// @dev What filled redemptions may still claim from the escrow.
+    uint128 internal claimableAssets;
+    uint128 internal storedNav;
+    uint128 public highWaterMark;
     Queue internal queue;
     /// @dev By epoch: the deposit PPS of the first settlement at or after it that accepted deposits.
     Checkpoints.Trace208 internal depositPps;
@@ -114,12 +118,10 @@ abstract contract Requests is
         require(controller != address(0), ZeroAddress());
         require(msg.sender == owner || isOperator[owner][msg.sender], NotOwner(owner, msg.sender));
         _checkDeposit(assets);
-        _touchDeposit(controller);
-        DepositState storage d = deposits[controller];
-        d.open += assets.toUint128();
-        d.openEpoch = currentEpoch;
+        DepositState memory d = _bookPriced(controller);
+        d.open += assets.toUint112();
+        deposits[controller] = d;
         openDeposits += assets.toUint128();
-        escrow.credit(assets);
         uint256 balance = ASSET.balanceOf(address(escrow));
         ASSET.safeTransferFrom(owner, address(escrow), assets);
         uint256 received = ASSET.balanceOf(address(escrow)) - balance;
@@ -141,10 +143,10 @@ abstract contract Requests is
         if (msg.sender != owner && !isOperator[owner][msg.sender]) {
             _spendAllowance(owner, msg.sender, shares);
         }
-        _touchRedeem(controller);
-        RedeemState storage r = redeems[controller];
+        RedeemState memory r = _bookFilled(controller);
         r.open += shares.toUint128();
         r.openEpoch = currentEpoch;
+        redeems[controller] = r;
         openRedeems += shares.toUint128();
         _transfer(owner, address(this), shares);
         emit RedeemRequest(controller, owner, 0, msg.sender, shares);
@@ -188,7 +190,7 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 shares)
     {
-        Claimable storage c = _redeemClaim(assets, receiver, controller);
+        Claimable memory c = _redeemClaim(assets, receiver, controller);
         require(assets <= c.redeemAssets, ExceedsClaimable(assets, c.redeemAssets));
         shares = assets.mulDiv(c.redeemShares, c.redeemAssets, Math.Rounding.Ceil);
         _payRedeem(c, assets, shares, receiver, controller);
@@ -201,7 +203,7 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 assets)
     {
-        Claimable storage c = _redeemClaim(shares, receiver, controller);
+        Claimable memory c = _redeemClaim(shares, receiver, controller);
         require(shares <= c.redeemShares, ExceedsClaimable(shares, c.redeemShares));
         assets = shares.mulDiv(c.redeemAssets, c.redeemShares);
         _payRedeem(c, assets, shares, receiver, controller);
@@ -234,16 +236,20 @@ abstract contract Requests is
 
     /// @notice Largest deposit request that would be accepted now; 0 while sealed off or paused.
     function maxRequestDeposit(address) public view returns (uint256) {
-        if (!registry.isSealed(address(this)) || block.timestamp < registry.riskPausedUntil(address(this))) {
-            return 0;
-        }
-        uint256 taken = storedNav + closedDeposits + openDeposits;
+        (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
+        if (!open || block.timestamp < pausedUntil) return 0;
+        uint256 taken = uint256(storedNav) + closedDeposits + openDeposits;
         return taken < _params.depositCap ? _params.depositCap - taken : 0;
     }
 
     /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused.
     function maxRequestRedeem(address owner) external view returns (uint256) {
         return balanceOf(owner);
+    }
+
+    /// @inheritdoc IVault
+    function escrowed() external view override returns (uint256) {
+        return uint256(openDeposits) + closedDeposits + claimableAssets;
     }
 
     function maxDeposit(address controller) public view returns (uint256) {
@@ -341,10 +347,10 @@ abstract contract Requests is
 
     function _checkDeposit(uint256 assets) private view {
         require(assets >= _params.minDeposit, BelowMinimum(assets, _params.minDeposit));
-        require(registry.isSealed(address(this)), NotSealed());
-        uint256 pausedUntil = registry.riskPausedUntil(address(this));
+        (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
+        require(open, NotSealed());
         require(block.timestamp >= pausedUntil, DepositsPaused(pausedUntil));
-        uint256 wanted = storedNav + closedDeposits + openDeposits + assets;
+        uint256 wanted = uint256(storedNav) + closedDeposits + openDeposits + assets;
         require(wanted <= _params.depositCap, AboveCap(wanted, _params.depositCap));
     }
 
@@ -354,7 +360,7 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 shares)
     {
-        Claimable storage c = _depositClaim(assets, receiver, controller);
+        Claimable memory c = _depositClaim(assets, receiver, controller);
         require(assets <= c.depositAssets, ExceedsClaimable(assets, c.depositAssets));
         shares = assets.mulDiv(c.depositShares, c.depositAssets);
         _payDeposit(c, assets, shares, receiver, controller);
@@ -366,7 +372,7 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 assets)
     {
-        Claimable storage c = _depositClaim(shares, receiver, controller);
+        Claimable memory c = _depositClaim(shares, receiver, controller);
         require(shares <= c.depositShares, ExceedsClaimable(shares, c.depositShares));
         assets = shares.mulDiv(c.depositAssets, c.depositShares, Math.Rounding.Ceil);
         _payDeposit(c, assets, shares, receiver, controller);
@@ -374,26 +380,28 @@ abstract contract Requests is
 
     function _depositClaim(uint256 amount, address receiver, address controller)
         private
-        returns (Claimable storage)
+        returns (Claimable memory c)
     {
         require(amount != 0, ZeroAmount());
         require(receiver != address(0), ZeroAddress());
-        _touchDeposit(controller);
-        return claimables[controller];
+        c = claimables[controller];
+        DepositState memory d = deposits[controller];
+        if (_price(d, c)) deposits[controller] = d;
     }
 
     function _redeemClaim(uint256 amount, address receiver, address controller)
         private
-        returns (Claimable storage)
+        returns (Claimable memory c)
     {
         require(amount != 0, ZeroAmount());
         require(receiver != address(0), ZeroAddress());
-        _touchRedeem(controller);
-        return claimables[controller];
+        c = claimables[controller];
+        RedeemState memory r = redeems[controller];
+        if (_fill(r, c)) redeems[controller] = r;
     }
 
     function _payDeposit(
-        Claimable storage c,
+        Claimable memory c,
         uint256 assets,
         uint256 shares,
         address receiver,
@@ -401,12 +409,13 @@ abstract contract Requests is
     ) private {
         c.depositAssets -= assets.toUint128();
         c.depositShares -= shares.toUint128();
+        claimables[controller] = c;
         _transfer(address(this), receiver, shares);
         emit Deposit(controller, receiver, assets, shares);
     }
 
     function _payRedeem(
-        Claimable storage c,
+        Claimable memory c,
         uint256 assets,
         uint256 shares,
         address receiver,
@@ -414,19 +423,32 @@ abstract contract Requests is
     ) private {
         c.redeemAssets -= assets.toUint128();
         c.redeemShares -= shares.toUint128();
+        claimables[controller] = c;
+        claimableAssets -= assets.toUint128();
         escrow.pay(receiver, assets);
         emit Withdraw(msg.sender, receiver, controller, assets, shares);
     }
 
-    function _touchDeposit(address controller) private {
-        (deposits[controller], claimables[controller]) = _depositState(controller);
+    /// @dev Books what has been priced since the controller's last touch; the caller stores the rest.
+    function _bookPriced(address controller) private returns (DepositState memory d) {
+        d = deposits[controller];
+        if (d.committed != 0 || d.open != 0) {
+            Claimable memory c = claimables[controller];
+            if (_price(d, c)) claimables[controller] = c;
+        }
+        d.epoch = uint32(currentEpoch);
     }
 
-    function _touchRedeem(address controller) private {
-        (redeems[controller], claimables[controller]) = _redeemState(controller);
+    /// @dev Books what has been filled since the controller's last touch; the caller stores the rest.
+    function _bookFilled(address controller) private returns (RedeemState memory r) {
+        r = redeems[controller];
+        if (r.queued != 0 || r.open != 0) {
+            Claimable memory c = claimables[controller];
+            if (_fill(r, c)) claimables[controller] = c;
+        }
+        r.queuedAt = settledEpoch + 1;
     }
 
-    /// @dev The controller's deposits as of now: what has been priced is claimable.
     function _depositState(address controller)
         private
         view
@@ -434,26 +456,9 @@ abstract contract Requests is
     {
         d = deposits[controller];
         c = claimables[controller];
-        _priceCommitted(d, c);
-        if (d.open != 0 && d.openEpoch < currentEpoch) {
-            // Everything still unpriced meets the same settlement, so both may carry the later epoch.
-            d.committed += d.open;
-            d.committedEpoch = d.openEpoch;
-            d.open = 0;
-            _priceCommitted(d, c);
-        }
+        _price(d, c);
     }
 
-    function _priceCommitted(DepositState memory d, Claimable memory c) private view {
-        if (d.committed == 0) return;
-        uint256 pps = depositPps.lowerLookup(uint48(d.committedEpoch));
-        if (pps == 0) return;
-        c.depositAssets += d.committed;
-        c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
-        d.committed = 0;
-    }
-
-    /// @dev The controller's redemptions as of now: what has been filled is claimable.
     function _redeemState(address controller)
         private
         view
@@ -461,13 +466,45 @@ abstract contract Requests is
     {
         r = redeems[controller];
         c = claimables[controller];
+        _fill(r, c);
+    }
+
+    /// @dev Brings a controller's deposits up to now: what has been priced becomes claimable.
+    function _price(DepositState memory d, Claimable memory c) private view returns (bool changed) {
+        uint32 now_ = uint32(currentEpoch);
+        if (d.committed == 0 && (d.open == 0 || d.epoch == now_)) return false;
+        _priceCommitted(d, c, d.epoch - 1);
+        if (d.epoch < now_) {
+            // Everything still unpriced meets the same settlement, so it may all count as the later epoch's.
+            d.committed += d.open;
+            d.open = 0;
+            _priceCommitted(d, c, d.epoch);
+            d.epoch = now_;
+        }
+        return true;
+    }
+
+    function _priceCommitted(DepositState memory d, Claimable memory c, uint48 epoch) private view {
+        if (d.committed == 0) return;
+        uint256 pps = depositPps.lowerLookup(epoch);
+        if (pps == 0) return;
+        c.depositAssets += d.committed;
+        c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
+        d.committed = 0;
+    }
+
+    /// @dev Brings a controller's redemptions up to now: what has been filled becomes claimable.
+    function _fill(RedeemState memory r, Claimable memory c) private view returns (bool changed) {
         uint64 live = settledEpoch + 1;
+        bool joined = r.open != 0 && r.openEpoch < currentEpoch;
+        if (r.queuedAt == live && !joined) return false;
         if (r.queued != 0 && r.queuedAt < live) r.queued = _fillSince(r.queued, r.queuedAt, c);
         r.queuedAt = live;
-        if (r.open != 0 && r.openEpoch < currentEpoch) {
+        if (joined) {
             r.queued += r.openEpoch < live ? _fillSince(r.open, r.openEpoch, c) : r.open;
             r.open = 0;
         }
+        return true;
     }
 
     function _fillSince(uint128 shares, uint64 epoch, Claimable memory c)

@@ -12,7 +12,8 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Accounting, Params} from "./interfaces/IVault.sol";
 import {Settlement, Value} from "./interfaces/Types.sol";
-import {Queue, QueueLib, QueuePoint} from "./libraries/QueueLib.sol";
+import {Queue, QueueLib} from "./libraries/QueueLib.sol";
+import {Outcome, SettlementLib} from "./libraries/SettlementLib.sol";
 import {Requests} from "./Requests.sol";
 
 /// @title Epochs, settlement and fees of an asynchronous vault
@@ -25,7 +26,6 @@ contract Vault is Requests {
     using Checkpoints for Checkpoints.Trace208;
 
     uint256 private constant WAD = 1e18;
-    uint256 private constant YEAR = 365 days;
     uint256 private constant MAX_MANAGEMENT_FEE = 0.05e18;
     uint256 private constant MAX_PERFORMANCE_FEE = 0.3e18;
     uint256 private constant MAX_EXIT_FEE = 0.01e18;
@@ -36,19 +36,8 @@ contract Vault is Requests {
     uint64 private epochClosedAt;
     uint64 public settledAt;
     uint64 private accruedAt;
-    uint256 private lastPpsLow;
-    uint256 private lastPpsHigh;
-    uint256 public highWaterMark;
-
-    /// @dev What one settlement works out on its way.
-    struct Work {
-        uint256 redeemPps;
-        uint256 depositPps;
-        uint256 accepted;
-        uint256 minted;
-        uint256 filled;
-        uint256 paid;
-    }
+    uint128 private lastPpsLow;
+    uint128 private lastPpsHigh;
 
     constructor(
         IERC20Metadata asset_,
@@ -68,7 +57,7 @@ contract Vault is Requests {
         epochOpenedAt = uint64(block.timestamp);
         accruedAt = uint64(block.timestamp);
         settledAt = uint64(block.timestamp);
-        uint256 initial = PPS_ONE / VIRTUAL_SHARES;
+        uint128 initial = uint128(PPS_ONE / VIRTUAL_SHARES);
         lastPpsLow = initial;
         lastPpsHigh = initial;
         highWaterMark = initial;
@@ -95,31 +84,21 @@ contract Vault is Requests {
     /// @notice See `IVault.settle`.
     function settle(Settlement calldata s) external override nonReentrant {
         _checkSettlement(s);
-        uint256 managementShares = _accrueManagementFee();
         (Value memory nav, bool healthy) = portfolio.checkpoint();
-        uint256 performanceShares = _takePerformanceFee(nav.low);
-        emit FeesAccrued(managementShares, performanceShares);
-
-        Work memory w;
-        w.redeemPps = Math.min(_pps(nav.low, Math.Rounding.Floor), _redeemPpsLimit());
-        w.depositPps = Math.max(
-            _pps(nav.high, Math.Rounding.Ceil),
-            lastPpsHigh.mulDiv(WAD - _params.maxStep, WAD, Math.Rounding.Ceil)
-        );
-        require(
-            w.redeemPps >= s.minPps && w.redeemPps <= s.maxPps, PpsOutOfRange(w.redeemPps, s.minPps, s.maxPps)
-        );
-        _acceptDeposits(w, s, nav, healthy);
-        _fillQueue(w);
-        _moveAssets(w);
-        _finish(w, nav.low, s.planHash);
+        Outcome memory o = SettlementLib.compute(accounting(), _params, portfolio.idle(), nav, healthy, s);
+        emit FeesAccrued(o.managementShares, o.performanceShares);
+        _applyFees(o.managementShares + o.performanceShares);
+        _applyDeposits(o, s.epoch);
+        _applyFill(o);
+        _moveAssets(o);
+        _finish(o, nav.low, s.planHash);
     }
 
     /// @notice Changes fees, rates and limits; through the registry's timelock once sealed.
     function setParams(Params calldata p) external nonReentrant {
         registry.authorise(address(this), msg.sender, msg.data);
         // What has accrued until now is charged at the old rate and to the old receiver.
-        _accrueManagementFee();
+        _applyFees(SettlementLib.managementShares(accounting(), _params));
         _setParams(p);
     }
 
@@ -131,18 +110,18 @@ contract Vault is Requests {
     }
 
     function convertToShares(uint256 assets) external view returns (uint256) {
-        return assets.mulDiv(totalSupply() + VIRTUAL_SHARES, storedNav + 1);
+        return assets.mulDiv(totalSupply() + VIRTUAL_SHARES, uint256(storedNav) + 1);
     }
 
     function convertToAssets(uint256 shares) external view returns (uint256) {
-        return shares.mulDiv(storedNav + 1, totalSupply() + VIRTUAL_SHARES);
+        return shares.mulDiv(uint256(storedNav) + 1, totalSupply() + VIRTUAL_SHARES);
     }
 
     function params() external view override returns (Params memory) {
         return _params;
     }
 
-    function accounting() external view override returns (Accounting memory) {
+    function accounting() public view override returns (Accounting memory) {
         return Accounting({
             currentEpoch: currentEpoch,
             settledEpoch: settledEpoch,
@@ -177,107 +156,60 @@ contract Vault is Requests {
         );
     }
 
-    function _accrueManagementFee() private returns (uint256 feeShares) {
-        uint256 elapsed = block.timestamp - accruedAt;
+    function _applyFees(uint256 shares) private {
         accruedAt = uint64(block.timestamp);
-        uint256 fraction = Math.min(_params.managementFee * elapsed / YEAR, WAD / 2);
-        feeShares = totalSupply().mulDiv(fraction, WAD - fraction);
-        if (feeShares != 0) _mint(_params.feeRecipient, feeShares);
+        if (shares != 0) _mint(_params.feeRecipient, shares);
     }
 
-    /// @dev Charges the rise of the redemption price above the high-water mark, by dilution.
-    function _takePerformanceFee(uint256 navLow) private returns (uint256 feeShares) {
-        uint256 pps = Math.min(_pps(navLow, Math.Rounding.Floor), _redeemPpsLimit());
-        if (pps <= highWaterMark) return 0;
-        uint256 ppsAfter = pps - (pps - highWaterMark).mulDiv(_params.performanceFee, WAD);
-        feeShares = totalSupply().mulDiv(pps - ppsAfter, ppsAfter);
-        if (feeShares != 0) _mint(_params.feeRecipient, feeShares);
-    }
-
-    /// @dev Deposits roll to the next epoch while their price is in doubt; nothing is lost.
-    function _acceptDeposits(Work memory w, Settlement calldata s, Value memory nav, bool healthy) private {
-        uint256 assets = closedDeposits;
-        if (assets == 0) return;
-        uint256 shares = assets.mulDiv(PPS_ONE, w.depositPps);
-        bool narrow = nav.high - nav.low <= nav.low.mulDiv(_params.maxSpread, WAD);
-        if (!healthy || !narrow || shares == 0 || w.depositPps > s.maxPps) {
-            emit DepositsRolled(s.epoch, assets);
+    function _applyDeposits(Outcome memory o, uint256 epoch) private {
+        if (o.accepted == 0) {
+            if (closedDeposits != 0) emit DepositsRolled(epoch, closedDeposits);
             return;
         }
-        w.accepted = assets;
-        w.minted = shares;
         closedDeposits = 0;
-        depositPps.push(uint48(s.epoch), w.depositPps.toUint208());
+        depositPps.push(uint48(epoch), o.depositPps.toUint208());
+        _mint(address(this), o.minted);
     }
 
-    /// @dev Pays as much of the queue as idle assets and accepted deposits allow, the same part to everyone.
-    function _fillQueue(Work memory w) private {
-        uint256 queued = queue.shares;
-        uint256 exitFee = _params.exitFee;
-        uint256 pps = w.redeemPps.mulDiv(WAD - exitFee, WAD);
-        if (queued == 0 || pps == 0) return;
-        uint256 available = portfolio.idle() + w.accepted;
-        w.filled = queued;
-        w.paid = queued.mulDiv(pps, PPS_ONE);
-        if (w.paid > available) {
-            w.filled = available.mulDiv(PPS_ONE, pps);
-            w.paid = w.filled.mulDiv(pps, PPS_ONE);
-            if (queued - w.filled <= queued / QueueLib.DUST) w.filled = queued;
-        }
-        if (w.paid == 0) {
-            w.filled = 0;
-            return;
-        }
-        queue.fill(w.filled, w.paid);
-        uint256 feeShares = w.filled.mulDiv(exitFee, WAD);
-        if (feeShares != 0) _transfer(address(this), _params.feeRecipient, feeShares);
-        _burn(address(this), w.filled - feeShares);
+    function _applyFill(Outcome memory o) private {
+        if (o.filled == 0) return;
+        queue.fill(o.filled, o.paid);
+        if (o.exitShares != 0) _transfer(address(this), _params.feeRecipient, o.exitShares);
+        _burn(address(this), o.filled - o.exitShares);
+        claimableAssets += o.paid.toUint128();
     }
 
     /// @dev Deposits and redemptions are netted: one transfer at most.
-    function _moveAssets(Work memory w) private {
-        if (w.minted != 0) _mint(address(this), w.minted);
-        if (w.accepted > w.paid) {
-            uint256 net = w.accepted - w.paid;
+    function _moveAssets(Outcome memory o) private {
+        if (o.accepted > o.paid) {
+            uint256 net = o.accepted - o.paid;
             escrow.pay(address(portfolio), net);
             portfolio.receiveIdle(net);
-        } else if (w.paid > w.accepted) {
-            uint256 net = w.paid - w.accepted;
-            portfolio.release(net);
-            escrow.credit(net);
+        } else if (o.paid > o.accepted) {
+            portfolio.release(o.paid - o.accepted);
         }
     }
 
-    function _finish(Work memory w, uint256 navLow, bytes32 planHash) private {
+    function _finish(Outcome memory o, uint256 navLow, bytes32 planHash) private {
         settledEpoch += 1;
         points[settledEpoch + 1] = queue.point();
         settledAt = uint64(block.timestamp);
-        storedNav = navLow + w.accepted - w.paid;
-        uint256 ppsAfter = _pps(storedNav, Math.Rounding.Floor);
-        if (ppsAfter > highWaterMark) highWaterMark = ppsAfter;
-        lastPpsLow = w.redeemPps;
-        lastPpsHigh = w.depositPps;
+        storedNav = (navLow + o.accepted - o.paid).toUint128();
+        uint256 ppsAfter = (uint256(storedNav) + 1).mulDiv(PPS_ONE, totalSupply() + VIRTUAL_SHARES);
+        if (ppsAfter > highWaterMark) highWaterMark = ppsAfter.toUint128();
+        lastPpsLow = o.redeemPps.toUint128();
+        lastPpsHigh = o.depositPps.toUint128();
         emit Settled(
             settledEpoch,
             planHash,
-            w.redeemPps,
-            w.depositPps,
-            w.accepted,
-            w.minted,
-            w.filled,
-            w.paid,
+            o.redeemPps,
+            o.depositPps,
+            o.accepted,
+            o.minted,
+            o.filled,
+            o.paid,
             storedNav
         );
-    }
-
-    function _pps(uint256 nav, Math.Rounding rounding) private view returns (uint256) {
-        return (nav + 1).mulDiv(PPS_ONE, totalSupply() + VIRTUAL_SHARES, rounding);
-    }
-
-    /// @dev Bounds gains, so that a jump of a market's rate or a donation cannot be redeemed at once. It never
-    /// holds up a loss.
-    function _redeemPpsLimit() private view returns (uint256) {
-        return lastPpsLow + lastPpsLow.mulDiv(_params.maxRate * (block.timestamp - settledAt), WAD);
     }
 
     function _setParams(Params memory p) private {

@@ -11,7 +11,7 @@ contract VaultTest is VaultFixture {
     function test_deposit_is_requested_settled_and_claimed() public {
         requestDeposit(alice, 100 * UNIT);
         assertEq(vault.pendingDepositRequest(0, alice), 100 * UNIT);
-        assertEq(escrow.ledger(), 100 * UNIT);
+        assertEq(vault.escrowed(), 100 * UNIT);
         assertEq(vault.totalAssets(), 0);
         settle();
         assertEq(vault.pendingDepositRequest(0, alice), 0);
@@ -22,7 +22,7 @@ contract VaultTest is VaultFixture {
         assertEq(vault.balanceOf(alice), 100e12);
         assertEq(vault.totalAssets(), 100 * UNIT);
         assertEq(portfolio.idle(), 100 * UNIT);
-        assertEq(escrow.ledger(), 0);
+        assertEq(vault.escrowed(), 0);
     }
 
     function test_redeem_pays_the_low_price_and_moves_tokens_only_on_claim() public {
@@ -45,7 +45,7 @@ contract VaultTest is VaultFixture {
         requestDeposit(bob, 50 * UNIT);
         settle();
         assertEq(portfolio.idle(), 120 * UNIT);
-        assertEq(escrow.ledger(), 30 * UNIT);
+        assertEq(vault.escrowed(), 30 * UNIT);
         assertEq(vault.maxDeposit(bob), 50 * UNIT);
         assertEq(vault.maxWithdraw(alice), 30 * UNIT);
     }
@@ -338,7 +338,7 @@ contract VaultTest is VaultFixture {
         requestRedeem(bob, shares);
         settle();
         assertLe(vault.maxWithdraw(bob), second);
-        assertEq(token.balanceOf(address(escrow)), escrow.ledger());
+        assertEq(token.balanceOf(address(escrow)), vault.escrowed());
     }
 
     function setParams(Params memory p) private {

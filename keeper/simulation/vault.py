@@ -74,6 +74,7 @@ def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment
     deployer, governor = devnet.key("deployer"), devnet.address("governor")
     asset = Address(devnet.manifest["tokens"]["USDC"]["address"])
     registry = devnet.deploy(deployer, "Registry")
+    libraries = {"SettlementLib": devnet.deploy(deployer, "SettlementLib")}
     # Quorum, escrow and portfolio know the vault before it exists: it is the fourth contract from here.
     sender = devnet.address("deployer")
     nonce = int(devnet.rpc("eth_getTransactionCount", sender, "latest"), 16)
@@ -86,7 +87,8 @@ def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment
     roles = [governor, guardian, quorum]
     settings = (devnet.address("treasury"), *params)
     name = ["Omnikeeper USDC", "okUSDC"]
-    devnet.deploy(deployer, "Vault", [asset, *name, registry, portfolio, escrow, *roles, settings])
+    arguments = [asset, *name, registry, portfolio, escrow, *roles, settings]
+    devnet.deploy(deployer, "Vault", arguments, libraries=libraries)
     oracle = _deploy_oracle(devnet)
     listings = _deploy_connectors(devnet, portfolio)
     _configure(devnet, Contract(registry, "Registry"), vault, oracle, listings)

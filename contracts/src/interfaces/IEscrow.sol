@@ -8,12 +8,6 @@ interface IEscrow {
 
     function vault() external view returns (address);
 
-    /// @notice What the escrow owes: pending deposits plus claimable assets.
-    function ledger() external view returns (uint256);
-
-    /// @notice Books assets that have just arrived.
-    function credit(uint256 assets) external;
-
-    /// @notice Pays `assets` from the ledger.
+    /// @notice Pays out; the vault keeps the ledger (`IVault.escrowed`).
     function pay(address to, uint256 assets) external;
 }

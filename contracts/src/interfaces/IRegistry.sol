@@ -45,6 +45,10 @@ interface IRegistry {
 
     function register(address portfolio, address governor, address guardian, address keeper) external;
 
+    /// @notice What stands between a user and a deposit: whether the vault is sealed, and until when risk is
+    /// paused.
+    function depositGate(address vault) external view returns (bool open, uint256 pausedUntil);
+
     function isSealed(address vault) external view returns (bool);
     function governor(address vault) external view returns (address);
     function guardian(address vault) external view returns (address);
@@ -54,6 +58,15 @@ interface IRegistry {
 
     /// @notice Every allow-listed position of the vault, in listing order.
     function positions(address vault) external view returns (Position[] memory);
+
+    /// @notice Connectors and keys alone, in listing order: what a valuation needs.
+    function positionKeys(address vault)
+        external
+        view
+        returns (address[] memory connectors, bytes32[] memory keys);
+
+    /// @notice Risk ids of the position at an index of the listing order.
+    function riskIds(address vault, uint256 index) external view returns (bytes32[] memory);
     function isAllowed(address vault, address connector, bytes4 selector) external view returns (bool);
     function isExitOnly(address vault, address connector) external view returns (bool);
     function riskPausedUntil(address vault) external view returns (uint256);

@@ -130,6 +130,9 @@ interface IVault {
     function params() external view returns (Params memory);
     function accounting() external view returns (Accounting memory);
 
+    /// @notice What the escrow owes: pending deposits plus what filled redemptions may still claim.
+    function escrowed() external view returns (uint256);
+
     /// @notice Whether any part of this vault is in the middle of something: live values must not be read.
     function locked() external view returns (bool);
 

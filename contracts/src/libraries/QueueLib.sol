@@ -5,10 +5,10 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @dev The state of the queue at one moment: what a request needs to know about the time it joined.
 struct QueuePoint {
-    uint256 product;
-    uint256 sum;
+    uint128 product;
     uint64 scale;
     uint64 generation;
+    uint256 sum;
 }
 
 /// @dev Redemption queue, pro rata over everything queued, O(1) to fill and O(1) to claim.
@@ -16,15 +16,15 @@ struct QueuePoint {
 /// after every fall below 1e27, by a further 1e9 (`scale` counts these). `sums` is the assets paid per queued
 /// share times `product`, per generation and scale. A complete fill starts a new generation.
 struct Queue {
-    uint128 shares;
+    uint128 product;
     uint64 scale;
     uint64 generation;
-    uint256 product;
+    uint128 shares;
     mapping(uint64 generation => mapping(uint64 scale => uint256)) sums;
 }
 
 library QueueLib {
-    uint256 internal constant ONE = 1e36;
+    uint128 internal constant ONE = 1e36;
     uint256 internal constant RESCALE_BELOW = 1e27;
     uint256 internal constant RESCALE = 1e9;
     /// @dev A remainder of at most this part of the queue counts as filled.
@@ -60,7 +60,8 @@ library QueueLib {
                 product *= RESCALE;
                 self.scale += 1;
             }
-            self.product = product;
+            // forge-lint: disable-next-line(unsafe-typecast) never above ONE
+            self.product = uint128(product);
         }
         // forge-lint: disable-next-line(unsafe-typecast) the rest is no more than the uint128 it came from
         self.shares = uint128(rest);
