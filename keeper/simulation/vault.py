@@ -3,13 +3,14 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eth_hash.auto import keccak
 
 from keeper.config import parse
 from keeper.contracts import Contract
+from keeper.planning.plan import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
@@ -38,27 +39,35 @@ PARAMS: Final[tuple[int, ...]] = (
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """Addresses of one vault's contracts, and its policy as TOML text."""
+class Core:
+    """A vault's own contracts, before it may hold anything anywhere."""
 
     registry: Address
     quorum: Address
     escrow: Address
     portfolio: Address
     vault: Address
-    oracle: Address
     asset: Address
+
+
+@dataclass(frozen=True)
+class Deployment(Core):
+    """A sealed vault: its contracts, oracle, and policy, also as TOML text."""
+
+    oracle: Address
     policy: Policy
     policy_toml: str
 
 
 @dataclass(frozen=True)
-class _Listing:
+class Listing:
+    """A position to be allow-listed. `params` are for the policy."""
+
     venue: str
-    connector: str
     address: Address
     key: bytes
-    params: Mapping[str, Any]
+    connector: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def risk_id(name: str) -> bytes:
@@ -71,7 +80,19 @@ def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment
 
     `params` are `IVault.Params` without the fee recipient, who is the treasury.
     """
-    deployer, governor = devnet.key("deployer"), devnet.address("governor")
+    core = deploy_core(devnet, params)
+    oracle = _deploy_oracle(devnet)
+    govern(devnet, core, "setOracle", core.vault, oracle)
+    listings = _deploy_connectors(devnet, core.portfolio)
+    list_and_seal(devnet, core, listings)
+    policy_toml = _policy(devnet, core, listings)
+    policy = parse(tomllib.loads(policy_toml), Policy)
+    return Deployment(**vars(core), oracle=oracle, policy=policy, policy_toml=policy_toml)
+
+
+def deploy_core(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Core:
+    """Deploys a USDC vault's own contracts; the governor may configure it at once until it is sealed."""
+    deployer = devnet.key("deployer")
     asset = Address(devnet.manifest["tokens"]["USDC"]["address"])
     registry = devnet.deploy(deployer, "Registry")
     libraries = {"SettlementLib": devnet.deploy(deployer, "SettlementLib")}
@@ -79,39 +100,35 @@ def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment
     sender = devnet.address("deployer")
     nonce = int(devnet.rpc("eth_getTransactionCount", sender, "latest"), 16)
     vault = created_address(sender, nonce + 3)
-    signers = sorted((devnet.address(role) for role in SIGNERS), key=lambda each: int(each, 16))
-    quorum = devnet.deploy(deployer, "KeeperQuorum", [registry, vault, signers, THRESHOLD])
+    quorum = devnet.deploy(deployer, "KeeperQuorum", [registry, vault, signers(devnet), THRESHOLD])
     escrow = devnet.deploy(deployer, "Escrow", [vault, asset])
     portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow])
-    guardian = devnet.address("guardian")
-    roles = [governor, guardian, quorum]
+    roles = [devnet.address("governor"), devnet.address("guardian"), quorum]
     settings = (devnet.address("treasury"), *params)
-    name = ["Omnikeeper USDC", "okUSDC"]
-    arguments = [asset, *name, registry, portfolio, escrow, *roles, settings]
+    arguments = [asset, "Omnikeeper USDC", "okUSDC", registry, portfolio, escrow, *roles, settings]
     devnet.deploy(deployer, "Vault", arguments, libraries=libraries)
-    oracle = _deploy_oracle(devnet)
-    listings = _deploy_connectors(devnet, portfolio)
-    _configure(devnet, Contract(registry, "Registry"), vault, oracle, listings)
-    parts = {
-        "vault": vault,
-        "portfolio": portfolio,
-        "escrow": escrow,
-        "registry": registry,
-        "quorum": quorum,
-        "asset": asset,
-    }
-    policy_toml = _policy(devnet.chain_id, parts, signers, listings)
-    return Deployment(
-        registry=registry,
-        quorum=quorum,
-        escrow=escrow,
-        portfolio=portfolio,
-        vault=vault,
-        oracle=oracle,
-        asset=asset,
-        policy=parse(tomllib.loads(policy_toml), Policy),
-        policy_toml=policy_toml,
-    )
+    return Core(registry, quorum, escrow, portfolio, vault, asset)
+
+
+def signers(devnet: Devnet) -> list[Address]:
+    """The quorum's signers in the order the contract wants: ascending."""
+    return sorted((devnet.address(role) for role in SIGNERS), key=lambda each: int(each, 16))
+
+
+def govern(devnet: Devnet, core: Core, function: str, *args: Any) -> None:
+    """One call of the vault's governor to the registry."""
+    data = Contract(core.registry, "Registry").encode(function, *args)
+    devnet.send(devnet.key("governor"), core.registry, data)
+
+
+def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> None:
+    """Allow-lists positions, each under a cap of its own, and ends the set-up."""
+    for each in listings:
+        govern(devnet, core, "listPosition", core.vault, each.address, each.key, [risk_id(each.venue)])
+        govern(devnet, core, "setCap", core.vault, risk_id(each.venue), CAP)
+        for function in ACTIONS.values():
+            govern(devnet, core, "setSelector", core.vault, each.address, function.selector, True)
+    govern(devnet, core, "seal", core.vault, TIMELOCK)
 
 
 def _deploy_oracle(devnet: Devnet) -> Address:
@@ -131,7 +148,7 @@ def _deploy_oracle(devnet: Devnet) -> Address:
     return devnet.deploy(deployer, "OracleRouter", [routes])
 
 
-def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[_Listing, ...]:
+def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...]:
     deployer, manifest = devnet.key("deployer"), devnet.manifest
     aave, morpho, metamorpho = (manifest[name] for name in ("aave", "morpho", "metamorpho"))
     reserve = aave["reserves"]["USDC"]
@@ -169,25 +186,8 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[_Listing, ..
         "metamorpho": "metamorpho:USDC",
     }
     return tuple(
-        _Listing(venues[name], name, addresses[name], keys[name], params[name]) for name in sorted(venues)
+        Listing(venues[name], addresses[name], keys[name], name, params[name]) for name in sorted(venues)
     )
-
-
-def _configure(
-    devnet: Devnet, registry: Contract, vault: Address, oracle: Address, listings: Sequence[_Listing]
-) -> None:
-    governor = devnet.key("governor")
-
-    def govern(function: str, *args: Any) -> None:
-        devnet.send(governor, registry.address, registry.encode(function, *args))
-
-    govern("setOracle", vault, oracle)
-    for each in listings:
-        govern("listPosition", vault, each.address, each.key, [risk_id(each.venue)])
-        govern("setCap", vault, risk_id(each.venue), CAP)
-        for signature in ("supply(bytes32,uint256)", "withdraw(bytes32,uint256)"):
-            govern("setSelector", vault, each.address, keccak(signature.encode())[:4], True)
-    govern("seal", vault, TIMELOCK)
 
 
 def _market_params(market: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,15 +198,13 @@ def _address_key(address: str) -> bytes:
     return bytes(12) + bytes.fromhex(address[2:])
 
 
-def _policy(
-    chain_id: int, parts: Mapping[str, Address], signers: Sequence[Address], listings: Sequence[_Listing]
-) -> str:
+def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
     """The policy file. Comments say what an operator may want to change."""
     strategy = {"min_gain_bps": 5, "grid": 64, "quantum": 10**6, "asset": "USDC", "decimals": 6}
     sections = [
         _table("", {"name": "devnet USDC"}),
-        _table("vault", {"chain_id": chain_id, **parts, "decimals": 6, "symbol": "USDC"}),
-        _table(f"chains.{chain_id}", {"finality": 0}),
+        _table("vault", {"chain_id": devnet.chain_id, **vars(core), "decimals": 6, "symbol": "USDC"}),
+        _table(f"chains.{devnet.chain_id}", {"finality": 0}),
         _table("time", {"validity": 900, "max_reference_age": 300, "max_clock_skew": 60}),
         _table(
             "limits",
@@ -218,7 +216,7 @@ def _policy(
                 "min_move": 10**6,
             },
         ),
-        _table("signers", {"threshold": THRESHOLD, "addresses": list(signers)}),
+        _table("signers", {"threshold": THRESHOLD, "addresses": signers(devnet)}),
         _table("strategy", {"name": "yield_allocation", "params": strategy}),
     ]
     for each in listings:
