@@ -4,11 +4,13 @@ pragma solidity ^0.8.28;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Status, Value} from "./interfaces/Types.sol";
+import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
 
 /// @title Idle ledger and connectors of one vault
 /// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
@@ -16,9 +18,22 @@ import {Batch, Call, Status, Value} from "./interfaces/Types.sol";
 contract Portfolio is IPortfolio {
     using SafeERC20 for IERC20;
     using Address for address;
+    using BucketLib for Bucket;
+    using Math for uint256;
 
     /// @dev Gas every position may use to report: 20 positions stay under 5 M.
     uint256 public constant REPORT_GAS = 250_000;
+
+    /// @dev Losses a day of batches that raise exposure, and of all others, as WAD fractions of low PPS.
+    uint256 public constant RAISING_BUDGET = 0.01e18;
+    uint256 public constant REDUCING_BUDGET = 0.02e18;
+
+    /// @dev Units by which a position may grow without having been added to: leaving one position can round a
+    /// neighbour in the same market up, and that must never stop an exit.
+    uint256 public constant ROUNDING = 10;
+
+    uint256 private constant PPS_ONE = 1e27;
+    uint256 private constant VIRTUAL_SHARES = 1e6;
 
     address public immutable override vault;
     IRegistry public immutable registry;
@@ -28,6 +43,11 @@ contract Portfolio is IPortfolio {
     uint256 public override idle;
     mapping(uint256 nonceKey => uint256) public override nextNonce;
     mapping(address connector => mapping(bytes32 key => uint256 high)) public lastGood;
+    Bucket private raisingLosses;
+    Bucket private reducingLosses;
+    /// @dev Low PPS after the last batch, and the epoch it belongs to: a settlement since then has its own.
+    uint192 private lastPps;
+    uint64 private lastPpsEpoch;
 
     /// @dev The listed positions and their values at one moment, in the order of the registry.
     struct Reading {
@@ -68,7 +88,7 @@ contract Portfolio is IPortfolio {
         }
         Reading memory afterwards = _read();
         _checkValue(batch, before.total.low, afterwards.total.low);
-        _checkExposures(before, afterwards);
+        _chargeLosses(before.total.low, afterwards.total.low, _checkExposures(before, afterwards));
         emit BatchExecuted(
             batch.planHash, batch.nonceKey, batch.nonce, before.total.low, afterwards.total.low, idle
         );
@@ -102,6 +122,7 @@ contract Portfolio is IPortfolio {
     /// @inheritdoc IPortfolio
     function checkpoint() external override onlyVault returns (Value memory, bool) {
         Reading memory reading = _read();
+        raisingLosses.set(_raisingLevel(_pps(reading.total.low)));
         for (uint256 i; i < reading.keys.length; ++i) {
             (address connector, bytes32 key, uint256 high) =
                 (reading.connectors[i], reading.keys[i], reading.values[i].high);
@@ -145,6 +166,12 @@ contract Portfolio is IPortfolio {
         return _report(connector, key);
     }
 
+    /// @notice What batches may still lose now, as WAD fractions of low PPS.
+    function lossBudgets() external view returns (uint256 raising, uint256 reducing) {
+        raising = RAISING_BUDGET - raisingLosses.current(RAISING_BUDGET);
+        reducing = REDUCING_BUDGET - reducingLosses.current(REDUCING_BUDGET);
+    }
+
     // INTERNAL
 
     function _checkBatch(Batch calldata batch) private {
@@ -182,19 +209,56 @@ contract Portfolio is IPortfolio {
 
     /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
     /// through a connector that is in exit-only mode. Whatever shrinks always passes.
-    function _checkExposures(Reading memory before, Reading memory afterwards) private view {
-        uint256 pausedUntil = registry.riskPausedUntil(vault);
+    /// @return raised whether any position grew
+    function _checkExposures(Reading memory before, Reading memory afterwards)
+        private
+        view
+        returns (bool raised)
+    {
         for (uint256 i; i < before.keys.length; ++i) {
-            if (afterwards.values[i].high <= before.values[i].high) continue;
+            if (afterwards.values[i].high <= before.values[i].high + ROUNDING) continue;
+            raised = true;
+            uint256 pausedUntil = registry.riskPausedUntil(vault);
             require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
-            require(
-                !registry.isExitOnly(vault, before.connectors[i]), ConnectorIsExitOnly(before.connectors[i])
-            );
+            address connector = before.connectors[i];
+            require(!registry.isExitOnly(vault, connector), ConnectorIsExitOnly(connector));
             bytes32[] memory riskIds = registry.riskIds(vault, i);
             for (uint256 j; j < riskIds.length; ++j) {
                 _checkCap(riskIds[j], before, afterwards);
             }
         }
+    }
+
+    /// @dev A loss inside the batch has to fit the budget of its kind. A loss since the last checkpoint is the
+    /// market's or a third party's: it uses up what new risk may lose, and never stops a reduction.
+    function _chargeLosses(uint256 lowBefore, uint256 lowAfter, bool raised) private {
+        uint256 ppsBefore = _pps(lowBefore);
+        uint256 ppsAfter = _pps(lowAfter);
+        uint256 inside = BucketLib.fall(ppsBefore, ppsAfter);
+        uint256 raising = _raisingLevel(ppsBefore);
+        uint256 reducing = reducingLosses.current(REDUCING_BUDGET);
+        if (raised) {
+            raising += inside;
+            require(raising <= RAISING_BUDGET, LossBudgetExceeded(raising, RAISING_BUDGET));
+        } else {
+            reducing += inside;
+            require(reducing <= REDUCING_BUDGET, LossBudgetExceeded(reducing, REDUCING_BUDGET));
+        }
+        raisingLosses.set(raising);
+        if (!raised) reducingLosses.set(reducing);
+        // forge-lint: disable-next-line(unsafe-typecast) a price above 2^192 would need assets of 2^165
+        (lastPps, lastPpsEpoch) = (uint192(ppsAfter), IVault(vault).settledEpoch());
+    }
+
+    /// @dev The bucket of new risk with the fall since the last checkpoint in it, full at most.
+    function _raisingLevel(uint256 ppsNow) private view returns (uint256) {
+        (uint256 settledPps, uint64 epoch) = (IVault(vault).settledPps(), IVault(vault).settledEpoch());
+        uint256 base = lastPpsEpoch == epoch && lastPps != 0 ? lastPps : settledPps;
+        return Math.min(raisingLosses.current(RAISING_BUDGET) + BucketLib.fall(base, ppsNow), RAISING_BUDGET);
+    }
+
+    function _pps(uint256 low) private view returns (uint256) {
+        return (low + 1).mulDiv(PPS_ONE, IERC20(vault).totalSupply() + VIRTUAL_SHARES);
     }
 
     function _checkCap(bytes32 riskId, Reading memory before, Reading memory afterwards) private view {

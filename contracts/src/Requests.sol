@@ -65,7 +65,7 @@ abstract contract Requests is
 
     Params internal _params;
     uint64 internal currentEpoch;
-    uint64 internal settledEpoch;
+    uint64 public override settledEpoch;
     uint128 internal openDeposits;
     uint128 internal closedDeposits;
     uint128 internal openRedeems;
@@ -73,6 +73,7 @@ abstract contract Requests is
     uint128 internal claimableAssets;
     uint128 internal storedNav;
     uint128 public highWaterMark;
+    uint128 public override settledPps;
     Queue internal queue;
     /// @dev By epoch: the deposit PPS of the first settlement at or after it that accepted deposits.
     Checkpoints.Trace208 internal depositPps;

@@ -61,6 +61,7 @@ contract Vault is Requests {
         lastPpsLow = initial;
         lastPpsHigh = initial;
         highWaterMark = initial;
+        settledPps = initial;
         queue.init();
         points[1] = queue.point();
     }
@@ -195,8 +196,8 @@ contract Vault is Requests {
         points[settledEpoch + 1] = queue.point();
         settledAt = uint64(block.timestamp);
         storedNav = (navLow + o.accepted - o.paid).toUint128();
-        uint256 ppsAfter = (uint256(storedNav) + 1).mulDiv(PPS_ONE, totalSupply() + VIRTUAL_SHARES);
-        if (ppsAfter > highWaterMark) highWaterMark = ppsAfter.toUint128();
+        settledPps = (uint256(storedNav) + 1).mulDiv(PPS_ONE, totalSupply() + VIRTUAL_SHARES).toUint128();
+        if (settledPps > highWaterMark) highWaterMark = settledPps;
         lastPpsLow = o.redeemPps.toUint128();
         lastPpsHigh = o.depositPps.toUint128();
         emit Settled(

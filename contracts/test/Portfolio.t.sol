@@ -111,6 +111,73 @@ contract PortfolioTest is VaultFixture {
         portfolio.execute(b);
     }
 
+    function test_losses_of_batches_that_raise_exposure_share_one_percent_a_day() public {
+        lossy(0.6e6, true);
+        (uint256 raising, uint256 reducing) = portfolio.lossBudgets();
+        assertApproxEqAbs(raising, 0.004e18, 1e12);
+        assertEq(reducing, 0.02e18);
+        Batch memory b = lossyBatch(0.6e6, true);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+        // Two thirds of a day later two thirds of the bucket have leaked out.
+        skip(16 hours);
+        lossy(0.6e6, true);
+    }
+
+    function test_losses_of_reducing_batches_share_two_percent_a_day() public {
+        supply(A, 50 * UNIT);
+        lossy(1.9e6, false);
+        Batch memory b = lossyBatch(0.2e6, false);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+        skip(1 days);
+        lossy(1.9e6, false);
+    }
+
+    function test_gains_never_offset_losses() public {
+        supply(A, 50 * UNIT);
+        lossy(0.9e6, true);
+        connector.setHeld(A, connector.held(A) + 10 * UNIT);
+        Batch memory b = lossyBatch(0.3e6, true);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+    }
+
+    function test_a_market_loss_stops_new_risk_and_never_an_exit() public {
+        supply(A, 50 * UNIT);
+        connector.setHeld(A, 45 * UNIT);
+        Batch memory b = lossyBatch(0.001e6, true);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 20 * UNIT)))));
+        (uint256 raising,) = portfolio.lossBudgets();
+        assertEq(raising, 0);
+        b = lossyBatch(0.001e6, true);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+    }
+
+    function test_a_settlement_counts_the_market_loss_before_it_and_starts_anew() public {
+        supply(A, 50 * UNIT);
+        connector.setHeld(A, 49.5e6);
+        settle();
+        (uint256 raising,) = portfolio.lossBudgets();
+        assertApproxEqAbs(raising, 0.005e18, 1e12);
+        supply(B, UNIT);
+        (raising,) = portfolio.lossBudgets();
+        assertApproxEqAbs(raising, 0.005e18, 1e12);
+    }
+
+    function test_a_neighbour_rounded_up_does_not_stop_an_exit() public {
+        supply(A, 50 * UNIT);
+        supply(B, 10 * UNIT);
+        registry.setExitOnly(address(vault), address(connector));
+        registry.pauseRisk(address(vault));
+        connector.setRoundsUp(B, 10);
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 50 * UNIT)))));
+        supplyReverts(A, 11);
+    }
+
     function test_nav_below_the_signed_floor_reverts() public {
         Batch memory b = batch(oneCall(UNIT, abi.encodeCall(Holdings.supply, (A, UNIT))));
         b.minNavAfter = 100 * UNIT + 1;
@@ -188,6 +255,26 @@ contract PortfolioTest is VaultFixture {
         portfolio.skim(token, bob);
         assertEq(token.balanceOf(bob), 5 * UNIT);
         assertEq(token.balanceOf(address(portfolio)), portfolio.idle());
+    }
+
+    /// @dev A batch that loses `loss`: by supplying to position A, or by withdrawing from it.
+    function lossyBatch(uint256 loss, bool raising) private view returns (Batch memory b) {
+        bytes memory data = raising
+            ? abi.encodeCall(Holdings.supplyAtLoss, (A, 5 * UNIT, loss))
+            : abi.encodeCall(Holdings.withdrawAtLoss, (A, 5 * UNIT, loss));
+        b = batch(oneCall(raising ? 5 * UNIT : 0, data));
+        b.maxLoss = loss;
+    }
+
+    function lossy(uint256 loss, bool raising) private {
+        portfolio.execute(lossyBatch(loss, raising));
+    }
+
+    function supplyReverts(bytes32 key, uint256 assets) private {
+        executeReverts(
+            oneCall(assets, abi.encodeCall(Holdings.supply, (key, assets))),
+            abi.encodeWithSelector(IPortfolio.RiskIsPaused.selector, block.timestamp + 7 days)
+        );
     }
 
     function executeReverts(Call[] memory calls, bytes memory reason) private {

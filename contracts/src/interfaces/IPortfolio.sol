@@ -31,6 +31,7 @@ interface IPortfolio {
     error InsufficientIdle(address token, uint256 available, uint256 wanted);
     error NavBelowFloor(uint256 navLow, uint256 floor);
     error LossAboveLimit(uint256 loss, uint256 limit);
+    error LossBudgetExceeded(uint256 level, uint256 budget);
     error CapExceeded(bytes32 riskId, uint256 exposure, uint256 cap);
     error RiskIsPaused(uint256 until);
     error ConnectorIsExitOnly(address connector);

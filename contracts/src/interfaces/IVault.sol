@@ -133,6 +133,10 @@ interface IVault {
     /// @notice What the escrow owes: pending deposits plus what filled redemptions may still claim.
     function escrowed() external view returns (uint256);
 
+    /// @notice Low PPS after the last settlement, and that settlement's epoch: where later losses count from.
+    function settledPps() external view returns (uint128);
+    function settledEpoch() external view returns (uint64);
+
     /// @notice Whether any part of this vault is in the middle of something: live values must not be read.
     function locked() external view returns (bool);
 
