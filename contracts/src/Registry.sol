@@ -108,17 +108,17 @@ contract Registry is IRegistry {
 
     // WHAT MAY RAISE RISK
 
-    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds)
+    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds_)
         external
         timelocked(vault)
     {
         Section storage s = sections[vault];
         require(IConnector(connector).portfolio() == s.portfolio, ForeignConnector(connector));
         require(s.positions.length < MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
-        require(riskIds.length <= MAX_RISK_IDS, TooManyPositions(MAX_RISK_IDS));
+        require(riskIds_.length <= MAX_RISK_IDS, TooManyPositions(MAX_RISK_IDS));
         require(_find(s, connector, key) == s.positions.length, PositionAlreadyListed(connector, key));
-        s.positions.push(Position({connector: connector, key: key, riskIds: riskIds}));
-        emit PositionListed(vault, connector, key, riskIds);
+        s.positions.push(Position({connector: connector, key: key, riskIds: riskIds_}));
+        emit PositionListed(vault, connector, key, riskIds_);
     }
 
     function setSelector(address vault, address connector, bytes4 selector, bool allowed)

@@ -14,8 +14,9 @@ import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
-import {Claimable, IVault, Params} from "./interfaces/IVault.sol";
-import {Queue, QueueLib, QueuePoint} from "./libraries/QueueLib.sol";
+import {Claimable, IVault} from "./interfaces/IVault.sol";
+import {Queue, QueueLib} from "./libraries/QueueLib.sol";
+import {VaultState} from "./libraries/VaultState.sol";
 
 /// @title Requests and claims: the part of the vault that users touch
 /// @dev A controller has at most one request in the open epoch and one committed request per side; older
@@ -63,23 +64,7 @@ abstract contract Requests is
     IPortfolio public immutable override portfolio;
     IEscrow public immutable override escrow;
 
-    Params internal _params;
-    uint64 internal currentEpoch;
-    uint64 public override settledEpoch;
-    uint128 internal openDeposits;
-    uint128 internal closedDeposits;
-    uint128 internal openRedeems;
-    /// @dev What filled redemptions may still claim from the escrow.
-    uint128 internal claimableAssets;
-    uint128 internal storedNav;
-    uint128 public highWaterMark;
-    uint128 public override settledPps;
-    Queue internal queue;
-    /// @dev By epoch: the deposit PPS of the first settlement at or after it that accepted deposits.
-    Checkpoints.Trace208 internal depositPps;
-    /// @dev The queue as it was when the epoch closed, that is, after the settlement before it.
-    mapping(uint256 epoch => QueuePoint) internal points;
-
+    VaultState internal state;
     mapping(address controller => DepositState) private deposits;
     mapping(address controller => RedeemState) private redeems;
     mapping(address controller => Claimable) private claimables;
@@ -122,7 +107,7 @@ abstract contract Requests is
         DepositState memory d = _bookPriced(controller);
         d.open += assets.toUint112();
         deposits[controller] = d;
-        openDeposits += assets.toUint128();
+        state.openDeposits += assets.toUint128();
         uint256 balance = ASSET.balanceOf(address(escrow));
         ASSET.safeTransferFrom(owner, address(escrow), assets);
         uint256 received = ASSET.balanceOf(address(escrow)) - balance;
@@ -140,15 +125,15 @@ abstract contract Requests is
     {
         require(shares != 0, ZeroAmount());
         require(controller != address(0), ZeroAddress());
-        require(shares >= _params.minRedeem, BelowMinimum(shares, _params.minRedeem));
+        require(shares >= state.params.minRedeem, BelowMinimum(shares, state.params.minRedeem));
         if (msg.sender != owner && !isOperator[owner][msg.sender]) {
             _spendAllowance(owner, msg.sender, shares);
         }
         RedeemState memory r = _bookFilled(controller);
         r.open += shares.toUint128();
-        r.openEpoch = currentEpoch;
+        r.openEpoch = state.currentEpoch;
         redeems[controller] = r;
-        openRedeems += shares.toUint128();
+        state.openRedeems += shares.toUint128();
         _transfer(owner, address(this), shares);
         emit RedeemRequest(controller, owner, 0, msg.sender, shares);
         return 0;
@@ -239,8 +224,8 @@ abstract contract Requests is
     function maxRequestDeposit(address) public view returns (uint256) {
         (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
         if (!open || block.timestamp < pausedUntil) return 0;
-        uint256 taken = uint256(storedNav) + closedDeposits + openDeposits;
-        return taken < _params.depositCap ? _params.depositCap - taken : 0;
+        uint256 taken = uint256(state.storedNav) + state.closedDeposits + state.openDeposits;
+        return taken < state.params.depositCap ? state.params.depositCap - taken : 0;
     }
 
     /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused.
@@ -250,7 +235,7 @@ abstract contract Requests is
 
     /// @inheritdoc IVault
     function escrowed() external view override returns (uint256) {
-        return uint256(openDeposits) + closedDeposits + claimableAssets;
+        return uint256(state.openDeposits) + state.closedDeposits + state.claimableAssets;
     }
 
     function maxDeposit(address controller) public view returns (uint256) {
@@ -347,12 +332,12 @@ abstract contract Requests is
     }
 
     function _checkDeposit(uint256 assets) private view {
-        require(assets >= _params.minDeposit, BelowMinimum(assets, _params.minDeposit));
+        require(assets >= state.params.minDeposit, BelowMinimum(assets, state.params.minDeposit));
         (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
         require(open, NotSealed());
         require(block.timestamp >= pausedUntil, DepositsPaused(pausedUntil));
-        uint256 wanted = uint256(storedNav) + closedDeposits + openDeposits + assets;
-        require(wanted <= _params.depositCap, AboveCap(wanted, _params.depositCap));
+        uint256 wanted = uint256(state.storedNav) + state.closedDeposits + state.openDeposits + assets;
+        require(wanted <= state.params.depositCap, AboveCap(wanted, state.params.depositCap));
     }
 
     function _claimDeposit(uint256 assets, address receiver, address controller)
@@ -425,7 +410,7 @@ abstract contract Requests is
         c.redeemAssets -= assets.toUint128();
         c.redeemShares -= shares.toUint128();
         claimables[controller] = c;
-        claimableAssets -= assets.toUint128();
+        state.claimableAssets -= assets.toUint128();
         escrow.pay(receiver, assets);
         emit Withdraw(msg.sender, receiver, controller, assets, shares);
     }
@@ -437,7 +422,7 @@ abstract contract Requests is
             Claimable memory c = claimables[controller];
             if (_price(d, c)) claimables[controller] = c;
         }
-        d.epoch = uint32(currentEpoch);
+        d.epoch = uint32(state.currentEpoch);
     }
 
     /// @dev Books what has been filled since the controller's last touch; the caller stores the rest.
@@ -447,7 +432,7 @@ abstract contract Requests is
             Claimable memory c = claimables[controller];
             if (_fill(r, c)) claimables[controller] = c;
         }
-        r.queuedAt = settledEpoch + 1;
+        r.queuedAt = state.settledEpoch + 1;
     }
 
     function _depositState(address controller)
@@ -472,7 +457,7 @@ abstract contract Requests is
 
     /// @dev Brings a controller's deposits up to now: what has been priced becomes claimable.
     function _price(DepositState memory d, Claimable memory c) private view returns (bool changed) {
-        uint32 now_ = uint32(currentEpoch);
+        uint32 now_ = uint32(state.currentEpoch);
         if (d.committed == 0 && (d.open == 0 || d.epoch == now_)) return false;
         _priceCommitted(d, c, d.epoch - 1);
         if (d.epoch < now_) {
@@ -487,7 +472,7 @@ abstract contract Requests is
 
     function _priceCommitted(DepositState memory d, Claimable memory c, uint48 epoch) private view {
         if (d.committed == 0) return;
-        uint256 pps = depositPps.lowerLookup(epoch);
+        uint256 pps = state.depositPps.lowerLookup(epoch);
         if (pps == 0) return;
         c.depositAssets += d.committed;
         c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
@@ -496,8 +481,8 @@ abstract contract Requests is
 
     /// @dev Brings a controller's redemptions up to now: what has been filled becomes claimable.
     function _fill(RedeemState memory r, Claimable memory c) private view returns (bool changed) {
-        uint64 live = settledEpoch + 1;
-        bool joined = r.open != 0 && r.openEpoch < currentEpoch;
+        uint64 live = state.settledEpoch + 1;
+        bool joined = r.open != 0 && r.openEpoch < state.currentEpoch;
         if (r.queuedAt == live && !joined) return false;
         if (r.queued != 0 && r.queuedAt < live) r.queued = _fillSince(r.queued, r.queuedAt, c);
         r.queuedAt = live;
@@ -513,7 +498,7 @@ abstract contract Requests is
         view
         returns (uint128 left)
     {
-        (uint256 assets, uint256 pending) = queue.claim(shares, points[epoch]);
+        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.points[epoch]);
         left = pending.toUint128();
         c.redeemShares += shares - left;
         c.redeemAssets += assets.toUint128();

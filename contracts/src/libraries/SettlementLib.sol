@@ -2,12 +2,14 @@
 pragma solidity ^0.8.28;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {Accounting, IVault, Params} from "../interfaces/IVault.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+import {IVault, Params} from "../interfaces/IVault.sol";
 import {Settlement, Value} from "../interfaces/Types.sol";
-import {QueueLib} from "./QueueLib.sol";
+import {Queue, QueueLib} from "./QueueLib.sol";
+import {VaultState} from "./VaultState.sol";
 
-/// @dev What a settlement comes to: prices, flows, fees in shares. Prices per share (PPS) are assets per share
-/// scaled by 1e27.
+/// @dev What a settlement comes to: prices, flows, and shares to mint, move and burn.
 struct Outcome {
     uint256 managementShares;
     uint256 performanceShares;
@@ -20,91 +22,144 @@ struct Outcome {
     uint256 exitShares;
 }
 
-/// @title The arithmetic of a settlement, in its order
-/// @notice Pure, so that it can be mirrored and replayed: fees, the two prices, which deposits are accepted, how
-/// much of the queue is filled.
+/// @title Epochs, fees and settlement of a vault
+/// @notice Linked into the vault: it keeps the books, the vault moves shares and assets accordingly.
 library SettlementLib {
     using Math for uint256;
+    using SafeCast for uint256;
+    using QueueLib for Queue;
+    using Checkpoints for Checkpoints.Trace208;
 
     uint256 private constant WAD = 1e18;
     uint256 private constant YEAR = 365 days;
     uint256 private constant PPS_ONE = 1e27;
     uint256 private constant VIRTUAL_SHARES = 1e6;
+    uint256 private constant MAX_MANAGEMENT_FEE = 0.05e18;
+    uint256 private constant MAX_PERFORMANCE_FEE = 0.3e18;
+    uint256 private constant MAX_EXIT_FEE = 0.01e18;
+    uint256 private constant MAX_EPOCH_LENGTH = 7 days;
 
-    /// @param idle assets at hand before the settlement
+    // SET-UP AND PARAMETERS
+
+    function init(VaultState storage s, Params memory p) external {
+        uint128 initial = uint128(PPS_ONE / VIRTUAL_SHARES);
+        s.currentEpoch = 1;
+        s.epochOpenedAt = uint64(block.timestamp);
+        s.accruedAt = uint64(block.timestamp);
+        s.settledAt = uint64(block.timestamp);
+        (s.lastPpsLow, s.lastPpsHigh, s.highWaterMark, s.settledPps) = (initial, initial, initial, initial);
+        s.queue.init();
+        s.points[1] = s.queue.point();
+        _setParams(s, p);
+    }
+
+    /// @return feeShares what the old rate charges until now, for the old receiver
+    function setParams(VaultState storage s, Params memory p, uint256 supply)
+        external
+        returns (uint256 feeShares)
+    {
+        feeShares = _managementShares(s, supply);
+        s.accruedAt = uint64(block.timestamp);
+        _setParams(s, p);
+    }
+
+    // EPOCHS
+
+    function closeEpoch(VaultState storage s) external {
+        uint64 epoch = s.currentEpoch;
+        require(epoch == s.settledEpoch + 1, IVault.EpochNotSettled(epoch - 1));
+        uint256 until = s.epochOpenedAt + s.params.minEpochLength;
+        require(block.timestamp >= until, IVault.EpochNotOver(until));
+        s.queue.shares += s.openRedeems;
+        s.closedDeposits += s.openDeposits;
+        s.openRedeems = 0;
+        s.openDeposits = 0;
+        s.epochClosedAt = uint64(block.timestamp);
+        s.epochOpenedAt = uint64(block.timestamp);
+        s.currentEpoch = epoch + 1;
+        emit IVault.EpochClosed(epoch, s.closedDeposits, s.queue.shares);
+    }
+
+    // SETTLEMENT
+
+    /// @param t the quorum's terms
     /// @param nav live net asset value
     /// @param healthy whether every term of it is
-    /// @param s the quorum's bounds; reverts when the redemption price lies outside them
-    function compute(
-        Accounting memory a,
-        Params memory p,
-        uint256 idle,
-        Value memory nav,
+    /// @param idle assets at hand before the settlement
+    /// @param supply shares before the settlement
+    function settle(
+        VaultState storage s,
+        Settlement calldata t,
+        Value calldata nav,
         bool healthy,
-        Settlement memory s
-    ) external view returns (Outcome memory o) {
-        uint256 limit = redeemLimit(a, p);
-        o.managementShares = managementShares(a, p);
-        uint256 supply = a.totalSupply + o.managementShares;
-        o.performanceShares = _performanceShares(a, p, supply, Math.min(_ppsDown(nav.low, supply), limit));
+        uint256 idle,
+        uint256 supply
+    ) external returns (Outcome memory o) {
+        _checkTerms(s, t);
+        _price(s, o, nav, supply);
+        require(
+            o.redeemPps >= t.minPps && o.redeemPps <= t.maxPps,
+            IVault.PpsOutOfRange(o.redeemPps, t.minPps, t.maxPps)
+        );
+        emit IVault.FeesAccrued(o.managementShares, o.performanceShares);
+        _accept(s, o, t, nav, healthy);
+        _fill(s, o, idle);
+        _close(s, o, t.planHash, nav.low, supply);
+    }
+
+    function _checkTerms(VaultState storage s, Settlement calldata t) private view {
+        require(t.vault == address(this), IVault.WrongVault(address(this), t.vault));
+        require(block.timestamp >= t.validAfter, IVault.TooEarly(t.validAfter));
+        require(block.timestamp <= t.validUntil, IVault.Expired(t.validUntil));
+        uint256 expected = s.settledEpoch + 1;
+        // Every reading a price rests on is later than the close.
+        require(
+            t.epoch == expected && s.currentEpoch > expected && block.timestamp > s.epochClosedAt,
+            IVault.EpochNotClosed(expected, t.epoch)
+        );
+    }
+
+    /// @dev Management fee, performance fee on the redemption price, then the two prices.
+    function _price(VaultState storage s, Outcome memory o, Value calldata nav, uint256 supply) private view {
+        uint256 limit = _redeemLimit(s);
+        o.managementShares = _managementShares(s, supply);
+        supply += o.managementShares;
+        o.performanceShares = _performanceShares(s, supply, Math.min(_ppsDown(nav.low, supply), limit));
         supply += o.performanceShares;
         o.redeemPps = Math.min(_ppsDown(nav.low, supply), limit);
         o.depositPps = Math.max(
-            _ppsUp(nav.high, supply), a.lastPpsHigh.mulDiv(WAD - p.maxStep, WAD, Math.Rounding.Ceil)
+            (nav.high + 1).mulDiv(PPS_ONE, supply + VIRTUAL_SHARES, Math.Rounding.Ceil),
+            uint256(s.lastPpsHigh).mulDiv(WAD - s.params.maxStep, WAD, Math.Rounding.Ceil)
         );
-        require(
-            o.redeemPps >= s.minPps && o.redeemPps <= s.maxPps,
-            IVault.PpsOutOfRange(o.redeemPps, s.minPps, s.maxPps)
-        );
-        _accept(o, a, p, nav, healthy, s.maxPps);
-        _fill(o, a, p, idle);
     }
 
-    /// @dev Shares that dilute everyone by the management fee since it was last charged.
-    function managementShares(Accounting memory a, Params memory p) public view returns (uint256) {
-        uint256 elapsed = block.timestamp - a.accruedAt;
-        uint256 fraction = Math.min(p.managementFee * elapsed / YEAR, WAD / 2);
-        return a.totalSupply.mulDiv(fraction, WAD - fraction);
-    }
-
-    /// @dev Bounds gains, so that a jump of a market's rate or a donation cannot be redeemed at once. It never
-    /// holds up a loss.
-    function redeemLimit(Accounting memory a, Params memory p) internal view returns (uint256) {
-        return a.lastPpsLow + a.lastPpsLow.mulDiv(p.maxRate * (block.timestamp - a.settledAt), WAD);
-    }
-
-    /// @dev Charges the rise of the redemption price above the high-water mark, by dilution.
-    function _performanceShares(Accounting memory a, Params memory p, uint256 supply, uint256 pps)
-        private
-        pure
-        returns (uint256)
-    {
-        if (pps <= a.highWaterMark) return 0;
-        uint256 ppsAfter = pps - (pps - a.highWaterMark).mulDiv(p.performanceFee, WAD);
-        return supply.mulDiv(pps - ppsAfter, ppsAfter);
-    }
-
-    /// @dev Deposits roll to the next epoch while their price is in doubt or above what the quorum allows.
+    /// @dev Deposits roll to the next epoch, nothing lost, while their price is in doubt or above the terms.
     function _accept(
+        VaultState storage s,
         Outcome memory o,
-        Accounting memory a,
-        Params memory p,
-        Value memory nav,
-        bool healthy,
-        uint256 maxPps
-    ) private pure {
-        uint256 shares = uint256(a.closedDeposits).mulDiv(PPS_ONE, o.depositPps);
-        bool narrow = nav.high - nav.low <= nav.low.mulDiv(p.maxSpread, WAD);
-        if (!healthy || !narrow || shares == 0 || o.depositPps > maxPps) return;
-        o.accepted = a.closedDeposits;
-        o.minted = shares;
+        Settlement calldata t,
+        Value calldata nav,
+        bool healthy
+    ) private {
+        uint256 assets = s.closedDeposits;
+        if (assets == 0) return;
+        uint256 shares = assets.mulDiv(PPS_ONE, o.depositPps);
+        bool narrow = nav.high - nav.low <= nav.low.mulDiv(s.params.maxSpread, WAD);
+        if (!healthy || !narrow || shares == 0 || o.depositPps > t.maxPps) {
+            emit IVault.DepositsRolled(t.epoch, assets);
+            return;
+        }
+        (o.accepted, o.minted) = (assets, shares);
+        s.closedDeposits = 0;
+        s.depositPps.push(uint48(t.epoch), o.depositPps.toUint208());
     }
 
     /// @dev Pays as much of the queue as idle assets and accepted deposits allow, the same part to everyone.
     /// Nothing is burned at price 0.
-    function _fill(Outcome memory o, Accounting memory a, Params memory p, uint256 idle) private pure {
-        uint256 queued = a.queuedShares;
-        uint256 pps = o.redeemPps.mulDiv(WAD - p.exitFee, WAD);
+    function _fill(VaultState storage s, Outcome memory o, uint256 idle) private {
+        uint256 queued = s.queue.shares;
+        uint256 exitFee = s.params.exitFee;
+        uint256 pps = o.redeemPps.mulDiv(WAD - exitFee, WAD);
         if (queued == 0 || pps == 0) return;
         uint256 available = idle + o.accepted;
         uint256 filled = queued;
@@ -115,16 +170,75 @@ library SettlementLib {
             if (queued - filled <= queued / QueueLib.DUST) filled = queued;
         }
         if (paid == 0) return;
-        o.filled = filled;
-        o.paid = paid;
-        o.exitShares = filled.mulDiv(p.exitFee, WAD);
+        (o.filled, o.paid, o.exitShares) = (filled, paid, filled.mulDiv(exitFee, WAD));
+        s.queue.fill(filled, paid);
+        s.claimableAssets += paid.toUint128();
+    }
+
+    function _close(VaultState storage s, Outcome memory o, bytes32 planHash, uint256 navLow, uint256 supply)
+        private
+    {
+        supply += o.managementShares + o.performanceShares + o.minted;
+        supply -= o.filled - o.exitShares;
+        uint256 nav = navLow + o.accepted - o.paid;
+        uint128 pps = _ppsDown(nav, supply).toUint128();
+        uint64 epoch = s.settledEpoch + 1;
+        s.settledEpoch = epoch;
+        s.points[epoch + 1] = s.queue.point();
+        s.settledAt = uint64(block.timestamp);
+        s.accruedAt = uint64(block.timestamp);
+        s.storedNav = nav.toUint128();
+        s.settledPps = pps;
+        if (pps > s.highWaterMark) s.highWaterMark = pps;
+        s.lastPpsLow = o.redeemPps.toUint128();
+        s.lastPpsHigh = o.depositPps.toUint128();
+        emit IVault.Settled(
+            epoch, planHash, o.redeemPps, o.depositPps, o.accepted, o.minted, o.filled, o.paid, nav
+        );
+    }
+
+    // FEES AND PRICES
+
+    /// @dev Shares that dilute everyone by the management fee since it was last charged.
+    function _managementShares(VaultState storage s, uint256 supply) private view returns (uint256) {
+        uint256 elapsed = block.timestamp - s.accruedAt;
+        uint256 fraction = Math.min(s.params.managementFee * elapsed / YEAR, WAD / 2);
+        return supply.mulDiv(fraction, WAD - fraction);
+    }
+
+    /// @dev Charges the rise of the redemption price above the high-water mark, by dilution.
+    function _performanceShares(VaultState storage s, uint256 supply, uint256 pps)
+        private
+        view
+        returns (uint256)
+    {
+        uint256 mark = s.highWaterMark;
+        if (pps <= mark) return 0;
+        uint256 ppsAfter = pps - (pps - mark).mulDiv(s.params.performanceFee, WAD);
+        return supply.mulDiv(pps - ppsAfter, ppsAfter);
+    }
+
+    /// @dev Bounds gains, so that a jump of a market's rate or a donation cannot be redeemed at once. It never
+    /// holds up a loss.
+    function _redeemLimit(VaultState storage s) private view returns (uint256) {
+        uint256 last = s.lastPpsLow;
+        return last + last.mulDiv(s.params.maxRate * (block.timestamp - s.settledAt), WAD);
     }
 
     function _ppsDown(uint256 nav, uint256 supply) private pure returns (uint256) {
         return (nav + 1).mulDiv(PPS_ONE, supply + VIRTUAL_SHARES);
     }
 
-    function _ppsUp(uint256 nav, uint256 supply) private pure returns (uint256) {
-        return (nav + 1).mulDiv(PPS_ONE, supply + VIRTUAL_SHARES, Math.Rounding.Ceil);
+    function _setParams(VaultState storage s, Params memory p) private {
+        require(p.feeRecipient != address(0) && p.feeRecipient != address(this), IVault.ZeroAddress());
+        require(p.managementFee <= MAX_MANAGEMENT_FEE, IVault.ParamOutOfBounds("managementFee"));
+        require(p.performanceFee <= MAX_PERFORMANCE_FEE, IVault.ParamOutOfBounds("performanceFee"));
+        require(p.exitFee <= MAX_EXIT_FEE, IVault.ParamOutOfBounds("exitFee"));
+        require(p.maxStep <= WAD, IVault.ParamOutOfBounds("maxStep"));
+        require(p.minEpochLength <= MAX_EPOCH_LENGTH, IVault.ParamOutOfBounds("minEpochLength"));
+        require(p.minDeposit != 0, IVault.ParamOutOfBounds("minDeposit"));
+        require(p.minRedeem != 0, IVault.ParamOutOfBounds("minRedeem"));
+        s.params = p;
+        emit IVault.ParamsSet(p);
     }
 }

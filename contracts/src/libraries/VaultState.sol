@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+import {Params} from "../interfaces/IVault.sol";
+import {Queue, QueuePoint} from "./QueueLib.sol";
+
+/// @dev Everything a vault counts, but for each controller's own requests. Prices per share (PPS) are assets per
+/// share scaled by 1e27; what is read together lies together.
+struct VaultState {
+    uint64 currentEpoch;
+    uint64 settledEpoch;
+    uint128 openDeposits;
+    uint128 closedDeposits;
+    uint128 openRedeems;
+    /// what filled redemptions may still claim from the escrow
+    uint128 claimableAssets;
+    uint128 storedNav;
+    uint128 highWaterMark;
+    /// low PPS after the last settlement
+    uint128 settledPps;
+    uint128 lastPpsLow;
+    uint128 lastPpsHigh;
+    uint64 epochOpenedAt;
+    uint64 epochClosedAt;
+    uint64 settledAt;
+    uint64 accruedAt;
+    Params params;
+    Queue queue;
+    /// by epoch: the deposit PPS of the first settlement at or after it that accepted deposits
+    Checkpoints.Trace208 depositPps;
+    /// the queue as it was when the epoch closed, that is, after the settlement before it
+    mapping(uint256 epoch => QueuePoint) points;
+}
