@@ -11,6 +11,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {TransientSlot} from "@openzeppelin/contracts/utils/TransientSlot.sol";
 import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "./interfaces/IERC7540.sol";
+import {IERC7887Deposit, IERC7887Redeem} from "./interfaces/IERC7887.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
@@ -28,6 +29,8 @@ abstract contract Requests is
     IERC7540Deposit,
     IERC7540Redeem,
     IERC7540Operator,
+    IERC7887Deposit,
+    IERC7887Redeem,
     IERC7575Share
 {
     using SafeERC20 for IERC20;
@@ -54,6 +57,14 @@ abstract contract Requests is
         uint64 openEpoch;
     }
 
+    /// @dev What a controller has cancelled and not yet fetched.
+    struct Cancelled {
+        uint128 assets;
+        uint128 shares;
+    }
+
+    /// @dev After so long without a settlement a committed deposit may be cancelled.
+    uint256 internal constant DEPOSIT_PATIENCE = 3 days;
     uint256 internal constant PPS_ONE = 1e27;
     uint8 internal constant DECIMALS_OFFSET = 6;
     bytes32 private constant LOCK = keccak256("omnikeeper.vault.lock");
@@ -68,6 +79,7 @@ abstract contract Requests is
     mapping(address controller => DepositState) private deposits;
     mapping(address controller => RedeemState) private redeems;
     mapping(address controller => Claimable) private claimables;
+    mapping(address controller => Cancelled) private cancelled;
     mapping(address controller => mapping(address operator => bool)) public override isOperator;
 
     modifier nonReentrant() {
@@ -138,6 +150,81 @@ abstract contract Requests is
         emit RedeemRequest(controller, owner, 0, msg.sender, shares);
         return 0;
     }
+
+    // CANCELLATION
+
+    /// @notice Takes back what has not been committed: the open epoch's deposits, those that rolled into it, and
+    /// all of them when the last close is 3 days old and still unsettled.
+    function cancelDepositRequest(uint256, address controller)
+        external
+        override
+        nonReentrant
+        onlyController(controller)
+    {
+        DepositState memory d = _bookPriced(controller);
+        uint256 assets = d.open;
+        state.openDeposits -= d.open;
+        d.open = 0;
+        if (d.committed != 0 && _mayLeave()) {
+            assets += d.committed;
+            state.closedDeposits -= d.committed;
+            d.committed = 0;
+        }
+        require(assets != 0, NothingToCancel(controller));
+        deposits[controller] = d;
+        cancelled[controller].assets += assets.toUint128();
+        state.claimableAssets += assets.toUint128();
+        emit CancelDepositRequest(controller, 0, msg.sender);
+    }
+
+    /// @notice Takes back the open epoch's redemptions; shares in the queue are committed.
+    function cancelRedeemRequest(uint256, address controller)
+        external
+        override
+        nonReentrant
+        onlyController(controller)
+    {
+        RedeemState memory r = _bookFilled(controller);
+        require(r.open != 0, NothingToCancel(controller));
+        state.openRedeems -= r.open;
+        cancelled[controller].shares += r.open;
+        r.open = 0;
+        redeems[controller] = r;
+        emit CancelRedeemRequest(controller, 0, msg.sender);
+    }
+
+    function claimCancelDepositRequest(uint256, address receiver, address controller)
+        external
+        override
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 assets)
+    {
+        require(receiver != address(0), ZeroAddress());
+        assets = cancelled[controller].assets;
+        require(assets != 0, ZeroAmount());
+        cancelled[controller].assets = 0;
+        state.claimableAssets -= assets.toUint128();
+        escrow.pay(receiver, assets);
+        emit CancelDepositClaim(controller, receiver, 0, msg.sender, assets);
+    }
+
+    function claimCancelRedeemRequest(uint256, address receiver, address controller)
+        external
+        override
+        nonReentrant
+        onlyController(controller)
+        returns (uint256 shares)
+    {
+        require(receiver != address(0), ZeroAddress());
+        shares = cancelled[controller].shares;
+        require(shares != 0, ZeroAmount());
+        cancelled[controller].shares = 0;
+        _transfer(address(this), receiver, shares);
+        emit CancelRedeemClaim(controller, receiver, 0, msg.sender, shares);
+    }
+
+    // OPERATORS
 
     function setOperator(address operator, bool approved) external override returns (bool) {
         require(operator != msg.sender, SelfOperator());
@@ -220,6 +307,32 @@ abstract contract Requests is
         return maxRedeem(controller);
     }
 
+    function pendingCancelDepositRequest(uint256, address) external pure override returns (bool) {
+        return false;
+    }
+
+    function claimableCancelDepositRequest(uint256, address controller)
+        external
+        view
+        override
+        returns (uint256)
+    {
+        return cancelled[controller].assets;
+    }
+
+    function pendingCancelRedeemRequest(uint256, address) external pure override returns (bool) {
+        return false;
+    }
+
+    function claimableCancelRedeemRequest(uint256, address controller)
+        external
+        view
+        override
+        returns (uint256)
+    {
+        return cancelled[controller].shares;
+    }
+
     /// @notice Largest deposit request that would be accepted now; 0 while sealed off or paused.
     function maxRequestDeposit(address) public view returns (uint256) {
         (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
@@ -296,6 +409,7 @@ abstract contract Requests is
     function supportsInterface(bytes4 id) external pure returns (bool) {
         return id == type(IERC165).interfaceId || id == type(IERC7540Operator).interfaceId
             || id == type(IERC7540Deposit).interfaceId || id == type(IERC7540Redeem).interfaceId
+            || id == type(IERC7887Deposit).interfaceId || id == type(IERC7887Redeem).interfaceId
             || id == type(IERC7575Share).interfaceId || id == 0x2f0a18c5; // the last: ERC-7575 vault
     }
 
@@ -322,6 +436,12 @@ abstract contract Requests is
 
     function _unlock() private {
         LOCK.asBoolean().tstore(false);
+    }
+
+    /// @dev Whether committed deposits may leave: they rolled into the open epoch, or nobody settles them.
+    function _mayLeave() private view returns (bool) {
+        bool rolled = state.currentEpoch == state.settledEpoch + 1;
+        return rolled || block.timestamp >= state.epochClosedAt + DEPOSIT_PATIENCE;
     }
 
     function _checkController(address controller) private view {

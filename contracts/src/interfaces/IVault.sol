@@ -112,6 +112,7 @@ interface IVault {
     error Reentered();
     error ReceivedOther(uint256 wanted, uint256 received);
     error ExceedsClaimable(uint256 wanted, uint256 claimable);
+    error NothingToCancel(address controller);
     error PreviewNotSupported();
     error SelfOperator();
     error EpochNotOver(uint256 until);
@@ -130,7 +131,8 @@ interface IVault {
     function params() external view returns (Params memory);
     function accounting() external view returns (Accounting memory);
 
-    /// @notice What the escrow owes: pending deposits plus what filled redemptions may still claim.
+    /// @notice What the escrow owes: pending deposits, and what filled redemptions and cancelled deposits may
+    /// still claim.
     function escrowed() external view returns (uint256);
 
     /// @notice Low PPS after the last settlement, and that settlement's epoch: where later losses count from.

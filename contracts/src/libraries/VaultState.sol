@@ -13,7 +13,7 @@ struct VaultState {
     uint128 openDeposits;
     uint128 closedDeposits;
     uint128 openRedeems;
-    /// what filled redemptions may still claim from the escrow
+    /// what filled redemptions and cancelled deposits may still claim from the escrow
     uint128 claimableAssets;
     uint128 storedNav;
     uint128 highWaterMark;
