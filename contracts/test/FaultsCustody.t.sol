@@ -325,6 +325,24 @@ contract FaultsCustodyTest is VaultFixture {
         assertEq(vault.maxWithdraw(alice), 100 * UNIT);
     }
 
+    /// Catches: shares without virtual ones behind them, whose price a first depositor can blow up.
+    function testFuzz_class_A_a_gift_never_profits_its_giver_nor_rounds_the_next_away(
+        uint256 gift,
+        uint256 assets
+    ) public {
+        gift = bound(gift, 0, 1e24);
+        assets = bound(assets, UNIT, 1e14);
+        uint256 shares = depositFor(alice, UNIT);
+        supply(A, UNIT);
+        connector.setHeld(A, UNIT + gift);
+        requestDeposit(bob, assets);
+        settle();
+        assertLe(vault.convertToAssets(shares), UNIT + gift);
+        if (vault.pendingDepositRequest(0, bob) != 0) return;
+        // The price of a share, which is what rounding can take, and a unit for each of two divisions.
+        assertGe(vault.convertToAssets(vault.maxMint(bob)) + gift / 1e12 + 2, assets);
+    }
+
     /// @dev The vault of the fixture once more, over `asset`.
     function useToken(Token asset) private {
         token = asset;
