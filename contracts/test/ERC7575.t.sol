@@ -81,6 +81,7 @@ contract ERC7575Test is UnevenPrice {
         id ^= IERC4626.maxWithdraw.selector ^ IERC4626.previewWithdraw.selector ^ IERC4626.withdraw.selector;
         id ^= IERC4626.maxRedeem.selector ^ IERC4626.previewRedeem.selector ^ IERC4626.redeem.selector;
         assertEq(id, bytes4(0x2f0a18c5));
+        assertTrue(vault.supportsInterface(id));
         assertEq(type(IERC7540Operator).interfaceId, bytes4(0xe3bc4e65));
         assertEq(type(IERC7540Deposit).interfaceId, bytes4(0xce3bbe50));
         assertEq(type(IERC7540Redeem).interfaceId, bytes4(0x620ee8e4));
