@@ -330,7 +330,7 @@ contract FaultsCustodyTest is VaultFixture {
         uint256 gift,
         uint256 assets
     ) public {
-        gift = bound(gift, 0, 1e24);
+        gift = bound(gift, 0, 1e18);
         assets = bound(assets, UNIT, 1e14);
         uint256 shares = depositFor(alice, UNIT);
         supply(A, UNIT);
