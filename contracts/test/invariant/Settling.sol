@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Accounting, Params} from "../../src/interfaces/IVault.sol";
+import {WorldActions} from "./WorldActions.sol";
+
+/// @dev Settles, and judges the settlement by balances and ledgers before and after alone, by arithmetic of its
+/// own.
+abstract contract Settling is WorldActions {
+    struct Ledger {
+        Accounting a;
+        Seen seen;
+        uint256 escrowed;
+        uint256 held; // shares at the vault itself
+        uint256[] claimable; // assets, by actor
+    }
+
+    /// @dev What a settlement did, worked out of two ledgers.
+    struct Flows {
+        uint256 accepted;
+        uint256 minted;
+        uint256 filled;
+        uint256 paid;
+        uint256 feeShares;
+        uint256 livePps; // low, after fees
+        bool limited; // redemptions were paid less than the live price
+    }
+
+    function _closeAndSettle() internal {
+        if (!_closed()) _tryToClose(address(this));
+        skip(1);
+        _settle();
+    }
+
+    /// @dev Invariant 7: nothing that users, tokens or connectors do makes this revert.
+    function _settle() internal {
+        Params memory p = vault.params();
+        uint256 managementShares = _managementFee();
+        Ledger memory before = _ledger();
+        vault.settle(settlement());
+        Ledger memory z = _ledger();
+        Flows memory f;
+        f.accepted = before.a.closedDeposits - z.a.closedDeposits;
+        f.filled = before.a.queuedShares - z.a.queuedShares;
+        f.paid = z.escrowed + f.accepted - before.escrowed;
+        f.minted = z.held + f.filled - before.held;
+        uint256 burned = f.filled - f.filled * p.exitFee / WAD;
+        f.feeShares = z.a.totalSupply + burned - f.minted - before.a.totalSupply;
+        uint256 shares = before.a.totalSupply + f.feeShares + VIRTUAL_SHARES;
+        f.livePps = (before.seen.low + 1) * PPS_ONE / shares;
+        f.limited = z.a.lastPpsLow < f.livePps;
+        _assertNav(before, z, f, shares);
+        _assertPrices(before, z, f);
+        _assertFees(before, f, managementShares);
+        _assertLiquidityUsed(z, f, p);
+        _assertProRata(before, z, f);
+        _count(before, f);
+    }
+
+    /// @dev Invariant 2.
+    function _assertNav(Ledger memory before, Ledger memory z, Flows memory f, uint256 shares) private pure {
+        assertEq(z.a.storedNav, before.seen.low + f.accepted - f.paid, "2: stored NAV");
+        assertEq(z.seen.low, z.a.storedNav, "2: live low NAV after the flows");
+        uint256 sharesAfter = z.a.totalSupply + VIRTUAL_SHARES;
+        assertGe(
+            (z.a.storedNav + 1) * shares,
+            (before.seen.low + 1) * sharesAfter,
+            "2: a settlement rounded against those who stay"
+        );
+        if (f.limited || before.seen.low != before.seen.high || z.a.lastPpsHigh > f.livePps + 1) return;
+        // Each price is rounded by one, each payment by a unit, a fill by the part of the queue called dust.
+        uint256 slack = 3 + f.paid / 1e8 + (f.filled + f.minted) / PPS_ONE + f.accepted / z.a.lastPpsHigh;
+        assertLe(
+            (z.a.storedNav + 1) * shares,
+            (before.seen.low + 1) * sharesAfter + slack * shares,
+            "2: a settlement took from those who leave or join"
+        );
+    }
+
+    /// @dev Invariants 5 and 8.
+    function _assertPrices(Ledger memory before, Ledger memory z, Flows memory f) private pure {
+        assertGe(z.a.highWaterMark, before.a.highWaterMark, "5: the high-water mark fell");
+        assertLe(z.a.lastPpsLow, f.livePps, "2: redemptions above the live price");
+        assertLe(z.a.lastPpsLow, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
+        assertLe(f.minted * z.a.lastPpsLow, f.accepted * PPS_ONE, "8: deposit and redeem profit at one price");
+        assertLe(f.paid * PPS_ONE, f.filled * z.a.lastPpsLow, "2: redemptions paid above their price");
+        if (f.minted == 0 || f.limited) return;
+        // What the minted shares are worth at once, of the assets they brought.
+        uint256 worth = f.minted * (z.a.storedNav + 1) / (z.a.totalSupply + VIRTUAL_SHARES);
+        assertLe(worth, f.accepted + 1 + f.paid / 1e8, "8: deposits gain on the others");
+    }
+
+    function _assertFees(Ledger memory before, Flows memory f, uint256 managementShares) private pure {
+        assertGe(f.feeShares, managementShares, "management fee");
+        if (f.livePps <= before.a.highWaterMark) {
+            assertEq(f.feeShares, managementShares, "5: a performance fee below the high-water mark");
+        }
+    }
+
+    /// @dev Invariant 7: the queue waits for nothing but assets.
+    function _assertLiquidityUsed(Ledger memory z, Flows memory f, Params memory p) private pure {
+        uint256 pps = z.a.lastPpsLow * (WAD - p.exitFee) / WAD;
+        if (z.a.queuedShares == 0 || pps == 0) return;
+        assertLe(z.seen.idle, 1 + pps / PPS_ONE, "7: redemptions wait beside idle assets");
+        assertLe(f.paid, z.escrowed, "1: paid beyond the escrow's ledger");
+    }
+
+    /// @dev Each controller gets its part of what was paid, whoever the others are.
+    function _assertProRata(Ledger memory before, Ledger memory z, Flows memory f) private view {
+        for (uint256 i; i < ACTORS; ++i) {
+            uint256 fetched = z.claimable[i] - before.claimable[i];
+            uint256 fair = before.a.queuedShares == 0 ? 0 : f.paid * joined[actors[i]] / before.a.queuedShares;
+            // What a controller has not touched for several settlements is rounded once, over all of them.
+            assertLe(fetched, fair + 1, "1: more than the part of what was paid");
+            assertGe(fetched + 2 + f.paid / 1e9, fair, "7: less than the part of what was paid");
+        }
+    }
+
+    function _count(Ledger memory before, Flows memory f) private {
+        ++times["settled"];
+        if (f.accepted != 0) ++times["deposits accepted"];
+        if (before.a.closedDeposits != f.accepted) ++times["deposits rolled"];
+        if (f.filled != 0) {
+            ++times[f.filled == before.a.queuedShares ? bytes32("full fill") : bytes32("partial fill")];
+        }
+        if (f.limited) ++times["redemptions limited"];
+        if (!before.seen.healthy) ++times["settled impaired"];
+    }
+
+    /// @dev Shares of the fee since it was last charged: of the supply afterwards they are the fee's fraction.
+    function _managementFee() internal view returns (uint256) {
+        Accounting memory a = vault.accounting();
+        uint256 fraction = vault.params().managementFee * (block.timestamp - a.accruedAt) / 365 days;
+        if (fraction > WAD / 2) fraction = WAD / 2;
+        return a.totalSupply * fraction / (WAD - fraction);
+    }
+
+    function _ledger() private view returns (Ledger memory ledger) {
+        ledger.a = vault.accounting();
+        ledger.seen = _see();
+        ledger.escrowed = vault.escrowed();
+        ledger.held = vault.balanceOf(address(vault));
+        ledger.claimable = new uint256[](ACTORS);
+        for (uint256 i; i < ACTORS; ++i) {
+            ledger.claimable[i] = vault.maxWithdraw(actors[i]);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Accounting} from "../../src/interfaces/IVault.sol";
+import {Batch, Call} from "../../src/interfaces/Types.sol";
+import {KeeperActions} from "./KeeperActions.sol";
+import {Market} from "./Market.sol";
+import {UserActions} from "./UserActions.sol";
+
+/// @dev All actions, what must hold between any two of them, and the way out that must be open after all.
+contract VaultHandler is UserActions, KeeperActions {
+    uint256 private highestMark;
+
+    /// @notice The actions a campaign draws from.
+    function actions() external pure returns (bytes4[] memory selectors) {
+        bytes4[24] memory all = [
+            this.requestDepositFor.selector,
+            this.requestRedeemFor.selector,
+            this.claimShares.selector,
+            this.claimAssets.selector,
+            this.setOperator.selector,
+            this.moveShares.selector,
+            this.attack.selector,
+            this.passTime.selector,
+            this.gain.selector,
+            this.lose.selector,
+            this.breakMarket.selector,
+            this.healMarket.selector,
+            this.donate.selector,
+            this.freeze.selector,
+            this.closeEpochByAnyone.selector,
+            this.settleIfClosed.selector,
+            this.closeAndSettle.selector,
+            this.supplyTo.selector,
+            this.withdrawFrom.selector,
+            this.supplyAtALoss.selector,
+            this.withdrawAtALoss.selector,
+            this.reorder.selector,
+            this.changeParams.selector,
+            this.changeCap.selector
+        ];
+        selectors = new bytes4[](30);
+        for (uint256 i; i < 24; ++i) {
+            selectors[i] = all[i];
+        }
+        selectors[24] = this.pause.selector;
+        selectors[25] = this.exitOnly.selector;
+        // The way of the money twice as often as the rest.
+        for (uint256 i; i < 4; ++i) {
+            selectors[26 + i] = all[i];
+        }
+    }
+
+    /// @notice Invariants 1, 2, 5 and the ledgers behind 9, at rest.
+    function check() external {
+        Accounting memory a = vault.accounting();
+        uint256 claims;
+        uint256 pendingDeposits;
+        uint256 shares;
+        for (uint256 i; i < ACTORS; ++i) {
+            address actor = actors[i];
+            claims += vault.maxWithdraw(actor);
+            pendingDeposits += vault.pendingDepositRequest(0, actor);
+            shares += vault.maxMint(actor) + vault.pendingRedeemRequest(0, actor);
+        }
+        uint256 escrowed = vault.escrowed();
+        assertEq(pendingDeposits, uint256(a.openDeposits) + a.closedDeposits, "1: pending deposits");
+        assertLe(claims + pendingDeposits, escrowed, "1: claims exceed the escrow's ledger");
+        assertLe(
+            escrowed - claims - pendingDeposits,
+            // Each fill and each claim leaves at most a unit per controller.
+            (ACTORS + 2) * (times["settled"] + 1) + a.storedNav / 1e8,
+            "1: assets in the escrow that nobody can claim"
+        );
+        assertEq(token.balanceOf(address(escrow)), escrowed + donated[address(escrow)], "1: escrow beside its ledger");
+        assertEq(
+            token.balanceOf(address(portfolio)),
+            portfolio.idle() + donated[address(portfolio)],
+            "9: portfolio beside its ledger"
+        );
+        assertEq(token.balanceOf(address(vault)), donated[address(vault)], "the vault holds no assets");
+        assertLe(shares + donatedShares, vault.balanceOf(address(vault)), "1: shares promised twice");
+        assertLe(a.queuedShares + a.openRedeems, vault.balanceOf(address(vault)), "1: queued shares not held");
+        uint256 all = vault.convertToAssets(a.totalSupply);
+        assertLe(all, a.storedNav, "2: all shares are worth more than NAV");
+        assertGe(
+            (all + 1) * (a.totalSupply + VIRTUAL_SHARES),
+            a.storedNav * a.totalSupply,
+            "2: all shares are worth less than NAV"
+        );
+        assertGe(a.highWaterMark, highestMark, "5: the high-water mark fell");
+        highestMark = a.highWaterMark;
+        assertFalse(markets[0].gotIn() || markets[1].gotIn(), "a connector re-entered");
+    }
+
+    /// @notice Invariant 7: with markets as broken and risk as paused as they are, everyone not frozen leaves
+    /// with what idle assets allow; when the markets are sound again, with everything.
+    function exitEveryone() external {
+        for (uint256 i; i < ACTORS; ++i) {
+            _requestExit(actors[i]);
+        }
+        if (_closed()) {
+            skip(1);
+            _settle();
+        }
+        // Deposits that were priced only now leave too.
+        for (uint256 i; i < ACTORS; ++i) {
+            _requestExit(actors[i]);
+        }
+        skip(1 hours);
+        _closeAndSettle();
+        _claimAll();
+        for (uint256 i; i < 3; ++i) {
+            places[i].market.setFault(Market.Fault.NONE);
+        }
+        _withdrawEverything();
+        skip(1 hours);
+        _closeAndSettle();
+        _claimAll();
+        Accounting memory a = vault.accounting();
+        // Price 0 burns nothing: those shares stay a claim on what may come back.
+        if (a.lastPpsLow > PPS_ONE / WAD) assertEq(a.queuedShares, 0, "7: somebody is left in the queue");
+        ++times["exits"];
+    }
+
+    function _requestExit(address actor) private {
+        uint256 shares = vault.maxMint(actor);
+        vm.startPrank(actor);
+        if (shares != 0) vault.mint(shares, actor, actor);
+        uint256 balance = vault.balanceOf(actor);
+        if (balance >= vault.params().minRedeem) vault.requestRedeem(balance, actor, actor);
+        vm.stopPrank();
+    }
+
+    function _claimAll() private {
+        for (uint256 i; i < ACTORS; ++i) {
+            address actor = actors[i];
+            uint256 owed = vault.maxWithdraw(actor);
+            if (owed == 0 || dollar.frozen(actor)) continue;
+            uint256 balance = token.balanceOf(actor);
+            uint256 shares = vault.maxRedeem(actor);
+            vm.prank(actor);
+            if (shares == 0) vault.withdraw(owed, actor, actor);
+            else vault.redeem(shares, actor, actor);
+            assertEq(token.balanceOf(actor), balance + owed, "7: not paid in full");
+            assertEq(vault.maxWithdraw(actor), 0, "7: something is left to claim");
+        }
+    }
+
+    function _withdrawEverything() private {
+        Call[] memory calls = new Call[](3);
+        for (uint256 i; i < 3; ++i) {
+            bytes memory data = abi.encodeCall(Market.withdraw, (places[i].key, type(uint256).max));
+            calls[i] = Call({target: address(places[i].market), token: address(token), amount: 0, data: data});
+        }
+        Batch memory b = batch(calls);
+        portfolio.execute(b);
+        assertEq(portfolio.idle(), _see().low, "7: something stayed in a market");
+    }
+}
