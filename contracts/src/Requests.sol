@@ -2,33 +2,21 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
-import {TransientSlot} from "@openzeppelin/contracts/utils/TransientSlot.sol";
+import {Entitlements} from "./Entitlements.sol";
 import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "./interfaces/IERC7540.sol";
 import {IERC7887Deposit, IERC7887Redeem} from "./interfaces/IERC7887.sol";
-import {IEscrow} from "./interfaces/IEscrow.sol";
-import {IPortfolio} from "./interfaces/IPortfolio.sol";
-import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Claimable, IVault} from "./interfaces/IVault.sol";
-import {Queue, QueueLib} from "./libraries/QueueLib.sol";
-import {VaultState} from "./libraries/VaultState.sol";
 
 /// @title Requests and claims: the part of the vault that users touch
-/// @dev A controller has at most one request in the open epoch and one committed request per side; older
-/// entitlements are brought into `claimable` whenever the controller is touched. Tokens leave in claim functions
-/// only, for the controller or its operators.
+/// @dev Tokens leave in claim functions only, for the controller or its operators.
 abstract contract Requests is
-    ERC20Permit,
-    IVault,
+    Entitlements,
     IERC7540Deposit,
     IERC7540Redeem,
-    IERC7540Operator,
     IERC7887Deposit,
     IERC7887Redeem,
     IERC7575Share
@@ -36,72 +24,6 @@ abstract contract Requests is
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
     using Math for uint256;
-    using QueueLib for Queue;
-    using Checkpoints for Checkpoints.Trace208;
-    using TransientSlot for *;
-
-    /// @dev As of the last touch, in epoch `epoch`: `open` assets belong to it, `committed` ones to an earlier,
-    /// closed epoch that is still unpriced, and may therefore count as the one before it. One slot: 2^112 is
-    /// 5e15 of a token with 18 decimals.
-    struct DepositState {
-        uint112 committed;
-        uint112 open;
-        uint32 epoch;
-    }
-
-    /// @dev `queued` shares are in the queue as of point `queuedAt`; `open` ones join when `openEpoch` closes.
-    struct RedeemState {
-        uint128 queued;
-        uint128 open;
-        uint64 queuedAt;
-        uint64 openEpoch;
-    }
-
-    /// @dev What a controller has cancelled and not yet fetched.
-    struct Cancelled {
-        uint128 assets;
-        uint128 shares;
-    }
-
-    /// @dev After so long without a settlement a committed deposit may be cancelled.
-    uint256 internal constant DEPOSIT_PATIENCE = 3 days;
-    uint256 internal constant PPS_ONE = 1e27;
-    uint8 internal constant DECIMALS_OFFSET = 6;
-    bytes32 private constant LOCK = keccak256("omnikeeper.vault.lock");
-
-    IERC20 internal immutable ASSET;
-    uint8 internal immutable ASSET_DECIMALS;
-    IRegistry public immutable override registry;
-    IPortfolio public immutable override portfolio;
-    IEscrow public immutable override escrow;
-
-    VaultState internal state;
-    mapping(address controller => DepositState) private deposits;
-    mapping(address controller => RedeemState) private redeems;
-    mapping(address controller => Claimable) private claimables;
-    mapping(address controller => Cancelled) private cancelled;
-    mapping(address controller => mapping(address operator => bool)) public override isOperator;
-
-    modifier nonReentrant() {
-        _lock();
-        _;
-        _unlock();
-    }
-
-    modifier onlyController(address controller) {
-        _checkController(controller);
-        _;
-    }
-
-    constructor(IERC20Metadata asset_, IRegistry registry_, IPortfolio portfolio_, IEscrow escrow_) {
-        ASSET = asset_;
-        ASSET_DECIMALS = asset_.decimals();
-        registry = registry_;
-        portfolio = portfolio_;
-        escrow = escrow_;
-        require(portfolio_.vault() == address(this), WrongPart(address(portfolio_)));
-        require(escrow_.vault() == address(this), WrongPart(address(escrow_)));
-    }
 
     // REQUESTS
 
@@ -227,7 +149,6 @@ abstract contract Requests is
     // OPERATORS
 
     function setOperator(address operator, bool approved) external override returns (bool) {
-        require(operator != msg.sender, SelfOperator());
         isOperator[msg.sender][operator] = approved;
         emit OperatorSet(msg.sender, operator, approved);
         return true;
@@ -338,12 +259,15 @@ abstract contract Requests is
         (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
         if (!open || block.timestamp < pausedUntil) return 0;
         uint256 taken = uint256(state.storedNav) + state.closedDeposits + state.openDeposits;
-        return taken < state.params.depositCap ? state.params.depositCap - taken : 0;
+        uint256 room = taken < state.params.depositCap ? state.params.depositCap - taken : 0;
+        return room < state.params.minDeposit ? 0 : room;
     }
 
-    /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused.
+    /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused, unless that is below
+    /// the minimum.
     function maxRequestRedeem(address owner) external view returns (uint256) {
-        return balanceOf(owner);
+        uint256 shares = balanceOf(owner);
+        return shares < state.params.minRedeem ? 0 : shares;
     }
 
     /// @inheritdoc IVault
@@ -413,43 +337,7 @@ abstract contract Requests is
             || id == type(IERC7575Share).interfaceId || id == 0x2f0a18c5; // the last: ERC-7575 vault
     }
 
-    function locked() public view override returns (bool) {
-        return LOCK.asBoolean().tload();
-    }
-
-    function lock() external override {
-        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
-        _lock();
-    }
-
-    function unlock() external override {
-        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
-        _unlock();
-    }
-
     // INTERNAL
-
-    function _lock() private {
-        require(!locked(), Reentered());
-        LOCK.asBoolean().tstore(true);
-    }
-
-    function _unlock() private {
-        LOCK.asBoolean().tstore(false);
-    }
-
-    /// @dev Whether committed deposits may leave: they rolled into the open epoch, or nobody settles them.
-    function _mayLeave() private view returns (bool) {
-        bool rolled = state.currentEpoch == state.settledEpoch + 1;
-        return rolled || block.timestamp >= state.epochClosedAt + DEPOSIT_PATIENCE;
-    }
-
-    function _checkController(address controller) private view {
-        require(
-            msg.sender == controller || isOperator[controller][msg.sender],
-            NotController(controller, msg.sender)
-        );
-    }
 
     function _checkDeposit(uint256 assets) private view {
         require(assets >= state.params.minDeposit, BelowMinimum(assets, state.params.minDeposit));
@@ -533,94 +421,5 @@ abstract contract Requests is
         state.claimableAssets -= assets.toUint128();
         escrow.pay(receiver, assets);
         emit Withdraw(msg.sender, receiver, controller, assets, shares);
-    }
-
-    /// @dev Books what has been priced since the controller's last touch; the caller stores the rest.
-    function _bookPriced(address controller) private returns (DepositState memory d) {
-        d = deposits[controller];
-        if (d.committed != 0 || d.open != 0) {
-            Claimable memory c = claimables[controller];
-            if (_price(d, c)) claimables[controller] = c;
-        }
-        d.epoch = uint32(state.currentEpoch);
-    }
-
-    /// @dev Books what has been filled since the controller's last touch; the caller stores the rest.
-    function _bookFilled(address controller) private returns (RedeemState memory r) {
-        r = redeems[controller];
-        if (r.queued != 0 || r.open != 0) {
-            Claimable memory c = claimables[controller];
-            if (_fill(r, c)) claimables[controller] = c;
-        }
-        r.queuedAt = state.settledEpoch + 1;
-    }
-
-    function _depositState(address controller)
-        private
-        view
-        returns (DepositState memory d, Claimable memory c)
-    {
-        d = deposits[controller];
-        c = claimables[controller];
-        _price(d, c);
-    }
-
-    function _redeemState(address controller)
-        private
-        view
-        returns (RedeemState memory r, Claimable memory c)
-    {
-        r = redeems[controller];
-        c = claimables[controller];
-        _fill(r, c);
-    }
-
-    /// @dev Brings a controller's deposits up to now: what has been priced becomes claimable.
-    function _price(DepositState memory d, Claimable memory c) private view returns (bool changed) {
-        uint32 now_ = uint32(state.currentEpoch);
-        if (d.committed == 0 && (d.open == 0 || d.epoch == now_)) return false;
-        _priceCommitted(d, c, d.epoch - 1);
-        if (d.epoch < now_) {
-            // Everything still unpriced meets the same settlement, so it may all count as the later epoch's.
-            d.committed += d.open;
-            d.open = 0;
-            _priceCommitted(d, c, d.epoch);
-            d.epoch = now_;
-        }
-        return true;
-    }
-
-    function _priceCommitted(DepositState memory d, Claimable memory c, uint48 epoch) private view {
-        if (d.committed == 0) return;
-        uint256 pps = state.depositPps.lowerLookup(epoch);
-        if (pps == 0) return;
-        c.depositAssets += d.committed;
-        c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
-        d.committed = 0;
-    }
-
-    /// @dev Brings a controller's redemptions up to now: what has been filled becomes claimable.
-    function _fill(RedeemState memory r, Claimable memory c) private view returns (bool changed) {
-        uint64 live = state.settledEpoch + 1;
-        bool joined = r.open != 0 && r.openEpoch < state.currentEpoch;
-        if (r.queuedAt == live && !joined) return false;
-        if (r.queued != 0 && r.queuedAt < live) r.queued = _fillSince(r.queued, r.queuedAt, c);
-        r.queuedAt = live;
-        if (joined) {
-            r.queued += r.openEpoch < live ? _fillSince(r.open, r.openEpoch, c) : r.open;
-            r.open = 0;
-        }
-        return true;
-    }
-
-    function _fillSince(uint128 shares, uint64 epoch, Claimable memory c)
-        private
-        view
-        returns (uint128 left)
-    {
-        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.points[epoch]);
-        left = pending.toUint128();
-        c.redeemShares += shares - left;
-        c.redeemAssets += assets.toUint128();
     }
 }

@@ -5,6 +5,7 @@ import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Entitlements} from "./Entitlements.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
@@ -34,7 +35,7 @@ contract Vault is Requests {
         address guardian,
         address keeper,
         Params memory params_
-    ) ERC20(name_, symbol_) ERC20Permit(name_) Requests(asset_, registry_, portfolio_, escrow_) {
+    ) ERC20(name_, symbol_) ERC20Permit(name_) Entitlements(asset_, registry_, portfolio_, escrow_) {
         state.init(params_);
         registry_.register(address(portfolio_), governor, guardian, keeper);
     }
@@ -85,7 +86,7 @@ contract Vault is Requests {
         return state.highWaterMark;
     }
 
-    function settledPps() external view override returns (uint128) {
+    function settledPps() external view override returns (uint256) {
         return state.settledPps;
     }
 

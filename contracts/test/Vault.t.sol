@@ -121,6 +121,28 @@ contract VaultTest is VaultFixture {
         assertGe(vault.convertToAssets(90e12), 90 * UNIT);
     }
 
+    function test_deposits_roll_after_a_near_total_loss() public {
+        depositFor(alice, 100 * UNIT);
+        supply(A, 100 * UNIT);
+        connector.setHeld(A, UNIT / 2);
+        requestDeposit(bob, 100 * UNIT);
+        settle();
+        assertEq(vault.maxDeposit(bob), 0);
+        assertEq(vault.pendingDepositRequest(0, bob), 100 * UNIT);
+        vm.prank(bob);
+        vault.cancelDepositRequest(0, bob);
+        assertEq(vault.claimableCancelDepositRequest(0, bob), 100 * UNIT);
+    }
+
+    function test_maxima_below_the_minimum_are_zero() public {
+        depositFor(alice, defaultParams().depositCap - UNIT + 1);
+        assertEq(vault.maxRequestDeposit(bob), 0);
+        vm.prank(alice);
+        vault.transfer(bob, 1e12 - 1);
+        assertEq(vault.maxRequestRedeem(bob), 0);
+        assertEq(vault.maxRequestRedeem(alice), vault.balanceOf(alice));
+    }
+
     function test_M10_donations_do_not_move_the_price() public {
         depositFor(alice, UNIT);
         token.mint(address(portfolio), 1_000_000 * UNIT);
@@ -333,7 +355,15 @@ contract VaultTest is VaultFixture {
         depositFor(alice, first);
         supply(A, first / 2);
         connector.setHeld(A, bound(held, first / 4, first));
-        uint256 shares = depositFor(bob, second);
+        requestDeposit(bob, second);
+        settle();
+        if (vault.maxDeposit(bob) == 0) {
+            // Rolled: a gain that redemptions are not paid yet must not be charged to a deposit.
+            assertGt(connector.held(A), first / 2);
+            return;
+        }
+        vm.prank(bob);
+        uint256 shares = vault.deposit(second, bob);
         vm.assume(shares >= p.minRedeem);
         requestRedeem(bob, shares);
         settle();

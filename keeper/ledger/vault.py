@@ -1,4 +1,4 @@
-"""Settlement, fees and prices per share, as `contracts/src/Vault.sol` computes them, to the wei.
+"""Settlement, fees and prices per share, as `SettlementLib` computes them, to the wei.
 
 Prices per share (PPS) are assets per share scaled by 1e27; fees, rates and steps are wad fractions.
 """
@@ -13,6 +13,8 @@ from keeper.units import WAD, YEAR, Value, mul_div_down, mul_div_up
 
 PPS_ONE: Final = 10**27
 VIRTUAL_SHARES: Final = 10**6
+RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
+"""One per cent of the first price; below it deposits roll."""
 QUEUE_DUST: Final = 10**9
 """A remainder of at most this part of the queue counts as filled (`QueueLib.DUST`)."""
 
@@ -113,18 +115,23 @@ def redeem_limit(a: Accounting, p: Params, at: int) -> int:
 
 
 def management_shares(a: Accounting, p: Params, at: int) -> int:
-    """Shares that the management fee mints at `at` (`Vault._accrueManagementFee`)."""
+    """Shares that the management fee mints at `at` (`SettlementLib._managementShares`)."""
     fraction = min(p.management_fee * (at - a.accrued_at) // YEAR, WAD // 2)
     return mul_div_down(a.total_supply, fraction, WAD - fraction)
 
 
-def performance_shares(supply: int, nav_low: int, a: Accounting, p: Params, at: int) -> int:
-    """Shares that the performance fee mints on `supply` (`Vault._takePerformanceFee`)."""
-    pps = min(pps_low(nav_low, supply), redeem_limit(a, p, at))
+def performance_shares(supply: int, nav_low: int, a: Accounting, p: Params, limit: int | None) -> int:
+    """Shares that the performance fee mints on `supply` (`SettlementLib._performanceShares`)."""
+    pps = _limited(pps_low(nav_low, supply), limit)
     if pps <= a.high_water_mark:
         return 0
     after = pps - mul_div_down(pps - a.high_water_mark, p.performance_fee, WAD)
     return mul_div_down(supply, pps - after, after)
+
+
+def _limited(pps: int, limit: int | None) -> int:
+    """A redemption price; no limit holds while there are no shares."""
+    return pps if limit is None else min(pps, limit)
 
 
 def settle(
@@ -135,11 +142,14 @@ def settle(
     The caller checks that an epoch is closed.
     """
     management = management_shares(a, p, at)
-    performance = performance_shares(a.total_supply + management, nav.low, a, p, at)
+    limit = redeem_limit(a, p, at) if a.total_supply else None
+    performance = performance_shares(a.total_supply + management, nav.low, a, p, limit)
     supply = a.total_supply + management + performance
-    redeem_pps = min(pps_low(nav.low, supply), redeem_limit(a, p, at))
+    redeem_pps = _limited(pps_low(nav.low, supply), limit)
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
-    accepted, minted = _accept(a, p, nav, healthy, deposit_pps, max_pps)
+    sound = healthy and redeem_pps >= RUINED_PPS
+    narrow = deposit_pps <= redeem_pps + mul_div_down(redeem_pps, p.max_spread, WAD) + 1
+    accepted, minted = _accept(a, p, nav, sound and narrow, deposit_pps, max_pps)
     filled, paid = _fill(a, p, redeem_pps, idle + accepted)
     burned = filled - mul_div_down(filled, p.exit_fee, WAD)
     supply += minted - burned
@@ -161,13 +171,13 @@ def settle(
 
 
 def _accept(
-    a: Accounting, p: Params, nav: Value, healthy: bool, deposit_pps: int, max_pps: int | None
+    a: Accounting, p: Params, nav: Value, sound: bool, deposit_pps: int, max_pps: int | None
 ) -> tuple[int, int]:
     """(assets accepted, shares minted); (0, 0) when deposits roll."""
     minted = mul_div_down(a.closed_deposits, PPS_ONE, deposit_pps)
     narrow = nav.high - nav.low <= mul_div_down(nav.low, p.max_spread, WAD)
     dear = max_pps is not None and deposit_pps > max_pps
-    if not healthy or not narrow or minted == 0 or dear:
+    if not sound or not narrow or minted == 0 or dear:
         return 0, 0
     return a.closed_deposits, minted
 

@@ -29,7 +29,7 @@ FEES: dict[str, tuple[int, ...]] = {
     # High fees that do not divide, the last two at their bounds; prices move freely.
     "dear": (WAD * 14 // 1_000 + 7, WAD * 3 // 10, WAD // 100, 10**12, WAD, WAD // 100, *LIMITS),
     # Fees that do not divide; redemptions grow by 0.3 % a year at most, the deposit price never falls.
-    "tight": (0, WAD * 2 // 10 + 7, 3_333_333_333_333_333, 10**8, 0, 0, *LIMITS),
+    "tight": (0, WAD * 2 // 10 + 7, 3_333_333_333_333_333, 10**8, 0, WAD // 20, *LIMITS),
 }
 
 
@@ -234,7 +234,8 @@ STRANGE: dict[str, tuple[Callable[[int], str], str]] = {
     "within the spread": (lambda value: _reports(value, value + value // 1_000, 0), "accepted"),
     "beyond the spread": (lambda value: _reports(value, value + value // 2, 0), "rolled"),
     "not healthy": (lambda value: _reports(value, value, 1), "rolled"),
-    "a loss": (lambda value: _reports(value // 2, value // 2, 0), "accepted"),
+    # The deposit price falls by a step at a time, and nobody pays more than a redemption gets.
+    "a loss": (lambda value: _reports(value // 2, value // 2, 0), "rolled"),
     "reverting": (lambda _: "0x60006000fd", "rolled"),
 }
 

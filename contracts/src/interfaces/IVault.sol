@@ -114,7 +114,6 @@ interface IVault {
     error ExceedsClaimable(uint256 wanted, uint256 claimable);
     error NothingToCancel(address controller);
     error PreviewNotSupported();
-    error SelfOperator();
     error EpochNotOver(uint256 until);
     error EpochNotSettled(uint256 epoch);
     error EpochNotClosed(uint256 expected, uint256 seen);
@@ -136,7 +135,7 @@ interface IVault {
     function escrowed() external view returns (uint256);
 
     /// @notice Low PPS after the last settlement, and that settlement's epoch: where later losses count from.
-    function settledPps() external view returns (uint128);
+    function settledPps() external view returns (uint256);
     function settledEpoch() external view returns (uint64);
 
     /// @notice Whether any part of this vault is in the middle of something: live values must not be read.

@@ -34,6 +34,8 @@ library SettlementLib {
     uint256 private constant YEAR = 365 days;
     uint256 private constant PPS_ONE = 1e27;
     uint256 private constant VIRTUAL_SHARES = 1e6;
+    /// @dev One per cent of the first price; below it deposits roll.
+    uint256 private constant RUINED_PPS = PPS_ONE / VIRTUAL_SHARES / 100;
     uint256 private constant MAX_MANAGEMENT_FEE = 0.05e18;
     uint256 private constant MAX_PERFORMANCE_FEE = 0.3e18;
     uint256 private constant MAX_EXIT_FEE = 0.01e18;
@@ -42,7 +44,7 @@ library SettlementLib {
     // SET-UP AND PARAMETERS
 
     function init(VaultState storage s, Params memory p) external {
-        uint128 initial = uint128(PPS_ONE / VIRTUAL_SHARES);
+        uint192 initial = uint192(PPS_ONE / VIRTUAL_SHARES);
         s.currentEpoch = 1;
         s.epochOpenedAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
@@ -121,7 +123,8 @@ library SettlementLib {
 
     /// @dev Management fee, performance fee on the redemption price, then the two prices.
     function _price(VaultState storage s, Outcome memory o, Value calldata nav, uint256 supply) private view {
-        uint256 limit = _redeemLimit(s);
+        // Without shares there is nobody to hold back, and a limit would only part the two prices for later.
+        uint256 limit = supply == 0 ? type(uint256).max : _redeemLimit(s);
         o.managementShares = _managementShares(s, supply);
         supply += o.managementShares;
         o.performanceShares = _performanceShares(s, supply, Math.min(_ppsDown(nav.low, supply), limit));
@@ -144,8 +147,13 @@ library SettlementLib {
         uint256 assets = s.closedDeposits;
         if (assets == 0) return;
         uint256 shares = assets.mulDiv(PPS_ONE, o.depositPps);
-        bool narrow = nav.high - nav.low <= nav.low.mulDiv(s.params.maxSpread, WAD);
-        if (!healthy || !narrow || shares == 0 || o.depositPps > t.maxPps) {
+        uint256 spread = s.params.maxSpread;
+        // What is bought now must be worth its price to a redemption now, whichever limit holds either back.
+        bool narrow = nav.high - nav.low <= nav.low.mulDiv(spread, WAD)
+            && o.depositPps <= o.redeemPps + o.redeemPps.mulDiv(spread, WAD) + 1;
+        // After a near-total loss shares cost next to nothing, and a deposit would buy astronomically many.
+        bool ruined = o.redeemPps < RUINED_PPS;
+        if (!healthy || !narrow || ruined || shares == 0 || o.depositPps > t.maxPps) {
             emit IVault.DepositsRolled(t.epoch, assets);
             return;
         }
@@ -181,7 +189,7 @@ library SettlementLib {
         supply += o.managementShares + o.performanceShares + o.minted;
         supply -= o.filled - o.exitShares;
         uint256 nav = navLow + o.accepted - o.paid;
-        uint128 pps = _ppsDown(nav, supply).toUint128();
+        uint192 pps = _ppsDown(nav, supply).toUint192();
         uint64 epoch = s.settledEpoch + 1;
         s.settledEpoch = epoch;
         s.points[epoch + 1] = s.queue.point();
@@ -190,8 +198,8 @@ library SettlementLib {
         s.storedNav = nav.toUint128();
         s.settledPps = pps;
         if (pps > s.highWaterMark) s.highWaterMark = pps;
-        s.lastPpsLow = o.redeemPps.toUint128();
-        s.lastPpsHigh = o.depositPps.toUint128();
+        s.lastPpsLow = o.redeemPps.toUint192();
+        s.lastPpsHigh = o.depositPps.toUint192();
         emit IVault.Settled(
             epoch, planHash, o.redeemPps, o.depositPps, o.accepted, o.minted, o.filled, o.paid, nav
         );

@@ -16,15 +16,16 @@ struct VaultState {
     /// what filled redemptions and cancelled deposits may still claim from the escrow
     uint128 claimableAssets;
     uint128 storedNav;
-    uint128 highWaterMark;
-    /// low PPS after the last settlement
-    uint128 settledPps;
-    uint128 lastPpsLow;
-    uint128 lastPpsHigh;
-    uint64 epochOpenedAt;
-    uint64 epochClosedAt;
-    uint64 settledAt;
+    // A price needs more than 128 bits: a gift to an empty vault makes it large.
+    uint192 highWaterMark;
     uint64 accruedAt;
+    /// low PPS after the last settlement
+    uint192 settledPps;
+    uint64 settledAt;
+    uint192 lastPpsLow;
+    uint64 epochOpenedAt;
+    uint192 lastPpsHigh;
+    uint64 epochClosedAt;
     Params params;
     Queue queue;
     /// by epoch: the deposit PPS of the first settlement at or after it that accepted deposits

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Params} from "../src/interfaces/IVault.sol";
+import {Holdings} from "./fixtures/Holdings.sol";
+import {Token} from "./fixtures/Tokens.sol";
+import {VaultFixture} from "./fixtures/VaultFixture.sol";
+
+contract EmptyVaultGiftTest is VaultFixture {
+    function setUp() public override {
+        super.setUp();
+        token = new Token("DAI", 18);
+        vault = deployVault(token);
+        connector = new Holdings(address(portfolio), token);
+        registry.listPosition(address(vault), address(connector), A, new bytes32[](0));
+        registry.setCap(address(vault), RISK, 1e30);
+        registry.setSelector(address(vault), address(connector), Holdings.withdraw.selector, true);
+        registry.seal(address(vault), 3 days);
+    }
+
+    /// Catches: prices kept in 128 bits, of which 0.3402824 of a token with 18 decimals and no shares is too much.
+    function test_M_27_a_gift_to_an_empty_vault_does_not_stop_settlements() public {
+        setMaxRateLow();
+        token.mint(address(connector), 0.35e18);
+        connector.setHeld(A, 0.35e18);
+        requestDeposit(alice, 1000e18);
+        settle();
+        assertEq(vault.maxDeposit(alice), 1000e18);
+    }
+
+    /// Catches: a limit on redemptions that nobody's shares need, and that keeps deposits away.
+    function test_M_27_a_smaller_gift_does_not() public {
+        setMaxRateLow();
+        token.mint(address(connector), 0.34e18);
+        connector.setHeld(A, 0.34e18);
+        requestDeposit(alice, 1000e18);
+        settle();
+        assertEq(vault.maxDeposit(alice), 1000e18);
+    }
+
+    /// Fails today, without any attacker: all shares leave, one token of a gain above `maxRate` stays.
+    function test_M_27_what_the_last_one_leaves_behind_does_not_stop_settlements() public {
+        setMaxRateLow();
+        requestDeposit(alice, 1000e18);
+        settle();
+        vm.startPrank(alice);
+        vault.deposit(1000e18, alice);
+        vault.requestRedeem(vault.balanceOf(alice), alice, alice);
+        vm.stopPrank();
+        token.mint(address(connector), 1e18);
+        connector.setHeld(A, 1e18);
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 1e18)))));
+        settle();
+        assertEq(vault.totalSupply(), 0);
+    }
+
+    function setMaxRateLow() private {
+        Params memory p = defaultParams();
+        (p.maxRate, p.depositCap) = (1e9, 1e30);
+        registry.submit(address(vault), address(vault), abi.encodeCall(vault.setParams, (p)));
+        skip(3 days);
+        vault.setParams(p);
+    }
+}
