@@ -70,7 +70,9 @@ abstract contract KeeperActions is Settling {
             (bool again,) = address(portfolio).call(abi.encodeCall(portfolio.execute, (plans[i])));
             assertFalse(again, "a plan was executed twice");
         }
-        assertEq(keccak256(abi.encode(_see())), keccak256(abi.encode(before)), "4: an empty plan moved something");
+        assertEq(
+            keccak256(abi.encode(_see())), keccak256(abi.encode(before)), "4: an empty plan moved something"
+        );
         ++times["reordered"];
     }
 
@@ -137,7 +139,11 @@ abstract contract KeeperActions is Settling {
             _assertBudget(before.low, afterwards.low);
             ++times[loss > 0 ? bytes32("lossy batch") : push > 0 ? bytes32("supplied") : bytes32("withdrawn")];
         } catch (bytes memory reason) {
-            assertEq(keccak256(abi.encode(_see())), keccak256(abi.encode(before)), "4: a refused batch left a trace");
+            assertEq(
+                keccak256(abi.encode(_see())),
+                keccak256(abi.encode(before)),
+                "4: a refused batch left a trace"
+            );
             if (sound) _assertReason(bytes4(reason), push, loss, maxLoss);
             ++times["refused batch"];
         }

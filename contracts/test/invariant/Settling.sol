@@ -100,7 +100,8 @@ abstract contract Settling is WorldActions {
     /// @dev Invariant 7: the queue waits for nothing but assets.
     function _assertLiquidityUsed(Ledger memory z, Flows memory f, Params memory p) private pure {
         uint256 pps = z.a.lastPpsLow * (WAD - p.exitFee) / WAD;
-        if (z.a.queuedShares == 0 || pps == 0) return;
+        // What is worth less than a unit altogether is not burned for nothing.
+        if (z.a.queuedShares * pps / PPS_ONE == 0) return;
         assertLe(z.seen.idle, 1 + pps / PPS_ONE, "7: redemptions wait beside idle assets");
         assertLe(f.paid, z.escrowed, "1: paid beyond the escrow's ledger");
     }

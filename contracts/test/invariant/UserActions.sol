@@ -8,7 +8,10 @@ import {FreezableToken} from "./FreezableToken.sol";
 /// @dev What people do, the hostile ones included: name others as controller, claim for others, pull by
 /// allowance.
 abstract contract UserActions is Campaign {
-    function requestDepositFor(uint256 owner_, uint256 controller_, uint256 assets) external neutral("requestDeposit") {
+    function requestDepositFor(uint256 owner_, uint256 controller_, uint256 assets)
+        external
+        neutral("requestDeposit")
+    {
         (address owner, address controller) = (_actor(owner_), _actor(controller_));
         if (assets % 3 != 0) controller = owner;
         assets = bound(assets, 0, 300_000 * UNIT);
@@ -70,7 +73,9 @@ abstract contract UserActions is Campaign {
         (bool success, bytes memory result) = address(vault)
             .call(
                 part % 2 == 0
-                    ? abi.encodeWithSignature("deposit(uint256,address,address)", amount, receiver, controller)
+                    ? abi.encodeWithSignature(
+                        "deposit(uint256,address,address)", amount, receiver, controller
+                    )
                     : abi.encodeWithSignature("mint(uint256,address,address)", amount, receiver, controller)
             );
         assertEq(success, _mayActFor(controller, caller), "7: claim of shares");
@@ -78,7 +83,9 @@ abstract contract UserActions is Campaign {
             assertEq(bytes4(result), IVault.NotController.selector, "claim of shares");
             return;
         }
-        assertEq(vault.balanceOf(receiver) - balance, shares - vault.maxMint(controller), "shares claimed once");
+        assertEq(
+            vault.balanceOf(receiver) - balance, shares - vault.maxMint(controller), "shares claimed once"
+        );
         ++times["shares claimed"];
     }
 
@@ -106,16 +113,22 @@ abstract contract UserActions is Campaign {
         if (!success) {
             bytes4 reason = bytes4(result);
             assertTrue(
-                reason == IVault.NotController.selector || reason == FreezableToken.Frozen.selector, "claim of assets"
+                reason == IVault.NotController.selector || reason == FreezableToken.Frozen.selector,
+                "claim of assets"
             );
             assertEq(vault.maxWithdraw(controller), owed, "a refused claim took something");
             return;
         }
-        assertEq(token.balanceOf(receiver) - balance, owed - vault.maxWithdraw(controller), "1: paid what is owed");
+        assertEq(
+            token.balanceOf(receiver) - balance, owed - vault.maxWithdraw(controller), "1: paid what is owed"
+        );
         ++times["assets claimed"];
     }
 
-    function setOperator(uint256 controller_, uint256 operator_, uint256 approved) external neutral("setOperator") {
+    function setOperator(uint256 controller_, uint256 operator_, uint256 approved)
+        external
+        neutral("setOperator")
+    {
         (address controller, address operator) = (_actor(controller_), _actor(operator_));
         if (controller == operator) return;
         vm.prank(controller);
@@ -151,7 +164,8 @@ abstract contract UserActions is Campaign {
         if (which == 4) data = abi.encodeCall(portfolio.cancelNonce, (amount));
         if (which == 5) {
             data = abi.encodeWithSelector(
-                portfolio.execute.selector, batch(oneCall(amount, abi.encodeCall(token.balanceOf, (vm.addr(1)))))
+                portfolio.execute.selector,
+                batch(oneCall(amount, abi.encodeCall(token.balanceOf, (vm.addr(1)))))
             );
         }
         if (which > 5 && which < 9) target = address(vault);
