@@ -116,8 +116,8 @@ class Member:
 class History:
     """A queue beside its exact model. `seen` counts what it has been through.
 
-    Pro rata fills leave the members' proportions as they are. So the model pays `assets * pending / queued` of
-    a run of fills in one product, with both of the run's beginning.
+    Pro rata fills leave the members' proportions as they are. So the model pays `assets * pending / queued`
+    for a run of fills in one product, with both as the run found them.
     """
 
     queue: Queue = field(default_factory=Queue)
@@ -144,6 +144,8 @@ class History:
             now.dearest = Fraction(assets, shares)
         scale, generation = self.queue.scale, self.queue.generation
         self.queue = self.queue.fill(shares, assets)
+        # Of what precision rests on: the settlement's rule on dust keeps the product up.
+        assert 10**27 <= self.queue.product <= 10**36
         self.paid += assets
         self._since += assets
         self.seen["rescaled"] += self.queue.scale > scale
@@ -216,7 +218,7 @@ class History:
         assets, pending = self.bounds(member.shares, member.joined, member.fills_before)
         assert 0 <= member.exact_assets - once.assets <= assets
         assert 0 <= member.exact_pending - once.pending <= pending
-        assert 0 <= member.exact_pending - pieces.pending
+        assert pieces.pending <= member.exact_pending
         start = member.touched_at or member.joined
         last, _ = self.bounds(member.left, start, member.fills_at_touch)
         # A lost share is worth what later fills pay for it.
