@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import Position, load
 from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError, ValuationError
-from keeper.ledger.vault import Accounting, Params, pps_low, redeem_limit
+from keeper.ledger.vault import PPS_ONE, Accounting, Params, pps_low, redeem_limit
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import WAD, Address, Value, mul_div_up
-
-STATUS_OK: Final = 0
-PPS_ONE: Final = 10**27
 
 
 @dataclass(frozen=True)
