@@ -14,6 +14,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Claimable, IVault} from "./interfaces/IVault.sol";
 import {Queue, QueueLib} from "./libraries/QueueLib.sol";
+import {SettlementLib} from "./libraries/SettlementLib.sol";
 import {VaultState} from "./libraries/VaultState.sol";
 
 /// @title What every controller is entitled to
@@ -49,8 +50,6 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         uint128 shares;
     }
 
-    /// @dev After so long without a settlement a committed deposit may be cancelled.
-    uint256 internal constant DEPOSIT_PATIENCE = 3 days;
     uint256 internal constant PPS_ONE = 1e27;
     uint8 internal constant DECIMALS_OFFSET = 6;
     bytes32 private constant LOCK = keccak256("omnikeeper.vault.lock");
@@ -114,10 +113,15 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         LOCK.asBoolean().tstore(false);
     }
 
-    /// @dev Whether committed deposits may leave: they rolled into the open epoch, or nobody settles them.
+    /// @dev Whether committed deposits may leave: they rolled into the open epoch, or settlement waits for a loss
+    /// window, or nobody settles them.
     function _mayLeave() internal view returns (bool) {
         bool rolled = state.currentEpoch == state.settledEpoch + 1;
-        return rolled || block.timestamp >= state.epochClosedAt + DEPOSIT_PATIENCE;
+        return rolled || _inLossWindow() || block.timestamp >= state.epochClosedAt + SettlementLib.PATIENCE;
+    }
+
+    function _inLossWindow() internal view returns (bool) {
+        return block.timestamp < state.windowEndsAt;
     }
 
     function _checkController(address controller) internal view {

@@ -7,6 +7,7 @@ import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Entitlements} from "./Entitlements.sol";
+import {ICompliance} from "./interfaces/ICompliance.sol";
 import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "./interfaces/IERC7540.sol";
 import {IERC7887Deposit, IERC7887Redeem} from "./interfaces/IERC7887.sol";
 import {Claimable, IVault} from "./interfaces/IVault.sol";
@@ -38,6 +39,7 @@ abstract contract Requests is
         require(controller != address(0), ZeroAddress());
         require(msg.sender == owner || isOperator[owner][msg.sender], NotOwner(owner, msg.sender));
         _checkDeposit(assets);
+        _checkCompliance(owner, controller, assets);
         DepositState memory d = _bookPriced(controller);
         d.open += assets.toUint112();
         deposits[controller] = d;
@@ -59,7 +61,11 @@ abstract contract Requests is
     {
         require(shares != 0, ZeroAmount());
         require(controller != address(0), ZeroAddress());
-        require(shares >= state.params.minRedeem, BelowMinimum(shares, state.params.minRedeem));
+        // A whole balance may always leave, however small it is or high the minimum.
+        require(
+            shares >= state.params.minRedeem || shares == balanceOf(owner),
+            BelowMinimum(shares, state.params.minRedeem)
+        );
         if (msg.sender != owner && !isOperator[owner][msg.sender]) {
             _spendAllowance(owner, msg.sender, shares);
         }
@@ -76,7 +82,7 @@ abstract contract Requests is
     // CANCELLATION
 
     /// @notice Takes back what has not been committed: the open epoch's deposits, those that rolled into it, and
-    /// all of them when the last close is 3 days old and still unsettled.
+    /// all of them in a loss window and when the last close is 3 days old and still unsettled.
     function cancelDepositRequest(uint256, address controller)
         external
         override
@@ -99,7 +105,8 @@ abstract contract Requests is
         emit CancelDepositRequest(controller, 0, msg.sender);
     }
 
-    /// @notice Takes back the open epoch's redemptions; shares in the queue are committed.
+    /// @notice Takes back the open epoch's redemptions, and in a loss window those in the queue, too; otherwise
+    /// shares in the queue are committed.
     function cancelRedeemRequest(uint256, address controller)
         external
         override
@@ -107,10 +114,16 @@ abstract contract Requests is
         onlyController(controller)
     {
         RedeemState memory r = _bookFilled(controller);
-        require(r.open != 0, NothingToCancel(controller));
+        uint128 shares = r.open;
         state.openRedeems -= r.open;
-        cancelled[controller].shares += r.open;
         r.open = 0;
+        if (r.queued != 0 && _inLossWindow()) {
+            shares += r.queued;
+            state.queue.shares -= r.queued;
+            r.queued = 0;
+        }
+        require(shares != 0, NothingToCancel(controller));
+        cancelled[controller].shares += shares;
         redeems[controller] = r;
         emit CancelRedeemRequest(controller, 0, msg.sender);
     }
@@ -254,20 +267,19 @@ abstract contract Requests is
         return cancelled[controller].shares;
     }
 
-    /// @notice Largest deposit request that would be accepted now; 0 while sealed off or paused.
-    function maxRequestDeposit(address) public view returns (uint256) {
+    /// @notice Largest deposit request of `account` for itself that would be accepted now; 0 while sealed off or
+    /// paused, and where the compliance hook refuses the account.
+    function maxRequestDeposit(address account) external view returns (uint256) {
         (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
-        if (!open || block.timestamp < pausedUntil) return 0;
+        if (!open || block.timestamp < pausedUntil || !_complies(account, account, 0)) return 0;
         uint256 taken = uint256(state.storedNav) + state.closedDeposits + state.openDeposits;
         uint256 room = taken < state.params.depositCap ? state.params.depositCap - taken : 0;
         return room < state.params.minDeposit ? 0 : room;
     }
 
-    /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused, unless that is below
-    /// the minimum.
+    /// @notice Largest redemption request of `owner`: its whole balance, whatever is paused.
     function maxRequestRedeem(address owner) external view returns (uint256) {
-        uint256 shares = balanceOf(owner);
-        return shares < state.params.minRedeem ? 0 : shares;
+        return balanceOf(owner);
     }
 
     /// @inheritdoc IVault
@@ -346,6 +358,23 @@ abstract contract Requests is
         require(block.timestamp >= pausedUntil, DepositsPaused(pausedUntil));
         uint256 wanted = uint256(state.storedNav) + state.closedDeposits + state.openDeposits + assets;
         require(wanted <= state.params.depositCap, AboveCap(wanted, state.params.depositCap));
+    }
+
+    /// @dev Transfers between users ask the compliance hook; requests, claims, mints and burns have the vault or
+    /// nobody at one end.
+    function _update(address from, address to, uint256 value) internal override {
+        bool between = from != address(0) && from != address(this) && to != address(0) && to != address(this);
+        if (between) _checkCompliance(from, to, value);
+        super._update(from, to, value);
+    }
+
+    function _checkCompliance(address from, address to, uint256 amount) private view {
+        require(_complies(from, to, amount), NotAllowed(from, to));
+    }
+
+    function _complies(address from, address to, uint256 amount) private view returns (bool) {
+        ICompliance hook = state.params.complianceHook;
+        return address(hook) == address(0) || hook.allows(from, to, amount);
     }
 
     function _claimDeposit(uint256 assets, address receiver, address controller)

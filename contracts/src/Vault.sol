@@ -11,7 +11,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Accounting, Params} from "./interfaces/IVault.sol";
 import {Settlement, Value} from "./interfaces/Types.sol";
-import {Outcome, SettlementLib} from "./libraries/SettlementLib.sol";
+import {Circumstances, Outcome, SettlementLib} from "./libraries/SettlementLib.sol";
 import {VaultState} from "./libraries/VaultState.sol";
 import {Requests} from "./Requests.sol";
 
@@ -50,26 +50,39 @@ contract Vault is Requests {
     /// @notice See `IVault.settle`.
     function settle(Settlement calldata settlement) external override nonReentrant {
         require(msg.sender == registry.keeper(address(this)), NotKeeper(msg.sender));
-        (Value memory nav, bool healthy) = portfolio.checkpoint();
-        Outcome memory o = state.settle(settlement, nav, healthy, portfolio.idle(), totalSupply());
-        address feeRecipient = state.params.feeRecipient;
-        _mintSome(feeRecipient, o.managementShares + o.performanceShares);
-        _mintSome(address(this), o.minted);
-        if (o.exitShares != 0) _transfer(address(this), feeRecipient, o.exitShares);
-        if (o.filled != 0) _burn(address(this), o.filled - o.exitShares);
-        _moveAssets(o);
+        (Value memory nav, bool healthy,) = portfolio.checkpoint(false);
+        (, uint256 pausedUntil) = registry.depositGate(address(this));
+        _move(state.settle(settlement, _circumstances(nav, healthy, block.timestamp >= pausedUntil)));
+    }
+
+    /// @notice See `IVault.settleUnattended`.
+    function settleUnattended() external override nonReentrant {
+        (Value memory nav, bool healthy, uint256 announcedAt) = portfolio.checkpoint(true);
+        _move(state.settleUnattended(announcedAt, _circumstances(nav, healthy, false)));
+    }
+
+    /// @notice See `IVault.markDown`. Takes no lock: readings refuse to be taken under it.
+    function markDown() external override {
+        (Value memory nav,,) = portfolio.twoReadings();
+        require(nav.low < state.storedNav, NothingToMarkDown(state.storedNav, nav.low));
+        // forge-lint: disable-next-line(unsafe-typecast) less than a uint128
+        state.storedNav = uint128(nav.low);
+        emit MarkedDown(nav.low);
     }
 
     /// @notice Changes fees, rates and limits; through the registry's timelock once sealed.
     function setParams(Params calldata p) external nonReentrant {
         registry.authorise(address(this), msg.sender, msg.data);
+        uint256 delay = registry.delay(address(this));
+        // Whoever dislikes a change must be able to leave before it is made.
+        require(delay == 0 || delay >= p.maxAge + 2 * p.minEpochLength, ParamOutOfBounds("maxAge"));
         address feeRecipient = state.params.feeRecipient;
         _mintSome(feeRecipient, state.setParams(p, totalSupply()));
     }
 
     // VIEWS
 
-    /// @notice Low NAV after the flows of the last settlement. Never reverts.
+    /// @notice Low NAV after the flows of the last settlement, or what it was marked down to. Never reverts.
     function totalAssets() external view returns (uint256) {
         return state.storedNav;
     }
@@ -98,6 +111,11 @@ contract Vault is Requests {
         return state.settledAt;
     }
 
+    /// @notice See `IVault.overdueExits`.
+    function overdueExits() external view override returns (uint256) {
+        return state.overdueExits();
+    }
+
     function params() external view override returns (Params memory) {
         return state.params;
     }
@@ -118,7 +136,11 @@ contract Vault is Requests {
             storedNav: state.storedNav,
             lastPpsLow: state.lastPpsLow,
             lastPpsHigh: state.lastPpsHigh,
-            highWaterMark: state.highWaterMark
+            highWaterMark: state.highWaterMark,
+            settledPps: state.settledPps,
+            windowPps: state.windowPps,
+            windowEndsAt: state.windowEndsAt,
+            queuedSince: state.queue.since
         });
     }
 
@@ -128,8 +150,22 @@ contract Vault is Requests {
         if (shares != 0) _mint(to, shares);
     }
 
-    /// @dev Deposits and redemptions are netted: one transfer at most.
-    function _moveAssets(Outcome memory o) private {
+    function _circumstances(Value memory nav, bool healthy, bool depositsOpen)
+        private
+        view
+        returns (Circumstances memory)
+    {
+        return Circumstances(nav, healthy, depositsOpen, portfolio.idle(), totalSupply());
+    }
+
+    /// @dev Moves shares and assets as the books say. Deposits and redemptions are netted: one transfer of
+    /// assets at most.
+    function _move(Outcome memory o) private {
+        address feeRecipient = state.params.feeRecipient;
+        _mintSome(feeRecipient, o.managementShares + o.performanceShares);
+        _mintSome(address(this), o.minted);
+        if (o.exitShares != 0) _transfer(address(this), feeRecipient, o.exitShares);
+        if (o.filled != 0) _burn(address(this), o.filled - o.exitShares);
         if (o.accepted > o.paid) {
             uint256 net = o.accepted - o.paid;
             escrow.pay(address(portfolio), net);

@@ -304,7 +304,6 @@ contract ERC7540Test is UnevenPrice {
         requestRedeem(alice, 30e12);
         connector.setMode(Holdings.Mode(mode % 5));
         settle();
-        closeEpoch();
         address[4] memory accounts = [account, address(0), address(vault), alice];
         for (uint256 i; i < accounts.length; ++i) {
             address a = accounts[i];

@@ -56,7 +56,7 @@ contract EmptyVaultGiftTest is VaultFixture {
 
     function setMaxRateLow() private {
         Params memory p = defaultParams();
-        (p.maxRate, p.depositCap) = (1e9, 1e30);
+        (p.maxRate, p.depositCap) = (4e9, 1e30);
         registry.submit(address(vault), address(vault), abi.encodeCall(vault.setParams, (p)));
         skip(3 days);
         vault.setParams(p);

@@ -47,8 +47,18 @@ interface IPortfolio {
     /// @notice Live net asset value and whether every term of it is healthy. Reverts under the lock.
     function nav() external view returns (Value memory value, bool healthy);
 
-    /// @notice As `nav`, for the vault during settlement; stores each healthy value as last good.
-    function checkpoint() external returns (Value memory value, bool healthy);
+    /// @notice As `nav`, or with `twice` as `twoReadings`, for the vault during settlement; stores what it read.
+    /// @return value see `Value`
+    /// @return healthy whether every term of it is
+    /// @return announcedAt when the first of two readings was taken; 0 without
+    function checkpoint(bool twice) external returns (Value memory value, bool healthy, uint256 announcedAt);
+
+    /// @notice Takes the first of two readings. By anyone; it stands for 24 hours and cannot be replaced before.
+    function announce() external;
+
+    /// @notice Net asset value by the announced reading and one taken now, 30 minutes to 24 hours later: the lower
+    /// low and the higher high of every position. What could not be read only once does not count.
+    function twoReadings() external view returns (Value memory value, bool healthy, uint256 announcedAt);
 
     /// @notice Live value of one position as (low, high), and whether it is healthy.
     function positionValue(address connector, bytes32 key)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {ICompliance} from "./ICompliance.sol";
 import {IEscrow} from "./IEscrow.sol";
 import {IPortfolio} from "./IPortfolio.sol";
 import {IRegistry} from "./IRegistry.sol";
@@ -15,19 +16,23 @@ struct Params {
     uint64 performanceFee;
     /// of redeemed shares, at most 1 %
     uint64 exitFee;
-    /// growth per second that redemptions are paid for at most
+    /// growth per second that redemptions are paid for at most; at least 10 % a year
     uint64 maxRate;
     /// fall of the deposit price between two settlements at most
     uint64 maxStep;
     /// high / low - 1 above which deposits roll to the next epoch
     uint64 maxSpread;
     uint32 minEpochLength;
+    /// asked before deposit requests and transfers between users, never before exits or claims; 0 for none
+    ICompliance complianceHook;
     /// assets
     uint128 minDeposit;
-    /// shares
-    uint128 minRedeem;
     /// assets: stored NAV plus pending deposits may not exceed it
     uint128 depositCap;
+    /// shares; a whole balance may always be redeemed
+    uint128 minRedeem;
+    /// age of the redemption queue above which only batches that reduce risk pass; 1 to 30 days
+    uint32 maxAge;
 }
 
 /// @dev Every number settlement starts from. PPS is assets per share scaled by 1e27.
@@ -47,6 +52,10 @@ struct Accounting {
     uint256 lastPpsLow;
     uint256 lastPpsHigh;
     uint256 highWaterMark;
+    uint256 settledPps;
+    uint256 windowPps;
+    uint64 windowEndsAt;
+    uint64 queuedSince;
 }
 
 /// @dev One controller's claimable amounts: what was deposited with the shares it bought, and the shares that
@@ -97,6 +106,9 @@ interface IVault {
         uint256 paidAssets,
         uint256 navAfter
     );
+    /// @dev `pps` is what redemptions would have been paid; nothing is settled until `endsAt`.
+    event LossWindowOpened(uint256 indexed epoch, uint256 pps, uint256 endsAt);
+    event MarkedDown(uint256 nav);
     event ParamsSet(Params params);
 
     error ZeroAddress();
@@ -123,6 +135,11 @@ interface IVault {
     error PpsOutOfRange(uint256 pps, uint256 minPps, uint256 maxPps);
     error ParamOutOfBounds(bytes32 name);
     error WrongPart(address part);
+    error NotAllowed(address from, address to);
+    error LossWindowOpen(uint256 endsAt);
+    error StillAttended(uint256 until);
+    error ReadingTooEarly(uint256 announcedAt, uint256 earliest);
+    error NothingToMarkDown(uint256 storedNav, uint256 nav);
 
     function registry() external view returns (IRegistry);
     function portfolio() external view returns (IPortfolio);
@@ -149,6 +166,19 @@ interface IVault {
     /// on. By anyone, once the minimum length has passed and the previous epoch is settled.
     function closeEpoch() external;
 
-    /// @notice Settles the closed epoch. Keeper only.
+    /// @notice Settles the closed epoch. Keeper only. After a fall of the redemption price by more than 10 %
+    /// since the last settlement (1 % while a position cannot be read) it only opens a window of 24 hours in
+    /// which queued redemptions may be cancelled; afterwards redemptions are paid the lower of the two prices.
     function settle(Settlement calldata settlement) external;
+
+    /// @notice Settles an epoch that has been closed for 3 days, by anyone and two readings (see
+    /// `IPortfolio.announce`): redemptions are paid the lower one, deposits roll, there is no performance fee.
+    function settleUnattended() external;
+
+    /// @notice Lowers `totalAssets` to the lower of two readings. By anyone.
+    function markDown() external;
+
+    /// @notice What the redemption queue is owed at the last settled price when it is older than `maxAge`; 0
+    /// before.
+    function overdueExits() external view returns (uint256 assets);
 }

@@ -20,6 +20,8 @@ struct Queue {
     uint64 scale;
     uint64 generation;
     uint128 shares;
+    /// when it last went from nothing, or dust, to something
+    uint64 since;
     mapping(uint64 generation => mapping(uint64 scale => uint256)) sums;
 }
 
@@ -45,7 +47,8 @@ library QueueLib {
     }
 
     /// @dev Fills `shares` of the queue with `assets`. Sum and product round down, so that the claims never add
-    /// up to more than was paid nor the pending shares to more than are queued.
+    /// up to more than was paid nor the pending shares to more than are queued. The caller leaves either nothing
+    /// or more than the `DUST`th part: a smaller rest could take the product to 0.
     function fill(Queue storage self, uint256 shares, uint256 assets) internal {
         uint256 queued = self.shares;
         self.sums[self.generation][self.scale] += Math.mulDiv(assets, self.product, queued);

@@ -13,6 +13,8 @@ import {VaultState} from "./VaultState.sol";
 struct Outcome {
     uint256 managementShares;
     uint256 performanceShares;
+    /// low PPS within the limit on gains; what redemptions are paid but for a loss window
+    uint256 lowPps;
     uint256 redeemPps;
     uint256 depositPps;
     uint256 accepted;
@@ -20,6 +22,19 @@ struct Outcome {
     uint256 filled;
     uint256 paid;
     uint256 exitShares;
+}
+
+/// @dev What a settlement starts from beside the books.
+struct Circumstances {
+    /// net asset value, live or by two readings
+    Value nav;
+    /// whether every term of it is healthy
+    bool healthy;
+    /// whether new money is welcome
+    bool depositsOpen;
+    /// assets at hand, and shares
+    uint256 idle;
+    uint256 supply;
 }
 
 /// @title Epochs, fees and settlement of a vault
@@ -36,10 +51,21 @@ library SettlementLib {
     uint256 private constant VIRTUAL_SHARES = 1e6;
     /// @dev One per cent of the first price; below it deposits roll.
     uint256 private constant RUINED_PPS = PPS_ONE / VIRTUAL_SHARES / 100;
+    /// @dev Fall of the redemption price since the last settlement that opens a loss window. What one reading
+    /// cannot see may be made unreadable for its sake, so far less is believed at once.
+    uint256 private constant MAX_FALL = 0.1e18;
+    uint256 private constant MAX_UNREAD_FALL = 0.01e18;
+    uint256 private constant LOSS_WINDOW = 1 days;
+    /// @dev After so long without a settlement anyone may settle a closed epoch.
+    uint256 internal constant PATIENCE = 3 days;
     uint256 private constant MAX_MANAGEMENT_FEE = 0.05e18;
     uint256 private constant MAX_PERFORMANCE_FEE = 0.3e18;
     uint256 private constant MAX_EXIT_FEE = 0.01e18;
     uint256 private constant MAX_EPOCH_LENGTH = 7 days;
+    uint256 private constant MIN_AGE = 1 days;
+    uint256 private constant MAX_AGE = 30 days;
+    /// @dev 10 % a year: gains below it are never held back.
+    uint256 private constant MIN_RATE = 0.1e18 / YEAR;
 
     // SET-UP AND PARAMETERS
 
@@ -72,6 +98,8 @@ library SettlementLib {
         require(epoch == s.settledEpoch + 1, IVault.EpochNotSettled(epoch - 1));
         uint256 until = s.epochOpenedAt + s.params.minEpochLength;
         require(block.timestamp >= until, IVault.EpochNotOver(until));
+        // Dust is not what anybody waits for.
+        if (s.queue.shares < s.params.minRedeem) s.queue.since = uint64(block.timestamp);
         s.queue.shares += s.openRedeems;
         s.closedDeposits += s.openDeposits;
         s.openRedeems = 0;
@@ -82,31 +110,50 @@ library SettlementLib {
         emit IVault.EpochClosed(epoch, s.closedDeposits, s.queue.shares);
     }
 
+    // VIEWS
+
+    /// @dev See `IVault.overdueExits`.
+    function overdueExits(VaultState storage s) external view returns (uint256) {
+        uint256 shares = s.queue.shares;
+        if (shares < s.params.minRedeem || block.timestamp <= s.queue.since + s.params.maxAge) return 0;
+        return shares.mulDiv(s.settledPps, PPS_ONE);
+    }
+
     // SETTLEMENT
 
     /// @param t the quorum's terms
-    /// @param nav live net asset value
-    /// @param healthy whether every term of it is
-    /// @param idle assets at hand before the settlement
-    /// @param supply shares before the settlement
-    function settle(
-        VaultState storage s,
-        Settlement calldata t,
-        Value calldata nav,
-        bool healthy,
-        uint256 idle,
-        uint256 supply
-    ) external returns (Outcome memory o) {
+    function settle(VaultState storage s, Settlement calldata t, Circumstances memory c)
+        external
+        returns (Outcome memory o)
+    {
         _checkTerms(s, t);
-        _price(s, o, nav, supply);
+        _price(s, o, c, s.params.performanceFee);
         require(
             o.redeemPps >= t.minPps && o.redeemPps <= t.maxPps,
             IVault.PpsOutOfRange(o.redeemPps, t.minPps, t.maxPps)
         );
-        emit IVault.FeesAccrued(o.managementShares, o.performanceShares);
-        _accept(s, o, t, nav, healthy);
-        _fill(s, o, idle);
-        _close(s, o, t.planHash, nav.low, supply);
+        if (_waits(s, o, c.healthy)) return _nothing();
+        _accept(s, o, c, t.maxPps);
+        _fill(s, o, c.idle);
+        _close(s, o, t.planHash, c);
+    }
+
+    /// @notice Without the quorum: nobody is charged a performance fee, and nobody's deposit is priced.
+    /// @param announcedAt when the first of the two readings was taken
+    function settleUnattended(VaultState storage s, uint256 announcedAt, Circumstances memory c)
+        external
+        returns (Outcome memory o)
+    {
+        uint256 epoch = s.settledEpoch + 1;
+        require(s.currentEpoch > epoch, IVault.EpochNotClosed(epoch, epoch));
+        uint256 until = s.epochClosedAt + PATIENCE;
+        require(block.timestamp >= until, IVault.StillAttended(until));
+        require(announcedAt > s.epochClosedAt, IVault.ReadingTooEarly(announcedAt, s.epochClosedAt));
+        _price(s, o, c, 0);
+        if (_waits(s, o, c.healthy)) return _nothing();
+        if (s.closedDeposits != 0) emit IVault.DepositsRolled(epoch, s.closedDeposits);
+        _fill(s, o, c.idle);
+        _close(s, o, 0, c);
     }
 
     function _checkTerms(VaultState storage s, Settlement calldata t) private view {
@@ -121,45 +168,66 @@ library SettlementLib {
         );
     }
 
+    /// @dev One loss window per epoch: who is in the queue when the price falls may leave it, and who stays is
+    /// paid the lower of both prices, so that waiting is no free option. What could not be read at the opening
+    /// does not bind the price later: an impairment counts only if it is still there.
+    function _waits(VaultState storage s, Outcome memory o, bool healthy) private returns (bool) {
+        if (s.windowEndsAt != 0 || s.queue.shares == 0) return false;
+        uint256 tolerated = healthy ? MAX_FALL : MAX_UNREAD_FALL;
+        if (o.redeemPps >= uint256(s.settledPps).mulDiv(WAD - tolerated, WAD)) return false;
+        s.windowPps = healthy ? o.redeemPps.toUint192() : type(uint192).max;
+        s.windowEndsAt = uint64(block.timestamp + LOSS_WINDOW);
+        emit IVault.LossWindowOpened(s.settledEpoch + 1, o.redeemPps, s.windowEndsAt);
+        return true;
+    }
+
+    function _nothing() private pure returns (Outcome memory o) {}
+
     /// @dev Management fee, performance fee on the redemption price, then the two prices.
-    function _price(VaultState storage s, Outcome memory o, Value calldata nav, uint256 supply) private view {
+    function _price(VaultState storage s, Outcome memory o, Circumstances memory c, uint256 performanceFee)
+        private
+        view
+    {
         // Without shares there is nobody to hold back, and a limit would only part the two prices for later.
+        uint256 supply = c.supply;
         uint256 limit = supply == 0 ? type(uint256).max : _redeemLimit(s);
         o.managementShares = _managementShares(s, supply);
         supply += o.managementShares;
-        o.performanceShares = _performanceShares(s, supply, Math.min(_ppsDown(nav.low, supply), limit));
+        o.performanceShares =
+            _performanceShares(s, supply, Math.min(_ppsDown(c.nav.low, supply), limit), performanceFee);
         supply += o.performanceShares;
-        o.redeemPps = Math.min(_ppsDown(nav.low, supply), limit);
+        o.lowPps = Math.min(_ppsDown(c.nav.low, supply), limit);
+        o.redeemPps = o.lowPps;
+        uint256 windowEndsAt = s.windowEndsAt;
+        if (windowEndsAt != 0) {
+            require(block.timestamp >= windowEndsAt, IVault.LossWindowOpen(windowEndsAt));
+            o.redeemPps = Math.min(o.lowPps, s.windowPps);
+        }
         o.depositPps = Math.max(
-            (nav.high + 1).mulDiv(PPS_ONE, supply + VIRTUAL_SHARES, Math.Rounding.Ceil),
+            (c.nav.high + 1).mulDiv(PPS_ONE, supply + VIRTUAL_SHARES, Math.Rounding.Ceil),
             uint256(s.lastPpsHigh).mulDiv(WAD - s.params.maxStep, WAD, Math.Rounding.Ceil)
         );
     }
 
     /// @dev Deposits roll to the next epoch, nothing lost, while their price is in doubt or above the terms.
-    function _accept(
-        VaultState storage s,
-        Outcome memory o,
-        Settlement calldata t,
-        Value calldata nav,
-        bool healthy
-    ) private {
+    function _accept(VaultState storage s, Outcome memory o, Circumstances memory c, uint256 maxPps) private {
         uint256 assets = s.closedDeposits;
         if (assets == 0) return;
         uint256 shares = assets.mulDiv(PPS_ONE, o.depositPps);
         uint256 spread = s.params.maxSpread;
         // What is bought now must be worth its price to a redemption now, whichever limit holds either back.
-        bool narrow = nav.high - nav.low <= nav.low.mulDiv(spread, WAD)
-            && o.depositPps <= o.redeemPps + o.redeemPps.mulDiv(spread, WAD) + 1;
+        bool narrow = c.nav.high - c.nav.low <= c.nav.low.mulDiv(spread, WAD)
+            && o.depositPps <= o.lowPps + o.lowPps.mulDiv(spread, WAD) + 1;
         // After a near-total loss shares cost next to nothing, and a deposit would buy astronomically many.
-        bool ruined = o.redeemPps < RUINED_PPS;
-        if (!healthy || !narrow || ruined || shares == 0 || o.depositPps > t.maxPps) {
-            emit IVault.DepositsRolled(t.epoch, assets);
+        bool ruined = o.lowPps < RUINED_PPS;
+        bool welcome = c.depositsOpen && c.healthy && narrow && !ruined;
+        if (!welcome || shares == 0 || o.depositPps > maxPps) {
+            emit IVault.DepositsRolled(s.settledEpoch + 1, assets);
             return;
         }
         (o.accepted, o.minted) = (assets, shares);
         s.closedDeposits = 0;
-        s.depositPps.push(uint48(t.epoch), o.depositPps.toUint208());
+        s.depositPps.push(uint48(s.settledEpoch + 1), o.depositPps.toUint208());
     }
 
     /// @dev Pays as much of the queue as idle assets and accepted deposits allow, the same part to everyone.
@@ -183,12 +251,10 @@ library SettlementLib {
         s.claimableAssets += paid.toUint128();
     }
 
-    function _close(VaultState storage s, Outcome memory o, bytes32 planHash, uint256 navLow, uint256 supply)
-        private
-    {
-        supply += o.managementShares + o.performanceShares + o.minted;
+    function _close(VaultState storage s, Outcome memory o, bytes32 planHash, Circumstances memory c) private {
+        uint256 supply = c.supply + o.managementShares + o.performanceShares + o.minted;
         supply -= o.filled - o.exitShares;
-        uint256 nav = navLow + o.accepted - o.paid;
+        uint256 nav = c.nav.low + o.accepted - o.paid;
         uint192 pps = _ppsDown(nav, supply).toUint192();
         uint64 epoch = s.settledEpoch + 1;
         s.settledEpoch = epoch;
@@ -198,8 +264,12 @@ library SettlementLib {
         s.storedNav = nav.toUint128();
         s.settledPps = pps;
         if (pps > s.highWaterMark) s.highWaterMark = pps;
-        s.lastPpsLow = o.redeemPps.toUint192();
+        // A price marked down for want of a reading is no base for the limit on gains: it would hold redemptions
+        // there long after the position can be read again.
+        if (c.healthy) s.lastPpsLow = o.lowPps.toUint192();
         s.lastPpsHigh = o.depositPps.toUint192();
+        if (s.windowEndsAt != 0) (s.windowPps, s.windowEndsAt) = (0, 0);
+        emit IVault.FeesAccrued(o.managementShares, o.performanceShares);
         emit IVault.Settled(
             epoch, planHash, o.redeemPps, o.depositPps, o.accepted, o.minted, o.filled, o.paid, nav
         );
@@ -215,14 +285,14 @@ library SettlementLib {
     }
 
     /// @dev Charges the rise of the redemption price above the high-water mark, by dilution.
-    function _performanceShares(VaultState storage s, uint256 supply, uint256 pps)
+    function _performanceShares(VaultState storage s, uint256 supply, uint256 pps, uint256 fee)
         private
         view
         returns (uint256)
     {
         uint256 mark = s.highWaterMark;
         if (pps <= mark) return 0;
-        uint256 ppsAfter = pps - (pps - mark).mulDiv(s.params.performanceFee, WAD);
+        uint256 ppsAfter = pps - (pps - mark).mulDiv(fee, WAD);
         return supply.mulDiv(pps - ppsAfter, ppsAfter);
     }
 
@@ -242,8 +312,10 @@ library SettlementLib {
         require(p.managementFee <= MAX_MANAGEMENT_FEE, IVault.ParamOutOfBounds("managementFee"));
         require(p.performanceFee <= MAX_PERFORMANCE_FEE, IVault.ParamOutOfBounds("performanceFee"));
         require(p.exitFee <= MAX_EXIT_FEE, IVault.ParamOutOfBounds("exitFee"));
+        require(p.maxRate >= MIN_RATE, IVault.ParamOutOfBounds("maxRate"));
         require(p.maxStep <= WAD, IVault.ParamOutOfBounds("maxStep"));
         require(p.minEpochLength <= MAX_EPOCH_LENGTH, IVault.ParamOutOfBounds("minEpochLength"));
+        require(p.maxAge >= MIN_AGE && p.maxAge <= MAX_AGE, IVault.ParamOutOfBounds("maxAge"));
         require(p.minDeposit != 0, IVault.ParamOutOfBounds("minDeposit"));
         require(p.minRedeem != 0, IVault.ParamOutOfBounds("minRedeem"));
         s.params = p;

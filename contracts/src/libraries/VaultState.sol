@@ -26,6 +26,9 @@ struct VaultState {
     uint64 epochOpenedAt;
     uint192 lastPpsHigh;
     uint64 epochClosedAt;
+    /// the price when the loss window opened, and when it ends; 0 without one
+    uint192 windowPps;
+    uint64 windowEndsAt;
     Params params;
     Queue queue;
     /// by epoch: the deposit PPS of the first settlement at or after it that accepted deposits

@@ -101,7 +101,7 @@ abstract contract KeeperActions is Settling {
         p.managementFee = uint64(bound(fee, 0, 0.05e18));
         p.performanceFee = uint64(bound(fee >> 64, 0, 0.3e18));
         p.exitFee = uint64(bound(fee >> 128, 0, 0.01e18));
-        p.maxRate = rate % 4 == 0 ? uint64(WAD) : uint64(bound(rate, 0, 1e12));
+        p.maxRate = rate % 4 == 0 ? uint64(WAD) : uint64(bound(rate, 4e9, 1e12));
         p.maxStep = uint64(bound(step, 0, WAD));
         bytes memory data = abi.encodeCall(vault.setParams, (p));
         registry.submit(address(vault), address(vault), data);

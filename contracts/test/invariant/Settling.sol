@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Accounting, Params} from "../../src/interfaces/IVault.sol";
+import {Accounting, IVault, Params} from "../../src/interfaces/IVault.sol";
+import {Settlement} from "../../src/interfaces/Types.sol";
 import {WorldActions} from "./WorldActions.sol";
 
 /// @dev Settles, and judges the settlement by balances and ledgers before and after alone, by arithmetic of its
@@ -23,6 +24,7 @@ abstract contract Settling is WorldActions {
         uint256 paid;
         uint256 feeShares;
         uint256 livePps; // low, after fees
+        uint256 redeemPps; // what redemptions were paid: live, or less where gains or a loss window limit it
         bool limited; // redemptions were paid less than the live price
     }
 
@@ -32,13 +34,36 @@ abstract contract Settling is WorldActions {
         _settle();
     }
 
-    /// @dev Invariant 7: nothing that users, tokens or connectors do makes this revert.
+    /// @dev Settles, if need be after a loss window: there is one at most.
+    function _settleForGood() internal {
+        if (block.timestamp < vault.accounting().windowEndsAt) vm.warp(vault.accounting().windowEndsAt);
+        _settle();
+        if (!_closed()) return;
+        vm.warp(vault.accounting().windowEndsAt);
+        _settle();
+        assertFalse(_closed(), "7: a loss window was extended");
+    }
+
+    /// @dev Invariant 7: nothing that users, tokens or connectors do makes this revert; only a loss window holds
+    /// it up.
     function _settle() internal {
         Params memory p = vault.params();
         uint256 managementShares = _managementFee();
         Ledger memory before = _ledger();
+        if (block.timestamp < before.a.windowEndsAt) {
+            Settlement memory early = settlement();
+            vm.expectPartialRevert(IVault.LossWindowOpen.selector);
+            vault.settle(early);
+            ++times["held by a window"];
+            return;
+        }
         vault.settle(settlement());
         Ledger memory z = _ledger();
+        if (z.a.settledEpoch == before.a.settledEpoch) {
+            _assertWindow(before, z);
+            return;
+        }
+        assertEq(z.a.windowEndsAt, 0, "7: a loss window outlives its settlement");
         Flows memory f;
         f.accepted = before.a.closedDeposits - z.a.closedDeposits;
         f.filled = before.a.queuedShares - z.a.queuedShares;
@@ -48,13 +73,40 @@ abstract contract Settling is WorldActions {
         f.feeShares = z.a.totalSupply + burned - f.minted - before.a.totalSupply;
         uint256 shares = before.a.totalSupply + f.feeShares + VIRTUAL_SHARES;
         f.livePps = (before.seen.low + 1) * PPS_ONE / shares;
-        f.limited = z.a.lastPpsLow < f.livePps;
+        f.redeemPps = _redeemPps(before.a, f.livePps, p);
+        f.limited = f.redeemPps < f.livePps;
         _assertNav(before, z, f, shares);
         _assertPrices(before, z, f);
         _assertFees(before, f, managementShares);
         _assertLiquidityUsed(z, f, p);
         _assertProRata(before, z, f);
         _count(before, f);
+    }
+
+    /// @dev A window opens upon a fall and moves nothing.
+    function _assertWindow(Ledger memory before, Ledger memory z) private {
+        assertEq(before.a.windowEndsAt, 0, "7: a second loss window");
+        assertGt(before.a.queuedShares, 0, "7: a loss window for nobody");
+        uint256 part = before.seen.healthy ? 0.9e18 : 0.99e18;
+        uint256 pps = (before.seen.low + 1) * PPS_ONE / (before.a.totalSupply + _managementFee() + VIRTUAL_SHARES);
+        assertLt(pps, before.a.settledPps * part / WAD, "7: a loss window without a loss");
+        z.a.windowEndsAt = 0;
+        z.a.windowPps = 0;
+        assertEq(
+            keccak256(abi.encode(z.a, z.escrowed, z.held, z.claimable)),
+            keccak256(abi.encode(before.a, before.escrowed, before.held, before.claimable)),
+            "3: opening a loss window moved something"
+        );
+        ++times["loss window"];
+    }
+
+    function _redeemPps(Accounting memory a, uint256 livePps, Params memory p) private view returns (uint256 pps) {
+        pps = livePps;
+        if (a.totalSupply != 0) {
+            uint256 limit = a.lastPpsLow + a.lastPpsLow * (p.maxRate * (block.timestamp - a.settledAt)) / WAD;
+            if (limit < pps) pps = limit;
+        }
+        if (a.windowEndsAt != 0 && a.windowPps < pps) pps = a.windowPps;
     }
 
     /// @dev Invariant 2.
@@ -80,10 +132,11 @@ abstract contract Settling is WorldActions {
     /// @dev Invariants 5 and 8.
     function _assertPrices(Ledger memory before, Ledger memory z, Flows memory f) private pure {
         assertGe(z.a.highWaterMark, before.a.highWaterMark, "5: the high-water mark fell");
-        assertLe(z.a.lastPpsLow, f.livePps, "2: redemptions above the live price");
-        assertLe(z.a.lastPpsLow, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
-        assertLe(f.minted * z.a.lastPpsLow, f.accepted * PPS_ONE, "8: deposit and redeem profit at one price");
-        assertLe(f.paid * PPS_ONE, f.filled * z.a.lastPpsLow, "2: redemptions paid above their price");
+        if (before.seen.healthy) assertLe(z.a.lastPpsLow, f.livePps, "2: a base above the live price");
+        else assertEq(z.a.lastPpsLow, before.a.lastPpsLow, "7: a base from what could not be read");
+        assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
+        assertLe(f.minted * f.redeemPps, f.accepted * PPS_ONE, "8: deposit and redeem profit at one price");
+        assertLe(f.paid * PPS_ONE, f.filled * f.redeemPps, "2: redemptions paid above their price");
         if (f.minted == 0 || f.limited) return;
         // What the minted shares are worth at once, of the assets they brought.
         uint256 worth = f.minted * (z.a.storedNav + 1) / (z.a.totalSupply + VIRTUAL_SHARES);
@@ -99,7 +152,7 @@ abstract contract Settling is WorldActions {
 
     /// @dev Invariant 7: the queue waits for nothing but assets.
     function _assertLiquidityUsed(Ledger memory z, Flows memory f, Params memory p) private pure {
-        uint256 pps = z.a.lastPpsLow * (WAD - p.exitFee) / WAD;
+        uint256 pps = f.redeemPps * (WAD - p.exitFee) / WAD;
         // What is worth less than a unit altogether is not burned for nothing.
         if (z.a.queuedShares * pps / PPS_ONE == 0) return;
         assertLe(z.seen.idle, 1 + pps / PPS_ONE, "7: redemptions wait beside idle assets");

@@ -42,7 +42,8 @@ abstract contract UserActions is Campaign {
         if (shares % 3 != 0) controller = owner;
         uint256 balance = vault.balanceOf(owner);
         shares = bound(shares, 0, balance + balance / 8);
-        bool accepted = shares >= defaultParams().minRedeem && shares <= vault.maxRequestRedeem(owner)
+        bool enough = shares >= defaultParams().minRedeem || (shares != 0 && shares == balance);
+        bool accepted = enough && shares <= balance
             && (_mayActFor(owner, caller) || vault.allowance(owner, caller) >= shares);
         uint256 claimable = vault.maxWithdraw(controller);
         uint256 pending = vault.pendingRedeemRequest(0, controller);
@@ -125,6 +126,58 @@ abstract contract UserActions is Campaign {
         ++times["assets claimed"];
     }
 
+    /// @dev What is not committed comes back: the open epoch's, what rolled, and in a loss window everything.
+    function cancelDeposit(uint256 caller_, uint256 controller_) external neutral("cancelDeposit") {
+        address controller = _actorWith(controller_, this.pendingDeposit);
+        address caller = caller_ % 4 == 0 ? _actor(caller_ >> 8) : controller;
+        uint256 pending = vault.pendingDepositRequest(0, controller);
+        uint256 back = vault.claimableCancelDepositRequest(0, controller);
+        vm.prank(caller);
+        try vault.cancelDepositRequest(0, controller) {
+            assertTrue(_mayActFor(controller, caller), "9: a stranger cancelled");
+            uint256 gone = pending - vault.pendingDepositRequest(0, controller);
+            assertGt(gone, 0, "nothing was cancelled");
+            assertEq(vault.claimableCancelDepositRequest(0, controller), back + gone, "1: a cancelled deposit");
+            ++times["deposit cancelled"];
+        } catch {
+            assertEq(vault.pendingDepositRequest(0, controller), pending, "a refused cancel took something");
+        }
+    }
+
+    function cancelRedemption(uint256 caller_, uint256 controller_) external neutral("cancelRedeem") {
+        address controller = _actorWith(controller_, this.pendingRedemption);
+        address caller = caller_ % 4 == 0 ? _actor(caller_ >> 8) : controller;
+        uint256 pending = vault.pendingRedeemRequest(0, controller);
+        uint256 back = vault.claimableCancelRedeemRequest(0, controller);
+        bool window = block.timestamp < vault.accounting().windowEndsAt;
+        vm.prank(caller);
+        try vault.cancelRedeemRequest(0, controller) {
+            assertTrue(_mayActFor(controller, caller), "9: a stranger cancelled");
+            uint256 left = vault.pendingRedeemRequest(0, controller);
+            assertEq(
+                vault.claimableCancelRedeemRequest(0, controller), back + pending - left, "1: a cancelled redemption"
+            );
+            if (window) {
+                assertEq(left, 0, "7: a loss window holds somebody in the queue");
+                joined[controller] = 0;
+                ++times["left in a window"];
+            } else {
+                ++times["redemption cancelled"];
+            }
+        } catch {
+            assertTrue(!window || pending == 0 || !_mayActFor(controller, caller), "7: nobody may be held in a window");
+            assertEq(vault.pendingRedeemRequest(0, controller), pending, "a refused cancel took something");
+        }
+    }
+
+    function pendingDeposit(address controller) external view returns (uint256) {
+        return vault.pendingDepositRequest(0, controller);
+    }
+
+    function pendingRedemption(address controller) external view returns (uint256) {
+        return vault.pendingRedeemRequest(0, controller);
+    }
+
     function setOperator(uint256 controller_, uint256 operator_, uint256 approved)
         external
         neutral("setOperator")
@@ -159,7 +212,7 @@ abstract contract UserActions is Campaign {
         which %= 12;
         if (which == 0) data = abi.encodeCall(portfolio.release, (amount));
         if (which == 1) data = abi.encodeCall(portfolio.receiveIdle, (amount));
-        if (which == 2) data = abi.encodeCall(portfolio.checkpoint, ());
+        if (which == 2) data = abi.encodeCall(portfolio.checkpoint, (amount % 2 == 0));
         if (which == 3) data = abi.encodeCall(portfolio.skim, (token, _actor(attacker_)));
         if (which == 4) data = abi.encodeCall(portfolio.cancelNonce, (amount));
         if (which == 5) {

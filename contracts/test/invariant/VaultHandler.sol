@@ -13,7 +13,7 @@ contract VaultHandler is UserActions, KeeperActions {
 
     /// @notice The actions a campaign draws from.
     function actions() external pure returns (bytes4[] memory selectors) {
-        bytes4[24] memory all = [
+        bytes4[26] memory all = [
             this.requestDepositFor.selector,
             this.requestRedeemFor.selector,
             this.claimShares.selector,
@@ -37,17 +37,19 @@ contract VaultHandler is UserActions, KeeperActions {
             this.withdrawAtALoss.selector,
             this.reorder.selector,
             this.changeParams.selector,
-            this.changeCap.selector
+            this.changeCap.selector,
+            this.cancelDeposit.selector,
+            this.cancelRedemption.selector
         ];
-        selectors = new bytes4[](30);
-        for (uint256 i; i < 24; ++i) {
+        selectors = new bytes4[](32);
+        for (uint256 i; i < 26; ++i) {
             selectors[i] = all[i];
         }
-        selectors[24] = this.pause.selector;
-        selectors[25] = this.exitOnly.selector;
+        selectors[26] = this.pause.selector;
+        selectors[27] = this.exitOnly.selector;
         // The way of the money twice as often as the rest.
         for (uint256 i; i < 4; ++i) {
-            selectors[26 + i] = all[i];
+            selectors[28 + i] = all[i];
         }
     }
 
@@ -59,9 +61,10 @@ contract VaultHandler is UserActions, KeeperActions {
         uint256 shares;
         for (uint256 i; i < ACTORS; ++i) {
             address actor = actors[i];
-            claims += vault.maxWithdraw(actor);
+            claims += vault.maxWithdraw(actor) + vault.claimableCancelDepositRequest(0, actor);
             pendingDeposits += vault.pendingDepositRequest(0, actor);
-            shares += vault.maxMint(actor) + vault.pendingRedeemRequest(0, actor);
+            shares += vault.maxMint(actor) + vault.pendingRedeemRequest(0, actor)
+                + vault.claimableCancelRedeemRequest(0, actor);
         }
         uint256 escrowed = vault.escrowed();
         assertEq(pendingDeposits, uint256(a.openDeposits) + a.closedDeposits, "1: pending deposits");
@@ -105,46 +108,59 @@ contract VaultHandler is UserActions, KeeperActions {
         }
         if (_closed()) {
             skip(1);
-            _settle();
+            _settleForGood();
         }
         // Deposits that were priced only now leave too.
         for (uint256 i; i < ACTORS; ++i) {
             _requestExit(actors[i]);
         }
-        skip(1 hours);
-        _closeAndSettle();
+        _closeAndSettleForGood();
         _claimAll();
         for (uint256 i; i < 3; ++i) {
             places[i].market.setFault(Market.Fault.NONE);
         }
         _withdrawEverything();
-        skip(1 hours);
-        _closeAndSettle();
+        _closeAndSettleForGood();
         _claimAll();
         Accounting memory a = vault.accounting();
         // What is worth less than a unit altogether is not burned for nothing.
         assertEq(
-            a.queuedShares * (a.lastPpsLow * (WAD - vault.params().exitFee) / WAD) / PPS_ONE,
+            a.queuedShares * (a.settledPps * (WAD - vault.params().exitFee) / WAD) / PPS_ONE,
             0,
             "7: somebody is left in the queue"
         );
         ++times["exits"];
     }
 
+    function _closeAndSettleForGood() private {
+        skip(1 hours);
+        if (!_closed()) _tryToClose(address(this));
+        skip(1);
+        _settleForGood();
+    }
+
     function _requestExit(address actor) private {
         uint256 shares = vault.maxMint(actor);
         vm.startPrank(actor);
         if (shares != 0) vault.mint(shares, actor, actor);
+        if (vault.claimableCancelRedeemRequest(0, actor) != 0) {
+            vault.claimCancelRedeemRequest(0, actor, actor);
+        }
         uint256 balance = vault.balanceOf(actor);
-        if (balance >= vault.params().minRedeem) vault.requestRedeem(balance, actor, actor);
+        if (balance != 0) vault.requestRedeem(balance, actor, actor);
         vm.stopPrank();
     }
 
     function _claimAll() private {
         for (uint256 i; i < ACTORS; ++i) {
             address actor = actors[i];
+            if (dollar.frozen(actor)) continue;
+            if (vault.claimableCancelDepositRequest(0, actor) != 0) {
+                vm.prank(actor);
+                vault.claimCancelDepositRequest(0, actor, actor);
+            }
             uint256 owed = vault.maxWithdraw(actor);
-            if (owed == 0 || dollar.frozen(actor)) continue;
+            if (owed == 0) continue;
             uint256 balance = token.balanceOf(actor);
             uint256 shares = vault.maxRedeem(actor);
             vm.prank(actor);

@@ -31,9 +31,14 @@ contract VaultInvariantTest is Test {
         "refused batch",
         "reordered",
         "attack",
-        "params"
+        "params",
+        "loss window",
+        "held by a window",
+        "left in a window",
+        "deposit cancelled",
+        "redemption cancelled"
     ];
-    uint256[23] private seen;
+    uint256[28] private seen;
     VaultHandler private handler;
 
     function setUp() public {
