@@ -222,7 +222,7 @@ contract Portfolio is IPortfolio {
             require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
             address connector = before.connectors[i];
             require(!registry.isExitOnly(vault, connector), ConnectorIsExitOnly(connector));
-            bytes32[] memory riskIds = registry.riskIds(vault, i);
+            bytes32[] memory riskIds = registry.positions(vault)[i].riskIds;
             for (uint256 j; j < riskIds.length; ++j) {
                 _checkCap(riskIds[j], before, afterwards);
             }
@@ -265,7 +265,7 @@ contract Portfolio is IPortfolio {
         uint256 exposureBefore;
         uint256 exposure;
         for (uint256 i; i < before.keys.length; ++i) {
-            bytes32[] memory riskIds = registry.riskIds(vault, i);
+            bytes32[] memory riskIds = registry.positions(vault)[i].riskIds;
             for (uint256 j; j < riskIds.length; ++j) {
                 if (riskIds[j] != riskId) continue;
                 exposureBefore += before.values[i].high;

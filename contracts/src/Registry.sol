@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
@@ -11,6 +12,9 @@ import {Position, Value} from "./interfaces/Types.sol";
 /// governor when the delay has passed; the guardian may veto it until then. Before `seal` there is no delay,
 /// and the vault takes no deposits.
 contract Registry is IRegistry {
+    using EnumerableSet for EnumerableSet.AddressSet;
+    using EnumerableSet for EnumerableSet.Bytes32Set;
+
     struct Section {
         address portfolio;
         address governor;
@@ -21,7 +25,12 @@ contract Registry is IRegistry {
         // One slot: every deposit reads both.
         uint128 delay;
         uint128 riskPausedUntil;
-        Position[] positions;
+        uint256 positionCount;
+        // Connectors with a listed position. A batch looks at those it calls alone, so that what it costs does
+        // not depend on the others.
+        EnumerableSet.AddressSet connectors;
+        mapping(address connector => EnumerableSet.Bytes32Set) keys;
+        mapping(address connector => mapping(bytes32 key => bytes32[])) riskIds;
         mapping(address connector => mapping(bytes4 selector => bool)) selectors;
         mapping(address connector => bool) exitOnly;
         mapping(bytes32 riskId => uint256) caps;
@@ -108,17 +117,20 @@ contract Registry is IRegistry {
 
     // WHAT MAY RAISE RISK
 
-    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds_)
+    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds)
         external
         timelocked(vault)
     {
         Section storage s = sections[vault];
         require(IConnector(connector).portfolio() == s.portfolio, ForeignConnector(connector));
-        require(s.positions.length < MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
-        require(riskIds_.length <= MAX_RISK_IDS, TooManyPositions(MAX_RISK_IDS));
-        require(_find(s, connector, key) == s.positions.length, PositionAlreadyListed(connector, key));
-        s.positions.push(Position({connector: connector, key: key, riskIds: riskIds_}));
-        emit PositionListed(vault, connector, key, riskIds_);
+        // Without a risk id no cap would hold the position.
+        require(riskIds.length != 0, NoRiskId(connector, key));
+        require(riskIds.length <= MAX_RISK_IDS, TooManyRiskIds(MAX_RISK_IDS));
+        require(s.keys[connector].add(key), PositionAlreadyListed(connector, key));
+        require(++s.positionCount <= MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
+        s.connectors.add(connector);
+        s.riskIds[connector][key] = riskIds;
+        emit PositionListed(vault, connector, key, riskIds);
     }
 
     function setSelector(address vault, address connector, bytes4 selector, bool allowed)
@@ -179,13 +191,13 @@ contract Registry is IRegistry {
     /// @notice Drops a position that is worth nothing, so that no value ever leaves NAV by a list.
     function unlistPosition(address vault, address connector, bytes32 key) external onlyGovernor(vault) {
         Section storage s = sections[vault];
-        uint256 last = s.positions.length;
-        uint256 i = _find(s, connector, key);
-        require(i < last, PositionUnknown(connector, key));
+        require(s.keys[connector].contains(key), PositionUnknown(connector, key));
         (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
         require(healthy && value.high == 0, PositionNotEmpty(connector, key));
-        if (i != --last) s.positions[i] = s.positions[last];
-        s.positions.pop();
+        s.keys[connector].remove(key);
+        if (s.keys[connector].length() == 0) s.connectors.remove(connector);
+        delete s.riskIds[connector][key];
+        --s.positionCount;
         emit PositionUnlisted(vault, connector, key);
     }
 
@@ -242,8 +254,18 @@ contract Registry is IRegistry {
         return sections[vault].delay;
     }
 
-    function positions(address vault) external view override returns (Position[] memory) {
-        return sections[vault].positions;
+    function positions(address vault) external view override returns (Position[] memory listed) {
+        Section storage s = sections[vault];
+        listed = new Position[](s.positionCount);
+        uint256 count;
+        address[] memory connectors = s.connectors.values();
+        for (uint256 i; i < connectors.length; ++i) {
+            address connector = connectors[i];
+            bytes32[] memory keys = s.keys[connector].values();
+            for (uint256 j; j < keys.length; ++j) {
+                listed[count++] = Position(connector, keys[j], s.riskIds[connector][keys[j]]);
+            }
+        }
     }
 
     function positionKeys(address vault)
@@ -252,18 +274,31 @@ contract Registry is IRegistry {
         override
         returns (address[] memory connectors, bytes32[] memory keys)
     {
-        Position[] storage listed = sections[vault].positions;
-        uint256 length = listed.length;
-        connectors = new address[](length);
-        keys = new bytes32[](length);
-        for (uint256 i; i < length; ++i) {
-            connectors[i] = listed[i].connector;
-            keys[i] = listed[i].key;
+        Section storage s = sections[vault];
+        connectors = new address[](s.positionCount);
+        keys = new bytes32[](connectors.length);
+        uint256 count;
+        address[] memory distinct = s.connectors.values();
+        for (uint256 i; i < distinct.length; ++i) {
+            bytes32[] memory own = s.keys[distinct[i]].values();
+            for (uint256 j; j < own.length; ++j) {
+                (connectors[count], keys[count++]) = (distinct[i], own[j]);
+            }
         }
     }
 
-    function riskIds(address vault, uint256 index) external view override returns (bytes32[] memory) {
-        return sections[vault].positions[index].riskIds;
+    function positionsOf(address vault, address connector)
+        external
+        view
+        override
+        returns (bytes32[] memory keys, bytes32[][] memory riskIds)
+    {
+        Section storage s = sections[vault];
+        keys = s.keys[connector].values();
+        riskIds = new bytes32[][](keys.length);
+        for (uint256 i; i < keys.length; ++i) {
+            riskIds[i] = s.riskIds[connector][keys[i]];
+        }
     }
 
     function isAllowed(address vault, address connector, bytes4 selector)
@@ -311,13 +346,5 @@ contract Registry is IRegistry {
         require(delay_ >= MIN_DELAY && delay_ <= MAX_DELAY, DelayTooShort(delay_, MIN_DELAY));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
         s.delay = uint128(delay_);
-    }
-
-    function _find(Section storage s, address connector, bytes32 key) private view returns (uint256 i) {
-        uint256 length = s.positions.length;
-        for (; i < length; ++i) {
-            Position storage p = s.positions[i];
-            if (p.connector == connector && p.key == key) break;
-        }
     }
 }

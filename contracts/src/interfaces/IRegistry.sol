@@ -38,6 +38,8 @@ interface IRegistry {
     error ChangeUnknown(bytes32 id);
     error ChangeNotReady(bytes32 id, uint256 executableAt);
     error TooManyPositions(uint256 limit);
+    error TooManyRiskIds(uint256 limit);
+    error NoRiskId(address connector, bytes32 key);
     error PositionAlreadyListed(address connector, bytes32 key);
     error PositionUnknown(address connector, bytes32 key);
     error PositionNotEmpty(address connector, bytes32 key);
@@ -56,17 +58,21 @@ interface IRegistry {
     function oracle(address vault) external view returns (address);
     function delay(address vault) external view returns (uint256);
 
-    /// @notice Every allow-listed position of the vault, in listing order.
+    /// @notice Every allow-listed position of the vault, connector by connector.
     function positions(address vault) external view returns (Position[] memory);
 
-    /// @notice Connectors and keys alone, in listing order: what a valuation needs.
+    /// @notice Connectors and keys alone, in the order of `positions`: what a valuation needs.
     function positionKeys(address vault)
         external
         view
         returns (address[] memory connectors, bytes32[] memory keys);
 
-    /// @notice Risk ids of the position at an index of the listing order.
-    function riskIds(address vault, uint256 index) external view returns (bytes32[] memory);
+    /// @notice The positions of one connector: its keys and, for each, the risk ids it counts against.
+    function positionsOf(address vault, address connector)
+        external
+        view
+        returns (bytes32[] memory keys, bytes32[][] memory riskIds);
+
     function isAllowed(address vault, address connector, bytes4 selector) external view returns (bool);
     function isExitOnly(address vault, address connector) external view returns (bool);
     function riskPausedUntil(address vault) external view returns (uint256);
