@@ -194,6 +194,7 @@ contract Registry is IRegistry {
         require(s.keys[connector].contains(key), PositionUnknown(connector, key));
         (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
         require(healthy && value.high == 0, PositionNotEmpty(connector, key));
+        IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key]);
         s.keys[connector].remove(key);
         if (s.keys[connector].length() == 0) s.connectors.remove(connector);
         delete s.riskIds[connector][key];

@@ -50,7 +50,7 @@ contract Vault is Requests {
     /// @notice See `IVault.settle`.
     function settle(Settlement calldata settlement) external override nonReentrant {
         require(msg.sender == registry.keeper(address(this)), NotKeeper(msg.sender));
-        (Value memory nav, bool healthy) = portfolio.checkpoint();
+        (Value memory nav, bool healthy,) = portfolio.checkpoint(false);
         Outcome memory o = state.settle(settlement, nav, healthy, portfolio.idle(), totalSupply());
         address feeRecipient = state.params.feeRecipient;
         _mintSome(feeRecipient, o.managementShares + o.performanceShares);
@@ -70,8 +70,13 @@ contract Vault is Requests {
     // VIEWS
 
     /// @notice Low NAV after the flows of the last settlement. Never reverts.
-    function totalAssets() external view returns (uint256) {
+    function totalAssets() external view override returns (uint256) {
         return state.storedNav;
+    }
+
+    /// @notice See `IVault.overdueExits`.
+    function overdueExits() external view virtual override returns (uint256) {
+        return 0;
     }
 
     function convertToShares(uint256 assets) external view returns (uint256) {

@@ -240,7 +240,7 @@ contract PortfolioTest is VaultFixture {
         vm.expectRevert(reason);
         portfolio.receiveIdle(1);
         vm.expectRevert(reason);
-        portfolio.checkpoint();
+        portfolio.checkpoint(false);
         vm.expectRevert(abi.encodeWithSelector(IVault.NotPortfolio.selector, address(this)));
         vault.lock();
         vm.expectRevert(abi.encodeWithSelector(IVault.NotPortfolio.selector, address(this)));

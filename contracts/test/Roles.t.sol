@@ -305,7 +305,7 @@ contract RolesTest is VaultFixture {
         _gate(p, cancel, IPortfolio.NotAuthorised.selector, KEEPER | GUARDIAN);
         _gate(p, abi.encodeCall(IPortfolio.release, (UNIT)), IPortfolio.NotVault.selector, VAULT);
         _gate(p, abi.encodeCall(IPortfolio.receiveIdle, (UNIT)), IPortfolio.NotVault.selector, VAULT);
-        _gate(p, abi.encodeCall(IPortfolio.checkpoint, ()), IPortfolio.NotVault.selector, VAULT);
+        _gate(p, abi.encodeCall(IPortfolio.checkpoint, (false)), IPortfolio.NotVault.selector, VAULT);
         bytes memory pay = abi.encodeCall(Escrow.pay, (alice, UNIT));
         _gate(address(escrow), pay, IEscrow.NotVault.selector, VAULT);
     }

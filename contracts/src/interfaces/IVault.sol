@@ -138,6 +138,13 @@ interface IVault {
     function settledPps() external view returns (uint256);
     function settledEpoch() external view returns (uint64);
 
+    /// @notice Low NAV after the flows of the last settlement. Never reverts.
+    function totalAssets() external view returns (uint256);
+
+    /// @notice What the redemption queue is owed at the last settled price when it is older than its maximum
+    /// age; 0 otherwise.
+    function overdueExits() external view returns (uint256 assets);
+
     /// @notice Whether any part of this vault is in the middle of something: live values must not be read.
     function locked() external view returns (bool);
 

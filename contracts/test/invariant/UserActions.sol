@@ -159,7 +159,7 @@ abstract contract UserActions is Campaign {
         which %= 12;
         if (which == 0) data = abi.encodeCall(portfolio.release, (amount));
         if (which == 1) data = abi.encodeCall(portfolio.receiveIdle, (amount));
-        if (which == 2) data = abi.encodeCall(portfolio.checkpoint, ());
+        if (which == 2) data = abi.encodeCall(portfolio.checkpoint, (false));
         if (which == 3) data = abi.encodeCall(portfolio.skim, (token, _actor(attacker_)));
         if (which == 4) data = abi.encodeCall(portfolio.cancelNonce, (amount));
         if (which == 5) {
