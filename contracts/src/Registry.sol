@@ -116,6 +116,8 @@ contract Registry is IRegistry {
     /// @notice Announces the call `data` on `target` (this registry or a contract of the vault).
     function submit(address vault, address target, bytes calldata data) external onlyGovernor(vault) {
         Section storage s = sections[vault];
+        // Nothing is announced while there is no delay, to be made after deposits have come.
+        require(s.delay != 0, NotSealed(vault));
         bytes4 selector = bytes4(data);
         require(!s.abdicated.contains(target, selector), Abdicated(target, selector));
         (uint256 wait, bool vetoable) = (s.delay, true);
@@ -204,7 +206,7 @@ contract Registry is IRegistry {
 
     /// @notice Changes the delay of later changes; shortening it has waited the old one.
     function setDelay(address vault, uint256 delay_) external timelocked(vault) {
-        require(sections[vault].delay != 0, UnknownVault(vault));
+        require(sections[vault].delay != 0, NotSealed(vault));
         _setDelay(vault, delay_);
     }
 

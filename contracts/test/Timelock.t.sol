@@ -112,6 +112,18 @@ contract TimelockTest is VaultFixture {
         assertEq(registry.cap(v, RISK), 5);
     }
 
+    /// Catches: a change that is announced without a delay before the seal, and made once deposits have come.
+    function test_class_G_nothing_is_announced_before_the_seal() public {
+        vault = deployVault(token);
+        v = address(vault);
+        bytes memory data = abi.encodeCall(registry.setKeeper, (v, alice));
+        bytes memory reason = abi.encodeWithSelector(IRegistry.NotSealed.selector, v);
+        vm.expectRevert(reason);
+        registry.submit(v, r, data);
+        vm.expectRevert(reason);
+        registry.setDelay(v, 30 days);
+    }
+
     function test_the_delay_leaves_time_for_two_epochs() public {
         vault = deployVault(token);
         v = address(vault);

@@ -41,6 +41,7 @@ interface IRegistry {
     error UnknownVault(address vault);
     error UnknownTarget(address target);
     error AlreadySealed(address vault);
+    error NotSealed(address vault);
     error DelayTooShort(uint256 delay, uint256 minimum);
     error DelayTooLong(uint256 delay, uint256 maximum);
     error ChangeUnknown(bytes32 id);
