@@ -25,8 +25,8 @@ class Book:
     """The vault at one block. Amounts are in the vault's asset, `at` is the hub block's timestamp.
 
     `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
-    `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the redemption
-    queue will need at the next settlement.
+    `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the
+    redemption queue will need at the next settlement.
     """
 
     at: int

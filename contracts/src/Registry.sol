@@ -1,19 +1,33 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
-import {Position, Value} from "./interfaces/Types.sol";
+import {IVault, Params} from "./interfaces/IVault.sol";
+import {Cap, Policy, Position, Value} from "./interfaces/Types.sol";
+import {PermissionLib} from "./libraries/PermissionLib.sol";
 
 /// @title One directory per chain, one section per vault
 /// @dev A change that may raise risk is submitted first, as the very call that will make it, and made by the
-/// governor when the delay has passed; the guardian may veto it until then. Before `seal` there is no delay,
-/// and the vault takes no deposits.
+/// governor when the delay has passed and before 14 days more have; the guardian may veto it until it is made.
+/// Before `seal` there is no delay, and the vault takes no deposits. What can be listed is kept in sets, so that
+/// `policy` leaves nothing out; their order means nothing.
 contract Registry is IRegistry {
     using EnumerableSet for EnumerableSet.AddressSet;
     using EnumerableSet for EnumerableSet.Bytes32Set;
+    using EnumerableMap for EnumerableMap.Bytes32ToUintMap;
+    using PermissionLib for PermissionLib.Permissions;
+
+    /// @dev A submitted call; `executableAt` 0: none.
+    struct Change {
+        uint64 executableAt;
+        bool vetoable;
+    }
 
     struct Section {
         address portfolio;
@@ -31,10 +45,11 @@ contract Registry is IRegistry {
         EnumerableSet.AddressSet connectors;
         mapping(address connector => EnumerableSet.Bytes32Set) keys;
         mapping(address connector => mapping(bytes32 key => bytes32[])) riskIds;
-        mapping(address connector => mapping(bytes4 selector => bool)) selectors;
-        mapping(address connector => bool) exitOnly;
-        mapping(bytes32 riskId => uint256) caps;
-        mapping(bytes32 change => uint256) executableAt;
+        PermissionLib.Permissions allowed;
+        PermissionLib.Permissions abdicated;
+        EnumerableSet.AddressSet exitOnly;
+        EnumerableMap.Bytes32ToUintMap caps;
+        mapping(bytes32 id => Change) changes;
     }
 
     uint256 public constant MIN_DELAY = 3 days;
@@ -42,6 +57,15 @@ contract Registry is IRegistry {
     uint256 public constant MAX_POSITIONS = 20;
     uint256 public constant MAX_RISK_IDS = 8;
     uint256 public constant PAUSE_LENGTH = 7 days;
+    /// @dev How long a change may be made once it is executable: none lies ready for years.
+    uint256 public constant CHANGE_WINDOW = 14 days;
+    /// @dev What a new guardian waits at least, because the old one cannot veto it.
+    uint256 public constant GUARDIAN_DELAY = 14 days;
+
+    /// @dev A position worth at most `totalAssets / DUST_DIVISOR + DUST_UNITS` may be unlisted: anyone can give
+    /// it that much, and it must not keep its slot by that.
+    uint256 public constant DUST_DIVISOR = 1e6;
+    uint256 public constant DUST_UNITS = 10;
 
     mapping(address vault => Section) private sections;
 
@@ -83,7 +107,7 @@ contract Registry is IRegistry {
     function seal(address vault, uint256 delay_) external onlyGovernor(vault) {
         Section storage s = sections[vault];
         require(s.delay == 0, AlreadySealed(vault));
-        _setDelay(s, delay_);
+        _setDelay(vault, delay_);
         emit Sealed(vault, delay_);
     }
 
@@ -92,17 +116,31 @@ contract Registry is IRegistry {
     /// @notice Announces the call `data` on `target` (this registry or a contract of the vault).
     function submit(address vault, address target, bytes calldata data) external onlyGovernor(vault) {
         Section storage s = sections[vault];
+        // Nothing is announced while there is no delay, to be made after deposits have come.
+        require(s.delay != 0, NotSealed(vault));
+        bytes4 selector = bytes4(data);
+        require(!s.abdicated.contains(target, selector), Abdicated(target, selector));
+        (uint256 wait, bool vetoable) = (s.delay, true);
+        if (target == address(this)) {
+            bool replacesGuardian = selector == this.setGuardian.selector;
+            if (replacesGuardian) wait = Math.max(wait, GUARDIAN_DELAY);
+            // Neither may a guardian keep itself in office, nor hold up what only takes powers away.
+            vetoable = !replacesGuardian && selector != this.terminate.selector
+                && selector != this.abdicate.selector;
+        }
         bytes32 id = changeId(target, data);
-        uint256 at = block.timestamp + s.delay;
-        s.executableAt[id] = at;
-        emit ChangeSubmitted(vault, id, target, data, at);
+        uint256 at = block.timestamp + wait;
+        // forge-lint: disable-next-line(unsafe-typecast) a time plus at most MAX_DELAY
+        s.changes[id] = Change(uint64(at), vetoable);
+        emit ChangeSubmitted(vault, id, target, data, at, vetoable);
     }
 
     /// @notice Withdraws an announced change for good; it would have to be submitted again.
     function veto(address vault, bytes32 id) external onlyRiskReducer(vault) {
         Section storage s = sections[vault];
-        require(s.executableAt[id] != 0, ChangeUnknown(id));
-        delete s.executableAt[id];
+        require(s.changes[id].executableAt != 0, ChangeUnknown(id));
+        require(s.changes[id].vetoable || msg.sender == s.governor, NotVetoable(id));
+        delete s.changes[id];
         emit ChangeVetoed(vault, id);
     }
 
@@ -133,21 +171,21 @@ contract Registry is IRegistry {
         emit PositionListed(vault, connector, key, riskIds);
     }
 
+    /// @dev Taking a selector away waits as well: it may be the one an exit needs.
     function setSelector(address vault, address connector, bytes4 selector, bool allowed)
         external
         timelocked(vault)
     {
-        sections[vault].selectors[connector][selector] = allowed;
+        sections[vault].allowed.set(connector, selector, allowed);
         emit SelectorSet(vault, connector, selector, allowed);
     }
 
     function setCap(address vault, bytes32 riskId, uint256 cap_) external timelocked(vault) {
-        sections[vault].caps[riskId] = cap_;
-        emit CapSet(vault, riskId, cap_);
+        _setCap(vault, riskId, cap_);
     }
 
     function clearExitOnly(address vault, address connector) external timelocked(vault) {
-        sections[vault].exitOnly[connector] = false;
+        sections[vault].exitOnly.remove(connector);
         emit ExitOnlySet(vault, connector, false);
     }
 
@@ -168,9 +206,8 @@ contract Registry is IRegistry {
 
     /// @notice Changes the delay of later changes; shortening it has waited the old one.
     function setDelay(address vault, uint256 delay_) external timelocked(vault) {
-        Section storage s = sections[vault];
-        require(s.delay != 0, UnknownVault(vault));
-        _setDelay(s, delay_);
+        require(sections[vault].delay != 0, NotSealed(vault));
+        _setDelay(vault, delay_);
     }
 
     function proposeGovernor(address vault, address governor_) external timelocked(vault) {
@@ -186,14 +223,30 @@ contract Registry is IRegistry {
         emit GovernorAccepted(vault, msg.sender);
     }
 
+    // WHAT TAKES POWERS AWAY FOR EVER
+
+    /// @notice Ends the vault: no deposit, no rising exposure from now on; exits go on. Irreversible.
+    function terminate(address vault) external timelocked(vault) {
+        sections[vault].riskPausedUntil = type(uint128).max;
+        emit Terminated(vault);
+    }
+
+    /// @notice Gives up the function `selector` of `target`: no governor can submit or make that change again.
+    /// Irreversible. It does not reach what needs no submission, which only lowers risk.
+    function abdicate(address vault, address target, bytes4 selector) external timelocked(vault) {
+        sections[vault].abdicated.set(target, selector, true);
+        emit FunctionAbdicated(vault, target, selector);
+    }
+
     // WHAT ONLY LOWERS RISK
 
-    /// @notice Drops a position that is worth nothing, so that no value ever leaves NAV by a list.
+    /// @notice Drops a position that is worth no more than dust, so that no value leaves NAV by a list.
     function unlistPosition(address vault, address connector, bytes32 key) external onlyGovernor(vault) {
         Section storage s = sections[vault];
         require(s.keys[connector].contains(key), PositionUnknown(connector, key));
         (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
-        require(healthy && value.high == 0, PositionNotEmpty(connector, key));
+        uint256 dust = IERC4626(vault).totalAssets() / DUST_DIVISOR + DUST_UNITS;
+        require(healthy && value.high <= dust, PositionNotEmpty(connector, key));
         IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key]);
         s.keys[connector].remove(key);
         if (s.keys[connector].length() == 0) s.connectors.remove(connector);
@@ -203,21 +256,19 @@ contract Registry is IRegistry {
     }
 
     function lowerCap(address vault, bytes32 riskId, uint256 cap_) external onlyRiskReducer(vault) {
-        Section storage s = sections[vault];
-        if (cap_ >= s.caps[riskId]) return;
-        s.caps[riskId] = cap_;
-        emit CapSet(vault, riskId, cap_);
+        if (cap_ < cap(vault, riskId)) _setCap(vault, riskId, cap_);
     }
 
     /// @notice From the next block on, the connector's positions may only shrink.
     function setExitOnly(address vault, address connector) external onlyRiskReducer(vault) {
-        sections[vault].exitOnly[connector] = true;
+        sections[vault].exitOnly.add(connector);
         emit ExitOnlySet(vault, connector, true);
     }
 
     /// @notice Stops deposits and rising exposures for 7 days, then not again for 7 days. Never stops exits.
     function pauseRisk(address vault) external onlyRiskReducer(vault) {
         Section storage s = sections[vault];
+        // In 256 bits: after `terminate` that is a time which never comes.
         uint256 next = s.riskPausedUntil == 0 ? 0 : s.riskPausedUntil + PAUSE_LENGTH;
         require(block.timestamp >= next, ChangeNotReady("pauseRisk", next));
         s.riskPausedUntil = uint128(block.timestamp + PAUSE_LENGTH);
@@ -255,7 +306,14 @@ contract Registry is IRegistry {
         return sections[vault].delay;
     }
 
-    function positions(address vault) external view override returns (Position[] memory listed) {
+    /// @notice Shortest delay of a vault: whoever dislikes a change asks to leave in one epoch, is paid in the
+    /// next, and is gone before it is made.
+    function minimumDelay(address vault) public view returns (uint256) {
+        Params memory params = IVault(vault).params();
+        return Math.max(MIN_DELAY, 2 * uint256(params.minEpochLength));
+    }
+
+    function positions(address vault) public view override returns (Position[] memory listed) {
         Section storage s = sections[vault];
         listed = new Position[](s.positionCount);
         uint256 count;
@@ -308,24 +366,45 @@ contract Registry is IRegistry {
         override
         returns (bool)
     {
-        return sections[vault].selectors[connector][selector];
+        return sections[vault].allowed.contains(connector, selector);
     }
 
     function isExitOnly(address vault, address connector) external view override returns (bool) {
-        return sections[vault].exitOnly[connector];
+        return sections[vault].exitOnly.contains(connector);
     }
 
     function riskPausedUntil(address vault) external view override returns (uint256) {
         return sections[vault].riskPausedUntil;
     }
 
-    function cap(address vault, bytes32 riskId) external view override returns (uint256) {
-        return sections[vault].caps[riskId];
+    function cap(address vault, bytes32 riskId) public view override returns (uint256 assets) {
+        (, assets) = sections[vault].caps.tryGet(riskId);
     }
 
-    /// @notice When a submitted change may be made; 0 when there is none.
+    /// @notice When a submitted change may be made from; 0 when there is none.
     function executableAt(address vault, bytes32 id) external view returns (uint256) {
-        return sections[vault].executableAt[id];
+        return sections[vault].changes[id].executableAt;
+    }
+
+    /// @inheritdoc IRegistry
+    function policy(address vault) external view override returns (Policy memory p) {
+        Section storage s = sections[vault];
+        p.portfolio = s.portfolio;
+        p.governor = s.governor;
+        p.pendingGovernor = s.pendingGovernor;
+        p.guardian = s.guardian;
+        p.keeper = s.keeper;
+        p.oracle = s.oracle;
+        p.delay = s.delay;
+        p.riskPausedUntil = s.riskPausedUntil;
+        p.positions = positions(vault);
+        p.allowed = s.allowed.values();
+        p.caps = new Cap[](s.caps.length());
+        for (uint256 i; i < p.caps.length; ++i) {
+            (p.caps[i].riskId, p.caps[i].assets) = s.caps.at(i);
+        }
+        p.exitOnly = s.exitOnly.values();
+        p.abdicated = s.abdicated.values();
     }
 
     // INTERNAL
@@ -334,18 +413,30 @@ contract Registry is IRegistry {
         Section storage s = sections[vault];
         require(s.portfolio != address(0), UnknownVault(vault));
         require(sender == s.governor, NotGovernor(sender));
+        bytes4 selector = bytes4(data);
+        require(!s.abdicated.contains(target, selector), Abdicated(target, selector));
         if (s.delay == 0) return;
         bytes32 id = changeId(target, data);
-        uint256 at = s.executableAt[id];
+        uint256 at = s.changes[id].executableAt;
         require(at != 0, ChangeUnknown(id));
         require(block.timestamp >= at, ChangeNotReady(id, at));
-        delete s.executableAt[id];
+        require(block.timestamp <= at + CHANGE_WINDOW, ChangeExpired(id, at + CHANGE_WINDOW));
+        delete s.changes[id];
         emit ChangeAccepted(vault, id);
     }
 
-    function _setDelay(Section storage s, uint256 delay_) private {
-        require(delay_ >= MIN_DELAY && delay_ <= MAX_DELAY, DelayTooShort(delay_, MIN_DELAY));
+    function _setDelay(address vault, uint256 delay_) private {
+        uint256 minimum = minimumDelay(vault);
+        require(delay_ >= minimum, DelayTooShort(delay_, minimum));
+        require(delay_ <= MAX_DELAY, DelayTooLong(delay_, MAX_DELAY));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
-        s.delay = uint128(delay_);
+        sections[vault].delay = uint128(delay_);
+    }
+
+    function _setCap(address vault, bytes32 riskId, uint256 cap_) private {
+        Section storage s = sections[vault];
+        if (cap_ == 0) s.caps.remove(riskId);
+        else s.caps.set(riskId, cap_);
+        emit CapSet(vault, riskId, cap_);
     }
 }

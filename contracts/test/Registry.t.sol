@@ -60,6 +60,10 @@ contract RegistryTest is VaultFixture {
         vm.expectRevert(reason);
         registry.proposeGovernor(address(vault), alice);
         vm.expectRevert(reason);
+        registry.terminate(address(vault));
+        vm.expectRevert(reason);
+        registry.abdicate(address(vault), address(vault), vault.setParams.selector);
+        vm.expectRevert(reason);
         registry.acceptGovernor(address(vault));
         vm.expectRevert(reason);
         registry.unlistPosition(address(vault), address(connector), A);
@@ -127,7 +131,7 @@ contract RegistryTest is VaultFixture {
         registry.pauseRisk(address(vault));
     }
 
-    function test_H12_H21_positions_leave_the_list_only_when_they_are_worth_nothing() public {
+    function test_H12_H21_positions_leave_the_list_only_when_they_are_worth_no_more_than_dust() public {
         depositFor(alice, 10 * UNIT);
         supply(A, UNIT);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), A));
@@ -143,6 +147,27 @@ contract RegistryTest is VaultFixture {
         assertEq(left[0].key, B);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionUnknown.selector, address(connector), A));
         registry.unlistPosition(address(vault), address(connector), A);
+    }
+
+    /// Catches: a gift of a few units that keeps a position listed, until the twenty slots are taken.
+    function test_M_40_dust_given_to_a_position_does_not_keep_its_slot() public {
+        connector.setHeld(B, 10);
+        registry.unlistPosition(address(vault), address(connector), B);
+        depositFor(alice, 1000 * UNIT);
+        connector.setHeld(A, 1011);
+        bytes memory notEmpty =
+            abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), A);
+        vm.expectRevert(notEmpty);
+        registry.unlistPosition(address(vault), address(connector), A);
+        connector.setHeld(A, 1010);
+        connector.setMode(Holdings.Mode.DEGRADED);
+        vm.expectRevert(notEmpty);
+        registry.unlistPosition(address(vault), address(connector), A);
+        connector.setMode(Holdings.Mode.HONEST);
+        registry.unlistPosition(address(vault), address(connector), A);
+        assertEq(registry.positions(address(vault)).length, 0);
+        (bytes32[] memory keys,) = registry.positionsOf(address(vault), address(connector));
+        assertEq(keys.length, 0);
     }
 
     function test_a_position_is_listed_once_and_there_are_at_most_twenty() public {
