@@ -10,18 +10,19 @@ import {VaultFixture} from "./fixtures/VaultFixture.sol";
 /// @dev Reports whatever it is told, and lets nothing in or out.
 contract Boaster is IConnector {
     address public immutable override portfolio;
-    uint256 private reported;
+    uint256 private low;
+    uint256 private high;
 
     constructor(address portfolio_) {
         portfolio = portfolio_;
     }
 
-    function boast(uint256 value) external {
-        reported = value;
+    function boast(uint256 low_, uint256 high_) external {
+        (low, high) = (low_, high_);
     }
 
     function report(bytes32) external view override returns (uint256, uint256, uint256) {
-        return (reported, reported, 0);
+        return (low, high, 0);
     }
 
     function supply(bytes32, uint256) external override {}
@@ -72,6 +73,19 @@ contract Boaster is IConnector {
             settle();
             assertMark(other, B, 30 * UNIT, 30 * UNIT);
             assertEq(portfolio.exposures(OTHER), 30 * UNIT);
+            assertSums();
+        }
+
+        function test_a_position_whose_low_stays_counts_as_exposure_once() public {
+            Boaster boaster = new Boaster(address(portfolio));
+            address listed = address(boaster);
+            govern(abi.encodeCall(registry.listPosition, (address(vault), listed, A, only(OTHER))));
+            boaster.boast(0, 7 * UNIT);
+            settle();
+            settle();
+            (uint128 low, uint128 high) = portfolio.marks(listed, A);
+            assertEq(low, 0);
+            assertEq(high, 7 * UNIT);
             assertSums();
         }
 
@@ -178,7 +192,7 @@ contract Boaster is IConnector {
             ];
             for (uint256 i; i < 4; ++i) {
                 for (uint256 j; j < 16; ++j) {
-                    boasters[j].boast(boasts[i]);
+                    boasters[j].boast(boasts[i], boasts[i]);
                 }
                 (Value memory nav, bool healthy) = portfolio.nav();
                 assertEq(healthy, i == 0);
