@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
-import {Batch, Value} from "../src/interfaces/Types.sol";
+import {Batch, Call, Value} from "../src/interfaces/Types.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
@@ -136,6 +136,23 @@ contract TwoReadingsTest is VaultFixture {
                 )
             )
         );
+        assertTwo(1000 * UNIT, 1000 * UNIT, true);
+    }
+
+    function testFuzz_class_N_whatever_batches_move_between_the_readings_both_are_nav(uint256 seed) public {
+        announce();
+        for (uint256 i; i < 8; ++i) {
+            uint256 word = uint256(keccak256(abi.encode(seed, i)));
+            (Holdings target, bytes32 key) = (word % 2 == 0 ? connector : other, word % 3 == 0 ? A : B);
+            if (word % 5 < 3) {
+                supply(target, key, bound(word >> 8, 0, portfolio.idle()));
+            } else {
+                uint256 assets = bound(word >> 8, 0, target.held(key));
+                Call memory back = callTo(target, 0, abi.encodeCall(Holdings.withdraw, (key, assets)));
+                Call memory none = callTo(target, 0, abi.encodeCall(Holdings.withdraw, (key, 0)));
+                portfolio.execute(batch(both(back, none)));
+            }
+        }
         assertTwo(1000 * UNIT, 1000 * UNIT, true);
     }
 
