@@ -33,7 +33,6 @@ contract OverdueExitsTest is VaultFixture {
     // ONLY REDUCTIONS
 
     function test_only_batches_that_bring_something_home_pass_while_exits_are_overdue() public {
-        connector.setHeld(A, 500 * UNIT);
         portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 10 * UNIT)))));
         supply(B, 10 * UNIT);
         skip(7 days + 1);
@@ -151,6 +150,8 @@ contract OverdueExitsTest is VaultFixture {
         portfolio.forceDeallocate(address(connector), A, UNIT);
         vm.expectRevert(IVault.Reentered.selector);
         portfolio.announce();
+        vm.expectRevert(IPortfolio.Locked.selector);
+        portfolio.twoReadings();
         vault.unlock();
         vm.stopPrank();
     }
