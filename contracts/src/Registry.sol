@@ -341,7 +341,8 @@ contract Registry is IRegistry {
         for (uint256 i; i < distinct.length; ++i) {
             bytes32[] memory own = s.keys[distinct[i]].values();
             for (uint256 j; j < own.length; ++j) {
-                (connectors[count], keys[count++]) = (distinct[i], own[j]);
+                connectors[count] = distinct[i];
+                keys[count++] = own[j];
             }
         }
     }
