@@ -146,7 +146,8 @@ class Stage:
 
     def execute(self, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch with as many signatures as the quorum needs; it may lose roundings and no more."""
-        (low, _), _ = self.read("Portfolio", "nav")
+        # Positions that are not called count at their marks; those that are have earned since.
+        low = self.read("Portfolio", "idle") + self.read("Portfolio", "totalLow")
         now = self.now()
         message = {
             "vault": self.parts.vault,

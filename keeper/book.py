@@ -24,13 +24,15 @@ from keeper.units import WAD, Address, Value, mul_div_up
 class Book:
     """The vault at one block. Amounts are in the vault's asset, `at` is the hub block's timestamp.
 
-    `positions` are sorted by venue; `caps` is the most that each venue may hold, and 0 where risk may not
-    rise; `reserve` is what the redemption queue will need at the next settlement.
+    `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
+    `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the
+    redemption queue will need at the next settlement.
     """
 
     at: int
     idle: int
     positions: tuple[Position, ...]
+    marks: Mapping[str, int] = field(hash=False)
     caps: Mapping[str, int] = field(hash=False)
     reserve: int
     accounting: Accounting
@@ -121,6 +123,9 @@ class VaultReads:
     def position_value(self, position: PositionPolicy) -> Call[Any]:
         return self._portfolio.call("positionValue", position.address, position.key)
 
+    def mark(self, position: PositionPolicy) -> Call[Any]:
+        return self._portfolio.call("marks", position.address, position.key)
+
     def exit_only(self, position: PositionPolicy) -> Call[Any]:
         return self._registry.call("isExitOnly", self.policy.vault.vault, position.address)
 
@@ -144,6 +149,7 @@ class VaultReads:
             *self.parts.values(),
             *single,
             *(self.position_value(position) for position in listed),
+            *(self.mark(position) for position in listed),
             *(self.exit_only(position) for position in listed),
         )
 
@@ -205,6 +211,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         at=at,
         idle=idle,
         positions=positions,
+        marks={each.venue: must(reads.mark(each))[0] for each in policy.positions},
         caps=caps,
         reserve=0,
         accounting=accounting,

@@ -5,26 +5,28 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Batch, Call, Status, Value} from "./interfaces/Types.sol";
+import {Batch, Call, Value} from "./interfaces/Types.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
+import {Valuation} from "./Valuation.sol";
 
 /// @title Idle ledger and connectors of one vault
 /// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
-/// claims to do counts for nothing, what it leaves behind decides.
-contract Portfolio is IPortfolio {
+/// claims to do counts for nothing, what it leaves behind decides. Only positions of connectors that are called
+/// are read; the others count as last marked, before and after alike.
+contract Portfolio is Valuation {
     using SafeERC20 for IERC20;
     using Address for address;
     using BucketLib for Bucket;
-    using Math for uint256;
+    using SafeCast for uint256;
 
-    /// @dev Gas every position may use to report: 20 positions stay under 5 M.
-    uint256 public constant REPORT_GAS = 250_000;
+    uint256 private constant WAD = 1e18;
 
-    /// @dev Losses a day of batches that raise exposure, and of all others, as WAD fractions of low PPS.
+    /// @dev Losses a day of batches that reduce risk, and of all others, as WAD fractions of low NAV.
     uint256 public constant RAISING_BUDGET = 0.01e18;
     uint256 public constant REDUCING_BUDGET = 0.02e18;
 
@@ -32,65 +34,63 @@ contract Portfolio is IPortfolio {
     /// neighbour in the same market up, and that must never stop an exit.
     uint256 public constant ROUNDING = 10;
 
-    uint256 private constant PPS_ONE = 1e27;
-    uint256 private constant VIRTUAL_SHARES = 1e6;
-
-    address public immutable override vault;
-    IRegistry public immutable registry;
-    IERC20 public immutable asset;
-    address public immutable escrow;
-
-    uint256 public override idle;
     mapping(uint256 nonceKey => uint256) public override nextNonce;
-    mapping(address connector => mapping(bytes32 key => uint256 high)) public lastGood;
+    mapping(bytes32 batchHash => address guardian) private cosigners;
     Bucket private raisingLosses;
     Bucket private reducingLosses;
-    /// @dev Low PPS after the last batch, and the epoch it belongs to: a settlement since then has its own.
-    uint192 private lastPps;
-    uint64 private lastPpsEpoch;
 
-    /// @dev The listed positions and their values at one moment, in the order of the registry.
-    struct Reading {
-        address[] connectors;
-        bytes32[] keys;
-        Value total;
-        Value[] values;
-        bool[] healthy;
-        bool allHealthy;
+    /// @dev A position of a connector that is called, before and after.
+    struct Touched {
+        address connector;
+        bytes32 key;
+        bytes32[] riskIds;
+        Mark mark;
+        Value before;
+        Value afterwards;
+        bool healthyBefore;
+        bool healthyAfter;
     }
 
-    modifier onlyVault() {
-        require(msg.sender == vault, NotVault(msg.sender));
-        _;
+    /// @dev What calls did. `untouched` is the sum of the other positions' marks; the two lows are what a loss is
+    /// measured by.
+    struct Change {
+        Touched[] touched;
+        uint256 untouched;
+        uint256 idleBefore;
+        uint256 escrowBefore;
+        uint256 lowBefore;
+        uint256 lowAfter;
+        uint256 raisingLevel;
+        bool reducing;
     }
 
-    modifier locks() {
-        IVault(vault).lock();
-        _;
-        IVault(vault).unlock();
-    }
-
-    constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_) {
-        vault = vault_;
-        registry = registry_;
-        asset = asset_;
-        escrow = escrow_;
-    }
+    constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_)
+        Valuation(vault_, registry_, asset_, escrow_)
+    {}
 
     // BATCHES
 
     /// @inheritdoc IPortfolio
     function execute(Batch calldata batch) external override locks {
         _checkBatch(batch);
-        Reading memory before = _read();
+        Change memory change = _open(_targets(batch.calls));
         for (uint256 i; i < batch.calls.length; ++i) {
             _call(i, batch.calls[i]);
         }
-        Reading memory afterwards = _read();
-        _checkValue(batch, before.total.low, afterwards.total.low);
-        _chargeLosses(before.total.low, afterwards.total.low, _checkExposures(before, afterwards));
+        _close(change);
+        _checkImpaired(change.touched, batch.calls);
+        _checkValue(batch, change);
+        if (change.reducing) {
+            uint256 level = _reducingLevel(change);
+            if (level > REDUCING_BUDGET && _isCosigned(batch)) level = REDUCING_BUDGET;
+            _chargeReduction(change, level);
+        } else {
+            uint256 owed = IVault(vault).overdueExits();
+            require(owed == 0, ExitsOverdue(owed));
+            _chargeRaise(change);
+        }
         emit BatchExecuted(
-            batch.planHash, batch.nonceKey, batch.nonce, before.total.low, afterwards.total.low, idle
+            batch.planHash, batch.nonceKey, batch.nonce, change.lowBefore, change.lowAfter, ledger.idle
         );
     }
 
@@ -103,80 +103,79 @@ contract Portfolio is IPortfolio {
         emit NonceCancelled(nonceKey, nextNonce[nonceKey]++);
     }
 
+    /// @inheritdoc IPortfolio
+    function cosign(bytes32 batchHash) external override {
+        require(msg.sender == registry.guardian(vault), NotGuardian(msg.sender));
+        cosigners[batchHash] = msg.sender;
+        emit Cosigned(batchHash, msg.sender);
+    }
+
+    /// @inheritdoc IPortfolio
+    /// @dev A connector is instantly liquid when governance allows its plain withdrawal.
+    function forceDeallocate(address connector, bytes32 key, uint256 assets) external override locks {
+        uint256 owed = IVault(vault).overdueExits();
+        uint256 idleBefore = ledger.idle;
+        require(owed > idleBefore, ExitsNotOverdue(owed, idleBefore));
+        bytes4 selector = IConnector.withdraw.selector;
+        require(registry.isAllowed(vault, connector, selector), CallNotAllowed(connector, selector));
+        address[] memory targets = new address[](1);
+        targets[0] = connector;
+        Change memory change = _open(targets);
+        _checkForced(change.touched, connector, key);
+        assets = Math.min(assets, owed - idleBefore);
+        _measured(connector, abi.encodeCall(IConnector.withdraw, (key, assets)));
+        _close(change);
+        require(change.reducing, NotReducing());
+        _chargeReduction(change, _reducingLevel(change));
+        emit Deallocated(connector, key, ledger.idle - idleBefore, msg.sender);
+    }
+
     // FLOWS WITH THE VAULT
 
     /// @inheritdoc IPortfolio
     function release(uint256 assets) external override onlyVault {
-        require(assets <= idle, InsufficientIdle(address(asset), idle, assets));
-        idle -= assets;
+        _spend(address(asset), assets);
         asset.safeTransfer(escrow, assets);
         emit IdleReleased(assets);
     }
 
     /// @inheritdoc IPortfolio
     function receiveIdle(uint256 assets) external override onlyVault {
-        idle += assets;
+        ledger.idle += assets.toUint128();
         emit IdleReceived(assets);
     }
 
     /// @inheritdoc IPortfolio
-    function checkpoint(bool) external override onlyVault returns (Value memory, bool, uint256) {
+    function checkpoint(bool twice)
+        external
+        override
+        onlyVault
+        returns (Value memory value, bool healthy, uint256 at)
+    {
         Reading memory reading = _read();
-        raisingLosses.set(_raisingLevel(_pps(reading.total.low)));
-        for (uint256 i; i < reading.keys.length; ++i) {
-            (address connector, bytes32 key, uint256 high) =
-                (reading.connectors[i], reading.keys[i], reading.values[i].high);
-            if (reading.healthy[i]) {
-                lastGood[connector][key] = high;
-            } else {
-                emit PositionImpaired(connector, key, high);
-            }
-        }
-        return (reading.total, reading.allHealthy, 0);
+        if (twice) at = _combine(reading);
+        (value, healthy) = _total(reading);
+        uint256 lowMarked = uint256(ledger.idle) + ledger.totalLow;
+        raisingLosses.set(_raisingLevel(lowMarked, _markAll(reading)));
     }
 
     /// @notice Sends what lies here above the ledger (donations, stray tokens) to `to`. Governance only.
-    function skim(IERC20 token, address to) external {
+    function skim(IERC20 token, address to) external whenUnlocked {
         registry.authorise(vault, msg.sender, msg.data);
-        require(!IVault(vault).locked(), Locked());
         uint256 amount = token.balanceOf(address(this));
-        if (token == asset) amount -= idle;
+        if (token == asset) amount -= ledger.idle;
         require(amount != 0, NothingToSkim(address(token)));
         token.safeTransfer(to, amount);
         emit Skimmed(address(token), to, amount);
     }
 
-    // STUB until the portfolio's own change is merged
-    function announce() external override {}
-    function twoReadings() external view override returns (Value memory, bool, uint256) {}
-
-    // VIEWS
-
-    /// @inheritdoc IPortfolio
-    function nav() external view override returns (Value memory, bool) {
-        require(!IVault(vault).locked(), Locked());
-        Reading memory reading = _read();
-        return (reading.total, reading.allHealthy);
-    }
-
-    /// @inheritdoc IPortfolio
-    function positionValue(address connector, bytes32 key)
-        external
-        view
-        override
-        returns (Value memory, bool)
-    {
-        require(!IVault(vault).locked(), Locked());
-        return _report(connector, key);
-    }
-
-    /// @notice What batches may still lose now, as WAD fractions of low PPS.
+    /// @notice What batches may still lose now, as WAD fractions of low NAV.
     function lossBudgets() external view returns (uint256 raising, uint256 reducing) {
         raising = RAISING_BUDGET - raisingLosses.current(RAISING_BUDGET);
         reducing = REDUCING_BUDGET - reducingLosses.current(REDUCING_BUDGET);
     }
 
-    // INTERNAL
+    // CALLS
 
     function _checkBatch(Batch calldata batch) private {
         require(msg.sender == registry.keeper(vault), NotKeeper(msg.sender));
@@ -192,128 +191,225 @@ contract Portfolio is IPortfolio {
         bytes4 selector = bytes4(action.data[:4]);
         require(registry.isAllowed(vault, action.target, selector), CallNotAllowed(action.target, selector));
         if (action.amount != 0) {
-            uint256 available = action.token == address(asset) ? idle : 0;
-            require(action.amount <= available, InsufficientIdle(action.token, available, action.amount));
-            idle = available - action.amount;
+            _spend(action.token, action.amount);
             asset.safeTransfer(action.target, action.amount);
         }
-        uint256 balance = asset.balanceOf(address(this));
-        action.target.functionCall(action.data);
-        // Measured, not declared; a call that takes from here without a push underflows and reverts.
-        idle += asset.balanceOf(address(this)) - balance;
+        _measured(action.target, action.data);
     }
 
-    function _checkValue(Batch calldata batch, uint256 lowBefore, uint256 lowAfter) private pure {
-        require(lowAfter >= batch.minNavAfter, NavBelowFloor(lowAfter, batch.minNavAfter));
-        if (lowAfter < lowBefore) {
-            uint256 loss = lowBefore - lowAfter;
-            require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
+    function _spend(address token, uint256 assets) private {
+        uint256 available = token == address(asset) ? ledger.idle : 0;
+        require(assets <= available, InsufficientIdle(token, available, assets));
+        ledger.idle = (available - assets).toUint128();
+    }
+
+    /// @dev Measured, not declared; a call that takes from here without a push underflows and reverts.
+    function _measured(address target, bytes memory data) private {
+        uint256 balance = asset.balanceOf(address(this));
+        target.functionCall(data);
+        ledger.idle += (asset.balanceOf(address(this)) - balance).toUint128();
+    }
+
+    /// @dev The connectors that are called, each once.
+    function _targets(Call[] calldata calls) private pure returns (address[] memory targets) {
+        targets = new address[](calls.length);
+        uint256 count;
+        for (uint256 i; i < calls.length; ++i) {
+            uint256 j;
+            while (j < count && targets[j] != calls[i].target) ++j;
+            if (j == count) targets[count++] = calls[i].target;
         }
+        assembly ("memory-safe") {
+            mstore(targets, count)
+        }
+    }
+
+    // BEFORE AND AFTER
+
+    function _open(address[] memory targets) private view returns (Change memory change) {
+        Touched[] memory touched = _positionsOf(targets);
+        change.touched = touched;
+        (change.idleBefore, change.untouched) = (ledger.idle, ledger.totalLow);
+        uint256 lowMarked = change.idleBefore + change.untouched;
+        change.escrowBefore = asset.balanceOf(escrow);
+        uint256 fall;
+        uint256 low;
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            t.mark = marks[t.connector][t.key];
+            (t.before, t.healthyBefore) = _report(t.connector, t.key);
+            change.untouched -= t.mark.low;
+            low += t.before.low;
+            fall += _excess(t.mark.low, t.before.low);
+        }
+        change.lowBefore = change.idleBefore + change.untouched + low;
+        change.raisingLevel = _raisingLevel(lowMarked, fall);
+    }
+
+    function _positionsOf(address[] memory targets) private view returns (Touched[] memory touched) {
+        bytes32[][] memory keys = new bytes32[][](targets.length);
+        bytes32[][][] memory riskIds = new bytes32[][][](targets.length);
+        uint256 length;
+        for (uint256 i; i < targets.length; ++i) {
+            (keys[i], riskIds[i]) = registry.positionsOf(vault, targets[i]);
+            length += keys[i].length;
+        }
+        touched = new Touched[](length);
+        for (uint256 i; i < targets.length; ++i) {
+            for (uint256 j; j < keys[i].length; ++j) {
+                Touched memory t = touched[--length];
+                (t.connector, t.key, t.riskIds) = (targets[i], keys[i][j], riskIds[i][j]);
+            }
+        }
+    }
+
+    /// @dev Reads again and marks what was read. For a loss counts what can be known: a position that is impaired
+    /// now is worth nothing, and one that was before has gained nothing, so that its recovery hides no loss.
+    function _close(Change memory change) private {
+        Touched[] memory touched = change.touched;
+        uint256 sum = change.untouched;
+        uint256 low = change.untouched;
+        bool raised;
+        bool announced = _announced();
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            (t.afterwards, t.healthyAfter) = _report(t.connector, t.key);
+            sum += t.afterwards.low;
+            if (!t.healthyBefore) low += Math.min(t.before.low, t.afterwards.low);
+            else if (t.healthyAfter) low += t.afterwards.low;
+            raised = raised || _grew(t);
+            if (announced) {
+                bool healthy = t.healthyBefore && t.healthyAfter;
+                _moveFirstReading(t.connector, t.key, t.before, t.afterwards, healthy);
+            }
+            _mark(t);
+        }
+        uint256 idleAfter = ledger.idle;
+        ledger.totalLow = sum.toUint128();
+        change.lowAfter = low + idleAfter;
+        change.reducing = !raised && idleAfter > change.idleBefore;
+        if (raised) _checkExposures(touched);
+        // A change, not a balance: what lies there above what is owed is nobody's condition.
+        uint256 escrowAfter = asset.balanceOf(escrow);
+        require(escrowAfter >= change.escrowBefore, EscrowTouched(change.escrowBefore, escrowAfter));
+    }
+
+    /// @dev An impaired position keeps the exposure it had.
+    function _mark(Touched memory t) private {
+        uint256 high = t.healthyAfter ? t.afterwards.high : t.mark.high;
+        _countExposure(t.riskIds, t.mark.high, high);
+        marks[t.connector][t.key] = Mark(t.afterwards.low.toUint128(), high.toUint128());
+    }
+
+    /// @dev Of a position that is impaired before or after, growth cannot be told from recovery: nothing may be
+    /// pushed to its connector instead.
+    function _grew(Touched memory t) private pure returns (bool) {
+        return t.healthyBefore && t.healthyAfter && t.afterwards.high > t.before.high + ROUNDING;
+    }
+
+    // POST-CONDITIONS
+
+    function _checkValue(Batch calldata batch, Change memory change) private pure {
+        require(change.lowAfter >= batch.minNavAfter, NavBelowFloor(change.lowAfter, batch.minNavAfter));
+        uint256 loss = _excess(change.lowBefore, change.lowAfter);
+        require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
+    }
+
+    /// @dev Nothing is pushed to a connector with an impaired position, and one that has one is called once and
+    /// alone: what comes out of a position without a value would make up for any loss elsewhere.
+    function _checkImpaired(Touched[] memory touched, Call[] calldata calls) private pure {
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (t.healthyBefore && t.healthyAfter) continue;
+            require(t.healthyBefore || calls.length == 1, ImpairedNotAlone(t.connector, t.key));
+            for (uint256 j; j < calls.length; ++j) {
+                require(
+                    calls[j].target != t.connector || calls[j].amount == 0,
+                    PositionIsImpaired(t.connector, t.key)
+                );
+            }
+        }
+    }
+
+    /// @dev What anyone may take out is a listed position whose value is known.
+    function _checkForced(Touched[] memory touched, address connector, bytes32 key) private pure {
+        uint256 i;
+        while (i < touched.length && touched[i].key != key) ++i;
+        require(i < touched.length, PositionNotListed(connector, key));
+        require(touched[i].healthyBefore, PositionIsImpaired(connector, key));
     }
 
     /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
     /// through a connector that is in exit-only mode. Whatever shrinks always passes.
-    /// @return raised whether any position grew
-    function _checkExposures(Reading memory before, Reading memory afterwards)
-        private
-        view
-        returns (bool raised)
-    {
-        for (uint256 i; i < before.keys.length; ++i) {
-            if (afterwards.values[i].high <= before.values[i].high + ROUNDING) continue;
-            raised = true;
-            uint256 pausedUntil = registry.riskPausedUntil(vault);
-            require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
-            address connector = before.connectors[i];
-            require(!registry.isExitOnly(vault, connector), ConnectorIsExitOnly(connector));
-            bytes32[] memory riskIds = registry.riskIds(vault, i);
-            for (uint256 j; j < riskIds.length; ++j) {
-                _checkCap(riskIds[j], before, afterwards);
+    function _checkExposures(Touched[] memory touched) private view {
+        uint256 pausedUntil = registry.riskPausedUntil(vault);
+        require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (!_grew(t)) continue;
+            require(!registry.isExitOnly(vault, t.connector), ConnectorIsExitOnly(t.connector));
+            for (uint256 j; j < t.riskIds.length; ++j) {
+                _checkCap(t.riskIds[j], touched);
             }
         }
     }
 
-    /// @dev A loss inside the batch has to fit the budget of its kind. A loss since the last checkpoint is the
-    /// market's or a third party's: it uses up what new risk may lose, and never stops a reduction.
-    function _chargeLosses(uint256 lowBefore, uint256 lowAfter, bool raised) private {
-        uint256 ppsBefore = _pps(lowBefore);
-        uint256 ppsAfter = _pps(lowAfter);
-        uint256 inside = BucketLib.fall(ppsBefore, ppsAfter);
-        uint256 raising = _raisingLevel(ppsBefore);
-        uint256 reducing = reducingLosses.current(REDUCING_BUDGET);
-        if (raised) {
-            raising += inside;
-            require(raising <= RAISING_BUDGET, LossBudgetExceeded(raising, RAISING_BUDGET));
-        } else {
-            reducing += inside;
-            require(reducing <= REDUCING_BUDGET, LossBudgetExceeded(reducing, REDUCING_BUDGET));
+    function _checkCap(bytes32 riskId, Touched[] memory touched) private view {
+        uint256 exposure = exposures[riskId];
+        uint256 cap = registry.cap(vault, riskId);
+        if (exposure <= cap) return;
+        uint256 grown;
+        uint256 shrunk;
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (!t.healthyBefore || !t.healthyAfter) continue;
+            for (uint256 j; j < t.riskIds.length; ++j) {
+                if (t.riskIds[j] != riskId) continue;
+                grown += _excess(t.afterwards.high, t.before.high);
+                shrunk += _excess(t.before.high, t.afterwards.high);
+            }
         }
-        raisingLosses.set(raising);
-        if (!raised) reducingLosses.set(reducing);
-        // forge-lint: disable-next-line(unsafe-typecast) a price above 2^192 would need assets of 2^165
-        (lastPps, lastPpsEpoch) = (uint192(ppsAfter), IVault(vault).settledEpoch());
+        require(grown <= shrunk, CapExceeded(riskId, exposure, cap));
+    }
+
+    // LOSSES
+
+    /// @dev A loss since the last checkpoint is the market's or a third party's: it uses up what new risk may
+    /// lose, and never stops a reduction.
+    function _chargeRaise(Change memory change) private {
+        uint256 level = change.raisingLevel + _lossInside(change);
+        require(level <= RAISING_BUDGET, LossBudgetExceeded(level, RAISING_BUDGET));
+        raisingLosses.set(level);
+    }
+
+    function _chargeReduction(Change memory change, uint256 level) private {
+        require(level <= REDUCING_BUDGET, LossBudgetExceeded(level, REDUCING_BUDGET));
+        raisingLosses.set(change.raisingLevel);
+        reducingLosses.set(level);
+    }
+
+    function _reducingLevel(Change memory change) private view returns (uint256) {
+        return reducingLosses.current(REDUCING_BUDGET) + _lossInside(change);
+    }
+
+    /// @dev By the guardian of now: another's word ended with the role.
+    function _isCosigned(Batch calldata batch) private view returns (bool) {
+        address cosigner = cosigners[keccak256(abi.encode(batch))];
+        return cosigner != address(0) && cosigner == registry.guardian(vault);
+    }
+
+    /// @dev Of the lesser of NAV now and NAV as settled: a position whose report was made to soar for the moment
+    /// of a batch must not make room for losses in others.
+    function _lossInside(Change memory change) private view returns (uint256) {
+        uint256 loss = _excess(change.lowBefore, change.lowAfter);
+        if (loss == 0) return 0;
+        uint256 base = Math.min(change.lowBefore, IVault(vault).totalAssets());
+        return Math.mulDiv(loss, WAD, base + 1, Math.Rounding.Ceil);
     }
 
     /// @dev The bucket of new risk with the fall since the last checkpoint in it, full at most.
-    function _raisingLevel(uint256 ppsNow) private view returns (uint256) {
-        (uint256 settledPps, uint64 epoch) = (IVault(vault).settledPps(), IVault(vault).settledEpoch());
-        uint256 base = lastPpsEpoch == epoch && lastPps != 0 ? lastPps : settledPps;
-        return Math.min(raisingLosses.current(RAISING_BUDGET) + BucketLib.fall(base, ppsNow), RAISING_BUDGET);
-    }
-
-    function _pps(uint256 low) private view returns (uint256) {
-        return (low + 1).mulDiv(PPS_ONE, IERC20(vault).totalSupply() + VIRTUAL_SHARES);
-    }
-
-    function _checkCap(bytes32 riskId, Reading memory before, Reading memory afterwards) private view {
-        uint256 exposureBefore;
-        uint256 exposure;
-        for (uint256 i; i < before.keys.length; ++i) {
-            bytes32[] memory riskIds = registry.riskIds(vault, i);
-            for (uint256 j; j < riskIds.length; ++j) {
-                if (riskIds[j] != riskId) continue;
-                exposureBefore += before.values[i].high;
-                exposure += afterwards.values[i].high;
-            }
-        }
-        uint256 cap = registry.cap(vault, riskId);
-        require(exposure <= cap || exposure <= exposureBefore, CapExceeded(riskId, exposure, cap));
-    }
-
-    function _read() private view returns (Reading memory reading) {
-        (reading.connectors, reading.keys) = registry.positionKeys(vault);
-        uint256 length = reading.keys.length;
-        reading.total = Value(idle, idle);
-        reading.values = new Value[](length);
-        reading.healthy = new bool[](length);
-        reading.allHealthy = true;
-        for (uint256 i; i < length; ++i) {
-            (Value memory value, bool healthy) = _report(reading.connectors[i], reading.keys[i]);
-            reading.values[i] = value;
-            reading.healthy[i] = healthy;
-            reading.total.low += value.low;
-            reading.total.high += value.high;
-            reading.allHealthy = reading.allHealthy && healthy;
-        }
-    }
-
-    /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
-    /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
-    /// impair a position by starving it.
-    function _report(address connector, bytes32 key) private view returns (Value memory value, bool healthy) {
-        uint256 available = gasleft() * 63 / 64;
-        require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
-        bytes memory data = abi.encodeCall(IConnector.report, (key));
-        bool success;
-        uint256 size;
-        uint256[3] memory words;
-        assembly ("memory-safe") {
-            success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
-            size := returndatasize()
-        }
-        if (!success || size != 96 || words[0] > words[1] || words[1] > type(uint128).max) {
-            return (Value(0, lastGood[connector][key]), false);
-        }
-        return (Value(words[0], words[1]), words[2] == uint256(Status.OK));
+    function _raisingLevel(uint256 lowMarked, uint256 fall) private view returns (uint256) {
+        uint256 level = raisingLosses.current(RAISING_BUDGET);
+        return Math.min(level + BucketLib.fall(lowMarked + 1, lowMarked + 1 - fall), RAISING_BUDGET);
     }
 }

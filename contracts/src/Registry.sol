@@ -1,16 +1,34 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap.sol";
+import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
-import {Position, Value} from "./interfaces/Types.sol";
+import {IVault, Params} from "./interfaces/IVault.sol";
+import {Cap, Policy, Position, Value} from "./interfaces/Types.sol";
+import {PermissionLib} from "./libraries/PermissionLib.sol";
 
 /// @title One directory per chain, one section per vault
 /// @dev A change that may raise risk is submitted first, as the very call that will make it, and made by the
-/// governor when the delay has passed; the guardian may veto it until then. Before `seal` there is no delay,
-/// and the vault takes no deposits.
+/// governor when the delay has passed and before 14 days more have; the guardian may veto it until it is made.
+/// Before `seal` there is no delay, and the vault takes no deposits. What can be listed is kept in sets, so that
+/// `policy` leaves nothing out; their order means nothing.
 contract Registry is IRegistry {
+    using EnumerableSet for EnumerableSet.AddressSet;
+    using EnumerableSet for EnumerableSet.Bytes32Set;
+    using EnumerableMap for EnumerableMap.Bytes32ToUintMap;
+    using PermissionLib for PermissionLib.Permissions;
+
+    /// @dev A submitted call; `executableAt` 0: none.
+    struct Change {
+        uint64 executableAt;
+        bool vetoable;
+    }
+
     struct Section {
         address portfolio;
         address governor;
@@ -21,11 +39,17 @@ contract Registry is IRegistry {
         // One slot: every deposit reads both.
         uint128 delay;
         uint128 riskPausedUntil;
-        Position[] positions;
-        mapping(address connector => mapping(bytes4 selector => bool)) selectors;
-        mapping(address connector => bool) exitOnly;
-        mapping(bytes32 riskId => uint256) caps;
-        mapping(bytes32 change => uint256) executableAt;
+        uint256 positionCount;
+        // Connectors with a listed position. A batch looks at those it calls alone, so that what it costs does
+        // not depend on the others.
+        EnumerableSet.AddressSet connectors;
+        mapping(address connector => EnumerableSet.Bytes32Set) keys;
+        mapping(address connector => mapping(bytes32 key => bytes32[])) riskIds;
+        PermissionLib.Permissions allowed;
+        PermissionLib.Permissions abdicated;
+        EnumerableSet.AddressSet exitOnly;
+        EnumerableMap.Bytes32ToUintMap caps;
+        mapping(bytes32 id => Change) changes;
     }
 
     uint256 public constant MIN_DELAY = 3 days;
@@ -33,6 +57,15 @@ contract Registry is IRegistry {
     uint256 public constant MAX_POSITIONS = 20;
     uint256 public constant MAX_RISK_IDS = 8;
     uint256 public constant PAUSE_LENGTH = 7 days;
+    /// @dev How long a change may be made once it is executable: none lies ready for years.
+    uint256 public constant CHANGE_WINDOW = 14 days;
+    /// @dev What a new guardian waits at least, because the old one cannot veto it.
+    uint256 public constant GUARDIAN_DELAY = 14 days;
+
+    /// @dev A position worth at most `totalAssets / DUST_DIVISOR + DUST_UNITS` may be unlisted: anyone can give
+    /// it that much, and it must not keep its slot by that.
+    uint256 public constant DUST_DIVISOR = 1e6;
+    uint256 public constant DUST_UNITS = 10;
 
     mapping(address vault => Section) private sections;
 
@@ -74,7 +107,7 @@ contract Registry is IRegistry {
     function seal(address vault, uint256 delay_) external onlyGovernor(vault) {
         Section storage s = sections[vault];
         require(s.delay == 0, AlreadySealed(vault));
-        _setDelay(s, delay_);
+        _setDelay(vault, delay_);
         emit Sealed(vault, delay_);
     }
 
@@ -83,17 +116,31 @@ contract Registry is IRegistry {
     /// @notice Announces the call `data` on `target` (this registry or a contract of the vault).
     function submit(address vault, address target, bytes calldata data) external onlyGovernor(vault) {
         Section storage s = sections[vault];
+        // Nothing is announced while there is no delay, to be made after deposits have come.
+        require(s.delay != 0, NotSealed(vault));
+        bytes4 selector = bytes4(data);
+        require(!s.abdicated.contains(target, selector), Abdicated(target, selector));
+        (uint256 wait, bool vetoable) = (s.delay, true);
+        if (target == address(this)) {
+            bool replacesGuardian = selector == this.setGuardian.selector;
+            if (replacesGuardian) wait = Math.max(wait, GUARDIAN_DELAY);
+            // Neither may a guardian keep itself in office, nor hold up what only takes powers away.
+            vetoable = !replacesGuardian && selector != this.terminate.selector
+                && selector != this.abdicate.selector;
+        }
         bytes32 id = changeId(target, data);
-        uint256 at = block.timestamp + s.delay;
-        s.executableAt[id] = at;
-        emit ChangeSubmitted(vault, id, target, data, at);
+        uint256 at = block.timestamp + wait;
+        // forge-lint: disable-next-line(unsafe-typecast) a time plus at most MAX_DELAY
+        s.changes[id] = Change(uint64(at), vetoable);
+        emit ChangeSubmitted(vault, id, target, data, at, vetoable);
     }
 
     /// @notice Withdraws an announced change for good; it would have to be submitted again.
     function veto(address vault, bytes32 id) external onlyRiskReducer(vault) {
         Section storage s = sections[vault];
-        require(s.executableAt[id] != 0, ChangeUnknown(id));
-        delete s.executableAt[id];
+        require(s.changes[id].executableAt != 0, ChangeUnknown(id));
+        require(s.changes[id].vetoable || msg.sender == s.governor, NotVetoable(id));
+        delete s.changes[id];
         emit ChangeVetoed(vault, id);
     }
 
@@ -108,34 +155,37 @@ contract Registry is IRegistry {
 
     // WHAT MAY RAISE RISK
 
-    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds_)
+    function listPosition(address vault, address connector, bytes32 key, bytes32[] calldata riskIds)
         external
         timelocked(vault)
     {
         Section storage s = sections[vault];
         require(IConnector(connector).portfolio() == s.portfolio, ForeignConnector(connector));
-        require(s.positions.length < MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
-        require(riskIds_.length <= MAX_RISK_IDS, TooManyPositions(MAX_RISK_IDS));
-        require(_find(s, connector, key) == s.positions.length, PositionAlreadyListed(connector, key));
-        s.positions.push(Position({connector: connector, key: key, riskIds: riskIds_}));
-        emit PositionListed(vault, connector, key, riskIds_);
+        // Without a risk id no cap would hold the position.
+        require(riskIds.length != 0, NoRiskId(connector, key));
+        require(riskIds.length <= MAX_RISK_IDS, TooManyRiskIds(MAX_RISK_IDS));
+        require(s.keys[connector].add(key), PositionAlreadyListed(connector, key));
+        require(++s.positionCount <= MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
+        s.connectors.add(connector);
+        s.riskIds[connector][key] = riskIds;
+        emit PositionListed(vault, connector, key, riskIds);
     }
 
+    /// @dev Taking a selector away waits as well: it may be the one an exit needs.
     function setSelector(address vault, address connector, bytes4 selector, bool allowed)
         external
         timelocked(vault)
     {
-        sections[vault].selectors[connector][selector] = allowed;
+        sections[vault].allowed.set(connector, selector, allowed);
         emit SelectorSet(vault, connector, selector, allowed);
     }
 
     function setCap(address vault, bytes32 riskId, uint256 cap_) external timelocked(vault) {
-        sections[vault].caps[riskId] = cap_;
-        emit CapSet(vault, riskId, cap_);
+        _setCap(vault, riskId, cap_);
     }
 
     function clearExitOnly(address vault, address connector) external timelocked(vault) {
-        sections[vault].exitOnly[connector] = false;
+        sections[vault].exitOnly.remove(connector);
         emit ExitOnlySet(vault, connector, false);
     }
 
@@ -156,9 +206,8 @@ contract Registry is IRegistry {
 
     /// @notice Changes the delay of later changes; shortening it has waited the old one.
     function setDelay(address vault, uint256 delay_) external timelocked(vault) {
-        Section storage s = sections[vault];
-        require(s.delay != 0, UnknownVault(vault));
-        _setDelay(s, delay_);
+        require(sections[vault].delay != 0, NotSealed(vault));
+        _setDelay(vault, delay_);
     }
 
     function proposeGovernor(address vault, address governor_) external timelocked(vault) {
@@ -174,37 +223,52 @@ contract Registry is IRegistry {
         emit GovernorAccepted(vault, msg.sender);
     }
 
+    // WHAT TAKES POWERS AWAY FOR EVER
+
+    /// @notice Ends the vault: no deposit, no rising exposure from now on; exits go on. Irreversible.
+    function terminate(address vault) external timelocked(vault) {
+        sections[vault].riskPausedUntil = type(uint128).max;
+        emit Terminated(vault);
+    }
+
+    /// @notice Gives up the function `selector` of `target`: no governor can submit or make that change again.
+    /// Irreversible. It does not reach what needs no submission, which only lowers risk.
+    function abdicate(address vault, address target, bytes4 selector) external timelocked(vault) {
+        sections[vault].abdicated.set(target, selector, true);
+        emit FunctionAbdicated(vault, target, selector);
+    }
+
     // WHAT ONLY LOWERS RISK
 
-    /// @notice Drops a position that is worth nothing, so that no value ever leaves NAV by a list.
+    /// @notice Drops a position that is worth no more than dust, so that no value leaves NAV by a list.
     function unlistPosition(address vault, address connector, bytes32 key) external onlyGovernor(vault) {
         Section storage s = sections[vault];
-        uint256 last = s.positions.length;
-        uint256 i = _find(s, connector, key);
-        require(i < last, PositionUnknown(connector, key));
+        require(s.keys[connector].contains(key), PositionUnknown(connector, key));
         (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
-        require(healthy && value.high == 0, PositionNotEmpty(connector, key));
-        if (i != --last) s.positions[i] = s.positions[last];
-        s.positions.pop();
+        uint256 dust = IERC4626(vault).totalAssets() / DUST_DIVISOR + DUST_UNITS;
+        require(healthy && value.high <= dust, PositionNotEmpty(connector, key));
+        IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key]);
+        s.keys[connector].remove(key);
+        if (s.keys[connector].length() == 0) s.connectors.remove(connector);
+        delete s.riskIds[connector][key];
+        --s.positionCount;
         emit PositionUnlisted(vault, connector, key);
     }
 
     function lowerCap(address vault, bytes32 riskId, uint256 cap_) external onlyRiskReducer(vault) {
-        Section storage s = sections[vault];
-        if (cap_ >= s.caps[riskId]) return;
-        s.caps[riskId] = cap_;
-        emit CapSet(vault, riskId, cap_);
+        if (cap_ < cap(vault, riskId)) _setCap(vault, riskId, cap_);
     }
 
     /// @notice From the next block on, the connector's positions may only shrink.
     function setExitOnly(address vault, address connector) external onlyRiskReducer(vault) {
-        sections[vault].exitOnly[connector] = true;
+        sections[vault].exitOnly.add(connector);
         emit ExitOnlySet(vault, connector, true);
     }
 
     /// @notice Stops deposits and rising exposures for 7 days, then not again for 7 days. Never stops exits.
     function pauseRisk(address vault) external onlyRiskReducer(vault) {
         Section storage s = sections[vault];
+        // In 256 bits: after `terminate` that is a time which never comes.
         uint256 next = s.riskPausedUntil == 0 ? 0 : s.riskPausedUntil + PAUSE_LENGTH;
         require(block.timestamp >= next, ChangeNotReady("pauseRisk", next));
         s.riskPausedUntil = uint128(block.timestamp + PAUSE_LENGTH);
@@ -242,8 +306,25 @@ contract Registry is IRegistry {
         return sections[vault].delay;
     }
 
-    function positions(address vault) external view override returns (Position[] memory) {
-        return sections[vault].positions;
+    /// @notice Shortest delay of a vault: whoever dislikes a change asks to leave in one epoch, is paid in the
+    /// next, or frees the assets once the queue is too old, and is gone before it is made.
+    function minimumDelay(address vault) public view returns (uint256) {
+        Params memory params = IVault(vault).params();
+        return Math.max(MIN_DELAY, uint256(params.maxAge) + 2 * uint256(params.minEpochLength));
+    }
+
+    function positions(address vault) public view override returns (Position[] memory listed) {
+        Section storage s = sections[vault];
+        listed = new Position[](s.positionCount);
+        uint256 count;
+        address[] memory connectors = s.connectors.values();
+        for (uint256 i; i < connectors.length; ++i) {
+            address connector = connectors[i];
+            bytes32[] memory keys = s.keys[connector].values();
+            for (uint256 j; j < keys.length; ++j) {
+                listed[count++] = Position(connector, keys[j], s.riskIds[connector][keys[j]]);
+            }
+        }
     }
 
     function positionKeys(address vault)
@@ -252,18 +333,32 @@ contract Registry is IRegistry {
         override
         returns (address[] memory connectors, bytes32[] memory keys)
     {
-        Position[] storage listed = sections[vault].positions;
-        uint256 length = listed.length;
-        connectors = new address[](length);
-        keys = new bytes32[](length);
-        for (uint256 i; i < length; ++i) {
-            connectors[i] = listed[i].connector;
-            keys[i] = listed[i].key;
+        Section storage s = sections[vault];
+        connectors = new address[](s.positionCount);
+        keys = new bytes32[](connectors.length);
+        uint256 count;
+        address[] memory distinct = s.connectors.values();
+        for (uint256 i; i < distinct.length; ++i) {
+            bytes32[] memory own = s.keys[distinct[i]].values();
+            for (uint256 j; j < own.length; ++j) {
+                connectors[count] = distinct[i];
+                keys[count++] = own[j];
+            }
         }
     }
 
-    function riskIds(address vault, uint256 index) external view override returns (bytes32[] memory) {
-        return sections[vault].positions[index].riskIds;
+    function positionsOf(address vault, address connector)
+        external
+        view
+        override
+        returns (bytes32[] memory keys, bytes32[][] memory riskIds)
+    {
+        Section storage s = sections[vault];
+        keys = s.keys[connector].values();
+        riskIds = new bytes32[][](keys.length);
+        for (uint256 i; i < keys.length; ++i) {
+            riskIds[i] = s.riskIds[connector][keys[i]];
+        }
     }
 
     function isAllowed(address vault, address connector, bytes4 selector)
@@ -272,24 +367,45 @@ contract Registry is IRegistry {
         override
         returns (bool)
     {
-        return sections[vault].selectors[connector][selector];
+        return sections[vault].allowed.contains(connector, selector);
     }
 
     function isExitOnly(address vault, address connector) external view override returns (bool) {
-        return sections[vault].exitOnly[connector];
+        return sections[vault].exitOnly.contains(connector);
     }
 
     function riskPausedUntil(address vault) external view override returns (uint256) {
         return sections[vault].riskPausedUntil;
     }
 
-    function cap(address vault, bytes32 riskId) external view override returns (uint256) {
-        return sections[vault].caps[riskId];
+    function cap(address vault, bytes32 riskId) public view override returns (uint256 assets) {
+        (, assets) = sections[vault].caps.tryGet(riskId);
     }
 
-    /// @notice When a submitted change may be made; 0 when there is none.
+    /// @notice When a submitted change may be made from; 0 when there is none.
     function executableAt(address vault, bytes32 id) external view returns (uint256) {
-        return sections[vault].executableAt[id];
+        return sections[vault].changes[id].executableAt;
+    }
+
+    /// @inheritdoc IRegistry
+    function policy(address vault) external view override returns (Policy memory p) {
+        Section storage s = sections[vault];
+        p.portfolio = s.portfolio;
+        p.governor = s.governor;
+        p.pendingGovernor = s.pendingGovernor;
+        p.guardian = s.guardian;
+        p.keeper = s.keeper;
+        p.oracle = s.oracle;
+        p.delay = s.delay;
+        p.riskPausedUntil = s.riskPausedUntil;
+        p.positions = positions(vault);
+        p.allowed = s.allowed.values();
+        p.caps = new Cap[](s.caps.length());
+        for (uint256 i; i < p.caps.length; ++i) {
+            (p.caps[i].riskId, p.caps[i].assets) = s.caps.at(i);
+        }
+        p.exitOnly = s.exitOnly.values();
+        p.abdicated = s.abdicated.values();
     }
 
     // INTERNAL
@@ -298,26 +414,30 @@ contract Registry is IRegistry {
         Section storage s = sections[vault];
         require(s.portfolio != address(0), UnknownVault(vault));
         require(sender == s.governor, NotGovernor(sender));
+        bytes4 selector = bytes4(data);
+        require(!s.abdicated.contains(target, selector), Abdicated(target, selector));
         if (s.delay == 0) return;
         bytes32 id = changeId(target, data);
-        uint256 at = s.executableAt[id];
+        uint256 at = s.changes[id].executableAt;
         require(at != 0, ChangeUnknown(id));
         require(block.timestamp >= at, ChangeNotReady(id, at));
-        delete s.executableAt[id];
+        require(block.timestamp <= at + CHANGE_WINDOW, ChangeExpired(id, at + CHANGE_WINDOW));
+        delete s.changes[id];
         emit ChangeAccepted(vault, id);
     }
 
-    function _setDelay(Section storage s, uint256 delay_) private {
-        require(delay_ >= MIN_DELAY && delay_ <= MAX_DELAY, DelayTooShort(delay_, MIN_DELAY));
+    function _setDelay(address vault, uint256 delay_) private {
+        uint256 minimum = minimumDelay(vault);
+        require(delay_ >= minimum, DelayTooShort(delay_, minimum));
+        require(delay_ <= MAX_DELAY, DelayTooLong(delay_, MAX_DELAY));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
-        s.delay = uint128(delay_);
+        sections[vault].delay = uint128(delay_);
     }
 
-    function _find(Section storage s, address connector, bytes32 key) private view returns (uint256 i) {
-        uint256 length = s.positions.length;
-        for (; i < length; ++i) {
-            Position storage p = s.positions[i];
-            if (p.connector == connector && p.key == key) break;
-        }
+    function _setCap(address vault, bytes32 riskId, uint256 cap_) private {
+        Section storage s = sections[vault];
+        if (cap_ == 0) s.caps.remove(riskId);
+        else s.caps.set(riskId, cap_);
+        emit CapSet(vault, riskId, cap_);
     }
 }

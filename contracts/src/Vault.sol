@@ -83,7 +83,7 @@ contract Vault is Requests {
     // VIEWS
 
     /// @notice Low NAV after the flows of the last settlement, or what it was marked down to. Never reverts.
-    function totalAssets() external view returns (uint256) {
+    function totalAssets() external view override returns (uint256) {
         return state.storedNav;
     }
 

@@ -12,7 +12,7 @@ contract EmptyVaultGiftTest is VaultFixture {
         token = new Token("DAI", 18);
         vault = deployVault(token);
         connector = new Holdings(address(portfolio), token);
-        registry.listPosition(address(vault), address(connector), A, new bytes32[](0));
+        registry.listPosition(address(vault), address(connector), A, only(RISK));
         registry.setCap(address(vault), RISK, 1e30);
         registry.setSelector(address(vault), address(connector), Holdings.withdraw.selector, true);
         registry.seal(address(vault), 3 days);

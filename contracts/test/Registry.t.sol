@@ -42,7 +42,7 @@ contract RegistryTest is VaultFixture {
         vm.expectRevert(reason);
         registry.seal(address(vault), 3 days);
         vm.expectRevert(reason);
-        registry.listPosition(address(vault), address(connector), "c", new bytes32[](0));
+        registry.listPosition(address(vault), address(connector), "c", only(RISK));
         vm.expectRevert(reason);
         registry.setSelector(address(vault), address(connector), 0x12345678, true);
         vm.expectRevert(reason);
@@ -59,6 +59,10 @@ contract RegistryTest is VaultFixture {
         registry.setDelay(address(vault), 3 days);
         vm.expectRevert(reason);
         registry.proposeGovernor(address(vault), alice);
+        vm.expectRevert(reason);
+        registry.terminate(address(vault));
+        vm.expectRevert(reason);
+        registry.abdicate(address(vault), address(vault), vault.setParams.selector);
         vm.expectRevert(reason);
         registry.acceptGovernor(address(vault));
         vm.expectRevert(reason);
@@ -81,7 +85,7 @@ contract RegistryTest is VaultFixture {
         vm.expectRevert(abi.encodeWithSelector(IRegistry.NotGovernor.selector, alice));
         registry.setCap(address(vault), RISK, type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.ForeignConnector.selector, address(connector)));
-        registry.listPosition(alice, address(connector), A, new bytes32[](0));
+        registry.listPosition(alice, address(connector), A, only(RISK));
     }
 
     function test_governance_moves_in_two_steps() public {
@@ -127,7 +131,7 @@ contract RegistryTest is VaultFixture {
         registry.pauseRisk(address(vault));
     }
 
-    function test_H12_H21_positions_leave_the_list_only_when_they_are_worth_nothing() public {
+    function test_H12_H21_positions_leave_the_list_only_when_they_are_worth_no_more_than_dust() public {
         depositFor(alice, 10 * UNIT);
         supply(A, UNIT);
         vm.expectRevert(abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), A));
@@ -145,22 +149,118 @@ contract RegistryTest is VaultFixture {
         registry.unlistPosition(address(vault), address(connector), A);
     }
 
+    /// Catches: a gift of a few units that keeps a position listed, until the twenty slots are taken.
+    function test_M_40_dust_given_to_a_position_does_not_keep_its_slot() public {
+        connector.setHeld(B, 10);
+        registry.unlistPosition(address(vault), address(connector), B);
+        depositFor(alice, 1000 * UNIT);
+        connector.setHeld(A, 1011);
+        bytes memory notEmpty =
+            abi.encodeWithSelector(IRegistry.PositionNotEmpty.selector, address(connector), A);
+        vm.expectRevert(notEmpty);
+        registry.unlistPosition(address(vault), address(connector), A);
+        connector.setHeld(A, 1010);
+        connector.setMode(Holdings.Mode.DEGRADED);
+        vm.expectRevert(notEmpty);
+        registry.unlistPosition(address(vault), address(connector), A);
+        connector.setMode(Holdings.Mode.HONEST);
+        registry.unlistPosition(address(vault), address(connector), A);
+        assertEq(registry.positions(address(vault)).length, 0);
+        (bytes32[] memory keys,) = registry.positionsOf(address(vault), address(connector));
+        assertEq(keys.length, 0);
+    }
+
     function test_a_position_is_listed_once_and_there_are_at_most_twenty() public {
         bytes memory data =
-            abi.encodeCall(registry.listPosition, (address(vault), address(connector), A, new bytes32[](0)));
+            abi.encodeCall(registry.listPosition, (address(vault), address(connector), A, only(RISK)));
         registry.submit(address(vault), address(registry), data);
         skip(3 days);
         vm.expectRevert(
             abi.encodeWithSelector(IRegistry.PositionAlreadyListed.selector, address(connector), A)
         );
-        registry.listPosition(address(vault), address(connector), A, new bytes32[](0));
+        registry.listPosition(address(vault), address(connector), A, only(RISK));
         vault = deployVault(token);
         connector = new Holdings(address(portfolio), token);
         for (uint256 i; i < 20; ++i) {
-            registry.listPosition(address(vault), address(connector), bytes32(i), new bytes32[](0));
+            registry.listPosition(address(vault), address(connector), bytes32(i), only(RISK));
         }
         vm.expectRevert(abi.encodeWithSelector(IRegistry.TooManyPositions.selector, 20));
-        registry.listPosition(address(vault), address(connector), bytes32(uint256(20)), new bytes32[](0));
+        registry.listPosition(address(vault), address(connector), bytes32(uint256(20)), only(RISK));
+    }
+
+    function test_R14_a_position_without_a_risk_id_is_not_listed() public {
+        vault = deployVault(token);
+        connector = new Holdings(address(portfolio), token);
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.NoRiskId.selector, address(connector), A));
+        registry.listPosition(address(vault), address(connector), A, new bytes32[](0));
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.TooManyRiskIds.selector, 8));
+        registry.listPosition(address(vault), address(connector), A, new bytes32[](9));
+    }
+
+    /// @dev Listings and removals in any order, against a model of 3 connectors with 6 keys each.
+    function testFuzz_class_R_the_list_is_what_was_listed_and_not_removed(uint8[40] calldata steps) public {
+        vault = deployVault(token);
+        Holdings[3] memory connectors;
+        for (uint256 i; i < 3; ++i) {
+            connectors[i] = new Holdings(address(portfolio), token);
+        }
+        bytes32[6][3] memory riskOf;
+        for (uint256 n; n < steps.length; ++n) {
+            (uint256 i, uint256 key) = (steps[n] % 3, steps[n] / 3 % 6);
+            if (riskOf[i][key] == 0) {
+                riskOf[i][key] = bytes32(n + 1);
+                registry.listPosition(
+                    address(vault), address(connectors[i]), bytes32(key), only(bytes32(n + 1))
+                );
+            } else {
+                riskOf[i][key] = 0;
+                registry.unlistPosition(address(vault), address(connectors[i]), bytes32(key));
+            }
+        }
+        _matches(connectors, riskOf);
+    }
+
+    function _matches(Holdings[3] memory connectors, bytes32[6][3] memory riskOf) private view {
+        Position[] memory listed = registry.positions(address(vault));
+        (address[] memory targets, bytes32[] memory keys) = registry.positionKeys(address(vault));
+        assertEq(targets.length, listed.length);
+        assertEq(keys.length, listed.length);
+        uint256 next;
+        uint256 expected;
+        for (uint256 i; i < 3; ++i) {
+            for (uint256 key; key < 6; ++key) {
+                if (riskOf[i][key] != 0) ++expected;
+            }
+        }
+        assertEq(listed.length, expected);
+        // Every entry is one of the model's, and none comes twice: as many entries as the model has.
+        while (next < listed.length) {
+            (bytes32[] memory own, bytes32[][] memory risks) =
+                registry.positionsOf(address(vault), listed[next].connector);
+            assertGt(own.length, 0);
+            for (uint256 j; j < own.length; ++j) {
+                assertEq(listed[next].connector, targets[next]);
+                assertEq(listed[next].key, keys[next]);
+                assertEq(listed[next].key, own[j]);
+                assertEq(listed[next].riskIds, risks[j]);
+                bytes32 risk = _take(connectors, riskOf, targets[next], uint256(own[j]));
+                assertEq(risks[j], only(risk));
+                ++next;
+            }
+        }
+    }
+
+    function _take(Holdings[3] memory connectors, bytes32[6][3] memory riskOf, address target, uint256 key)
+        private
+        pure
+        returns (bytes32 risk)
+    {
+        for (uint256 i; i < 3; ++i) {
+            if (address(connectors[i]) != target) continue;
+            risk = riskOf[i][key];
+            delete riskOf[i][key];
+        }
+        assertTrue(risk != 0, "neither stale nor twice");
     }
 
     function change(bytes memory data, uint256 wait) private {

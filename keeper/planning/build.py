@@ -3,12 +3,13 @@
 Pure: the same book, allocation, policy and basis give the same plan on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.connectors.base import EVERYTHING, Position, after_move
 from keeper.errors import PlanError
+from keeper.ledger.portfolio import nav_for_batch
 from keeper.planning.plan import (
     BatchTerms,
     CodeStamp,
@@ -50,6 +51,11 @@ class Holdings(Protocol):
         """Every allow-listed position, sorted by venue."""
         ...
 
+    @property
+    def marks(self) -> Mapping[str, int]:
+        """What the portfolio last marked each position at (low), by venue."""
+        ...
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -74,8 +80,8 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits. `min_nav_after` is the low NAV at the snapshot less `max_loss`, which allows the policy's
-    rounding loss for every call.
+    for exits. `min_nav_after` is the low NAV that the portfolio counts for these calls at the snapshot, less
+    `max_loss`, which allows the policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
@@ -84,7 +90,6 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     if not withdrawals and not supplies:
         raise NothingToDoError("The vault is already where the allocation wants it", hint=allocation.reason)
     positions, idle = book.positions, book.idle
-    nav_low = idle + sum(position.value(book.at).low for position in positions)
     calls = []
     for move in withdrawals:
         positions, received = after_move(positions, move.venue, -move.assets, book.at)
@@ -96,6 +101,8 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
         calls.append(_call(policy, move, withdraw=False))
     _check_reserve(book, idle, spends=bool(supplies))
     max_loss = policy.limits.rounding_loss_per_call * len(calls)
+    called = {call.target for call in calls}
+    nav_low = nav_for_batch(book.idle, book.positions, book.marks, called, book.at)
     predicted = {IDLE: idle} | {each.ref.venue: each.value(book.at).low for each in positions}
     return _finish(
         policy,

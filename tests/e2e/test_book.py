@@ -17,9 +17,10 @@ from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.errors import PolicyError, ValuationError
 from keeper.planning.build import NothingToDoError
-from keeper.planning.plan import SUPPLY, Kind
+from keeper.planning.plan import ACTIONS, SUPPLY, Kind
 from keeper.planning.policy import Policy
 from keeper.simulation.market import Draws, MarketAgent
+from keeper.simulation.vault import CAP, TIMELOCK, risk_id
 from keeper.units import Address, Value
 
 STRANGER = Address("0x00000000000000000000000000000000DeaDBeef")
@@ -134,6 +135,31 @@ async def test_another_keeper_role_is_refused(stage: Staged) -> None:
     with pytest.raises(PolicyError, match="disagree on the keeper role") as caught:
         await stage.book()
     assert STRANGER in str(caught.value)
+
+
+# THE WHOLE SECTION OF THE REGISTRY
+
+NOBODY = "0x" + "00" * 20
+
+
+def test_every_power_on_chain_is_one_that_was_deployed(stage: Staged) -> None:
+    """`policy` lists what governs the vault: nothing more, nothing less, than its deployment gave out."""
+    deployed, vault = stage.deployment, stage.deployment.vault
+    roles = [deployed.portfolio, stage.devnet.address("governor"), NOBODY]
+    roles += [stage.devnet.address("guardian"), deployed.quorum, deployed.oracle]
+    listed = {each.address: (each.key, risk_id(each.venue)) for each in stage.policy.positions}
+    registry = Contract(deployed.registry, "Registry")
+
+    *settings, positions, allowed, caps, exit_only, abdicated = stage.read(registry, "policy", vault)
+    assert settings == [*roles, TIMELOCK, 0]
+    assert sorted(positions) == sorted((at, key, (risk,)) for at, (key, risk) in listed.items())
+    assert sorted(allowed) == sorted((at, each.selector) for at in listed for each in ACTIONS.values())
+    assert sorted(caps) == sorted((risk, CAP) for _, risk in listed.values())
+    assert (exit_only, abdicated) == ((), ())
+
+    connector = stage.policy.positions[0].address
+    stage.act("guardian", deployed.registry, "setExitOnly(address,address)", vault, connector)
+    assert stage.read(registry, "policy", vault)[-2] == (connector,)
 
 
 def _call(stage: Staged, function: str, *args: Any) -> bytes:

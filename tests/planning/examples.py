@@ -1,5 +1,6 @@
 """A policy over two Morpho Blue markets, their state, and the basis of a plan."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,7 @@ class Holding:
 
     positions: tuple[MorphoBluePosition, ...]
     idle: int
+    marks: Mapping[str, int]
     reserve: int = 0
     at: int = AT
 
@@ -96,7 +98,8 @@ def holding(
         if assets[ref.venue]:
             position = position.after_supply(assets[ref.venue], AT)
         positions.append(position)
-    return Holding(tuple(positions), idle, reserve)
+    marks = {each.ref.venue: each.value(AT).low for each in positions}
+    return Holding(tuple(positions), idle, marks, reserve)
 
 
 def example_basis() -> Basis:

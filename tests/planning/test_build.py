@@ -40,6 +40,14 @@ def test_withdrawals_come_before_supplies_and_an_exit_takes_everything() -> None
     assert first.explain() == "withdraw everything from morpho:B"
 
 
+def test_the_floor_counts_venues_that_are_not_called_at_their_marks() -> None:
+    book = holding(POLICY, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
+    marked = replace(book, marks={"morpho:A": 70 * UNIT, "morpho:B": 4_990 * UNIT})
+    # What is called counts what it is worth, whatever its mark.
+    plan = built(marked, A=500 * UNIT, B=book.positions[1].value(AT).low)
+    assert plan.batch.min_nav_after == (1_000 + 4_990) * UNIT - plan.batch.max_loss
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     held=st.tuples(*[st.integers(0, 400_000 * UNIT)] * 2),

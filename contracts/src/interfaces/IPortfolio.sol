@@ -17,10 +17,15 @@ interface IPortfolio {
     event PositionImpaired(address indexed connector, bytes32 indexed key, uint256 lastGood);
     event IdleReceived(uint256 assets);
     event IdleReleased(uint256 assets);
+    event Announced(uint256 at);
+    event Cosigned(bytes32 indexed batchHash, address indexed guardian);
+    event Deallocated(address indexed connector, bytes32 indexed key, uint256 assets, address indexed caller);
     event Skimmed(address indexed token, address to, uint256 amount);
 
     error NotKeeper(address caller);
     error NotVault(address caller);
+    error NotRegistry(address caller);
+    error NotGuardian(address caller);
     error NotAuthorised(address caller);
     error WrongVault(address expected, address seen);
     error TooEarly(uint256 validAfter);
@@ -35,6 +40,15 @@ interface IPortfolio {
     error CapExceeded(bytes32 riskId, uint256 exposure, uint256 cap);
     error RiskIsPaused(uint256 until);
     error ConnectorIsExitOnly(address connector);
+    error PositionIsImpaired(address connector, bytes32 key);
+    error ImpairedNotAlone(address connector, bytes32 key);
+    error PositionNotListed(address connector, bytes32 key);
+    error ExitsOverdue(uint256 assets);
+    error ExitsNotOverdue(uint256 owed, uint256 idle);
+    error NotReducing();
+    error EscrowTouched(uint256 before, uint256 afterwards);
+    error AnnouncementStands(uint256 until);
+    error PositionsChanged();
     error NotEnoughGas(uint256 available, uint256 wanted);
     error Locked();
     error NothingToSkim(address token);
@@ -47,18 +61,31 @@ interface IPortfolio {
     /// @notice Live net asset value and whether every term of it is healthy. Reverts under the lock.
     function nav() external view returns (Value memory value, bool healthy);
 
-    /// @notice As `nav`, or with `twice` as `twoReadings`, for the vault during settlement; stores what it read.
-    /// @return value see `Value`
-    /// @return healthy whether every term of it is
-    /// @return announcedAt when the first of two readings was taken; 0 without
-    function checkpoint(bool twice) external returns (Value memory value, bool healthy, uint256 announcedAt);
+    /// @notice As `nav` or, if `twice`, as `twoReadings`, for the vault during settlement; marks every position
+    /// at it. `at` is when the first of two readings was made, else 0.
+    function checkpoint(bool twice) external returns (Value memory value, bool healthy, uint256 at);
 
-    /// @notice Takes the first of two readings. By anyone; it stands for 24 hours and cannot be replaced before.
+    /// @notice What a position was worth at the low end at its last checkpoint, that is, at the last settlement
+    /// or batch that called its connector; and the exposure that it counts as.
+    function marks(address connector, bytes32 key) external view returns (uint128 low, uint128 high);
+
+    /// @notice Sum of the positions' low marks. A batch takes the positions that it does not touch at them.
+    function totalLow() external view returns (uint256);
+
+    /// @notice Sum of the exposures that count under a risk id.
+    function exposures(bytes32 riskId) external view returns (uint256);
+
+    /// @notice Drops the marks of a position that leaves the list. Registry only.
+    function forget(address connector, bytes32 key, bytes32[] calldata riskIds) external;
+
+    /// @notice Stores a first reading of every position. By anyone; it stands for 24 hours, unless positions
+    /// are listed or unlisted.
     function announce() external;
 
-    /// @notice Net asset value by the announced reading and one taken now, 30 minutes to 24 hours later: the lower
-    /// low and the higher high of every position. What could not be read only once does not count.
-    function twoReadings() external view returns (Value memory value, bool healthy, uint256 announcedAt);
+    /// @notice Net asset value by the announced reading and one now: the least low, the greatest high, impaired
+    /// only what is impaired in both. `at` is when the first was made. Reverts unless 30 minutes to 24 hours lie
+    /// between them.
+    function twoReadings() external view returns (Value memory value, bool healthy, uint256 at);
 
     /// @notice Live value of one position as (low, high), and whether it is healthy.
     function positionValue(address connector, bytes32 key)
@@ -73,6 +100,14 @@ interface IPortfolio {
 
     /// @notice Makes (nonceKey, nextNonce) unusable. Keeper or guardian.
     function cancelNonce(uint256 nonceKey) external;
+
+    /// @notice Lets the risk-reducing batch with this hash (keccak256 of its ABI encoding) lose more than the
+    /// budget of such batches, within its own signed limits. Guardian only.
+    function cosign(bytes32 batchHash) external;
+
+    /// @notice Withdraws up to `assets` from a healthy, listed position while exits are overdue and idle assets
+    /// do not cover them. By anyone; it may lose as much as a risk-reducing batch.
+    function forceDeallocate(address connector, bytes32 key, uint256 assets) external;
 
     /// @notice Moves idle assets to the escrow. Vault only.
     function release(uint256 assets) external;

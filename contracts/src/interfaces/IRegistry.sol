@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Position} from "./Types.sol";
+import {Policy, Position} from "./Types.sol";
 
 /// @title One directory per chain; each vault's section belongs to that vault's governor alone
 interface IRegistry {
@@ -10,7 +10,12 @@ interface IRegistry {
     );
     event Sealed(address indexed vault, uint256 delay);
     event ChangeSubmitted(
-        address indexed vault, bytes32 indexed id, address target, bytes data, uint256 executableAt
+        address indexed vault,
+        bytes32 indexed id,
+        address target,
+        bytes data,
+        uint256 executableAt,
+        bool vetoable
     );
     event ChangeAccepted(address indexed vault, bytes32 indexed id);
     event ChangeVetoed(address indexed vault, bytes32 indexed id);
@@ -26,6 +31,8 @@ interface IRegistry {
     event SelectorSet(address indexed vault, address indexed connector, bytes4 selector, bool allowed);
     event CapSet(address indexed vault, bytes32 indexed riskId, uint256 cap);
     event ExitOnlySet(address indexed vault, address indexed connector, bool exitOnly);
+    event Terminated(address indexed vault);
+    event FunctionAbdicated(address indexed vault, address target, bytes4 selector);
     event RiskPaused(address indexed vault, uint256 until);
 
     error NotGovernor(address caller);
@@ -34,10 +41,17 @@ interface IRegistry {
     error UnknownVault(address vault);
     error UnknownTarget(address target);
     error AlreadySealed(address vault);
+    error NotSealed(address vault);
     error DelayTooShort(uint256 delay, uint256 minimum);
+    error DelayTooLong(uint256 delay, uint256 maximum);
     error ChangeUnknown(bytes32 id);
     error ChangeNotReady(bytes32 id, uint256 executableAt);
+    error ChangeExpired(bytes32 id, uint256 expiredAt);
+    error NotVetoable(bytes32 id);
+    error Abdicated(address target, bytes4 selector);
     error TooManyPositions(uint256 limit);
+    error TooManyRiskIds(uint256 limit);
+    error NoRiskId(address connector, bytes32 key);
     error PositionAlreadyListed(address connector, bytes32 key);
     error PositionUnknown(address connector, bytes32 key);
     error PositionNotEmpty(address connector, bytes32 key);
@@ -56,23 +70,31 @@ interface IRegistry {
     function oracle(address vault) external view returns (address);
     function delay(address vault) external view returns (uint256);
 
-    /// @notice Every allow-listed position of the vault, in listing order.
+    /// @notice Every allow-listed position of the vault, connector by connector.
     function positions(address vault) external view returns (Position[] memory);
 
-    /// @notice Connectors and keys alone, in listing order: what a valuation needs.
+    /// @notice Connectors and keys alone, in the order of `positions`: what a valuation needs.
     function positionKeys(address vault)
         external
         view
         returns (address[] memory connectors, bytes32[] memory keys);
 
-    /// @notice Risk ids of the position at an index of the listing order.
-    function riskIds(address vault, uint256 index) external view returns (bytes32[] memory);
+    /// @notice The positions of one connector: its keys and, for each, the risk ids it counts against.
+    function positionsOf(address vault, address connector)
+        external
+        view
+        returns (bytes32[] memory keys, bytes32[][] memory riskIds);
+
     function isAllowed(address vault, address connector, bytes4 selector) external view returns (bool);
     function isExitOnly(address vault, address connector) external view returns (bool);
     function riskPausedUntil(address vault) external view returns (uint256);
 
     /// @notice Largest exposure allowed under a risk id, in the vault's asset. 0: no exposure at all.
     function cap(address vault, bytes32 riskId) external view returns (uint256);
+
+    /// @notice Every power over the vault and every limit on them, to be compared with what was agreed. Only
+    /// submitted changes are not in it: their events are what announces them.
+    function policy(address vault) external view returns (Policy memory);
 
     /// @notice Called by a vault's own contract to check that `sender` may make the very call `data` now: the
     /// governor, and once sealed only after the delay. Consumes the permission.

@@ -155,6 +155,9 @@ interface IVault {
     function settledPps() external view returns (uint256);
     function settledEpoch() external view returns (uint64);
 
+    /// @notice Low NAV after the flows of the last settlement. Never reverts.
+    function totalAssets() external view returns (uint256);
+
     /// @notice Whether any part of this vault is in the middle of something: live values must not be read.
     function locked() external view returns (bool);
 

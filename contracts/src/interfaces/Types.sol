@@ -69,3 +69,36 @@ struct Position {
     bytes32 key;
     bytes32[] riskIds;
 }
+
+/// @dev A function of a contract.
+struct Permission {
+    address target;
+    bytes4 selector;
+}
+
+/// @dev Largest exposure under a risk id, in the vault's asset.
+struct Cap {
+    bytes32 riskId;
+    uint256 assets;
+}
+
+/// @dev A vault's section of the registry, whole. Lists are in no particular order, and a risk id without a cap
+/// allows no exposure. `delay` 0: not sealed. `riskPausedUntil` 2^128 - 1: terminated.
+struct Policy {
+    address portfolio;
+    address governor;
+    address pendingGovernor;
+    address guardian;
+    address keeper;
+    address oracle;
+    uint256 delay;
+    uint256 riskPausedUntil;
+    Position[] positions;
+    /// what batches may call
+    Permission[] allowed;
+    Cap[] caps;
+    /// connectors whose positions may only shrink
+    address[] exitOnly;
+    /// what the governor has given up for ever
+    Permission[] abdicated;
+}

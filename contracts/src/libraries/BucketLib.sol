@@ -19,8 +19,10 @@ library BucketLib {
         return self.level > leaked ? self.level - leaked : 0;
     }
 
-    /// @dev `level` is at most the capacity, which is at most WAD.
+    /// @dev `level` is at least what is in the bucket now, so that an empty one needs no writing; it is at most the
+    /// capacity, which is at most WAD.
     function set(Bucket storage self, uint256 level) internal {
+        if (level == 0) return;
         // forge-lint: disable-next-line(unsafe-typecast)
         self.level = uint128(level);
         self.updatedAt = uint128(block.timestamp);

@@ -97,7 +97,20 @@ contract VaultHandler is UserActions, KeeperActions {
         );
         assertGe(a.highWaterMark, highestMark, "5: the high-water mark fell");
         highestMark = a.highWaterMark;
+        _checkMarks();
         assertFalse(markets[0].gotIn() || markets[1].gotIn(), "a connector re-entered");
+    }
+
+    /// @dev Class R: what is stored of positions is what the sums of it say.
+    function _checkMarks() private view {
+        uint256[3] memory lows;
+        uint256[3] memory highs;
+        for (uint256 i; i < 3; ++i) {
+            (lows[i], highs[i]) = portfolio.marks(address(places[i].market), places[i].key);
+        }
+        assertEq(portfolio.totalLow(), lows[0] + lows[1] + lows[2], "R: sum of marks");
+        assertEq(portfolio.exposures(RISK), highs[0] + highs[1] + highs[2], "R: exposures");
+        assertEq(portfolio.exposures(OTHER_RISK), highs[2], "R: exposures of the other risk");
     }
 
     /// @notice Invariant 7: with markets as broken and risk as paused as they are, everyone not frozen leaves

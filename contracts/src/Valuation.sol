@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IConnector} from "./interfaces/IConnector.sol";
+import {IPortfolio} from "./interfaces/IPortfolio.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {IVault} from "./interfaces/IVault.sol";
+import {Status, Value} from "./interfaces/Types.sol";
+
+/// @title What the positions of one vault are worth
+/// @dev In three ways: live, as last checkpointed, and in two readings some time apart, for settlements that
+/// nobody signs.
+abstract contract Valuation is IPortfolio {
+    using SafeCast for uint256;
+
+    /// @dev Gas every position may use to report: 20 positions stay under 5 M.
+    uint256 public constant REPORT_GAS = 250_000;
+
+    /// @dev Two readings lie at least so far apart that no flash loan spans them, and at most a day.
+    uint256 public constant MIN_READING_GAP = 30 minutes;
+    uint256 public constant MAX_READING_GAP = 24 hours;
+
+    /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
+    uint256 private constant MAX_REPORT = type(uint112).max;
+
+    /// @dev One slot: a settlement and a batch change both.
+    struct Ledger {
+        uint128 idle;
+        uint128 totalLow;
+    }
+
+    /// @dev `low` is what the position was worth at its last checkpoint: a settlement, or a batch that called its
+    /// connector. `high` is its last good value as of that batch, or of the first settlement that found value
+    /// in it; it is what the position counts in `exposures`.
+    struct Mark {
+        uint128 low;
+        uint128 high;
+    }
+
+    struct FirstReading {
+        uint112 low;
+        uint112 high;
+        bool healthy;
+    }
+
+    /// @dev The listed positions and their values at one moment, in the order of the registry.
+    struct Reading {
+        address[] connectors;
+        bytes32[] keys;
+        Value[] values;
+        bool[] healthy;
+    }
+
+    address public immutable override vault;
+    IRegistry public immutable registry;
+    IERC20 public immutable asset;
+    address public immutable escrow;
+
+    Ledger internal ledger;
+    mapping(address connector => mapping(bytes32 key => Mark)) public override marks;
+    /// @inheritdoc IPortfolio
+    mapping(bytes32 riskId => uint256 high) public override exposures;
+
+    uint256 private announcedAt;
+    bytes32 private announcedPositions;
+    mapping(address connector => mapping(bytes32 key => FirstReading)) private firstReadings;
+
+    modifier onlyVault() {
+        require(msg.sender == vault, NotVault(msg.sender));
+        _;
+    }
+
+    modifier locks() {
+        IVault(vault).lock();
+        _;
+        IVault(vault).unlock();
+    }
+
+    modifier whenUnlocked() {
+        require(!IVault(vault).locked(), Locked());
+        _;
+    }
+
+    constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_) {
+        vault = vault_;
+        registry = registry_;
+        asset = asset_;
+        escrow = escrow_;
+    }
+
+    // TWO READINGS
+
+    /// @inheritdoc IPortfolio
+    /// @dev Takes the lock: a reading in the middle of something would not be one.
+    function announce() external override locks {
+        Reading memory reading = _read();
+        bytes32 list = _listOf(reading);
+        uint256 until = announcedAt + MAX_READING_GAP;
+        // Otherwise anybody could start the wait anew for ever.
+        require(block.timestamp > until || list != announcedPositions, AnnouncementStands(until));
+        (announcedAt, announcedPositions) = (block.timestamp, list);
+        for (uint256 i; i < reading.keys.length; ++i) {
+            _setFirst(reading.connectors[i], reading.keys[i], reading.values[i], reading.healthy[i]);
+        }
+        emit Announced(block.timestamp);
+    }
+
+    /// @inheritdoc IPortfolio
+    function twoReadings()
+        external
+        view
+        override
+        whenUnlocked
+        returns (Value memory value, bool healthy, uint256 at)
+    {
+        Reading memory reading = _read();
+        at = _combine(reading);
+        (value, healthy) = _total(reading);
+    }
+
+    // VIEWS
+
+    /// @inheritdoc IPortfolio
+    function idle() external view override returns (uint256) {
+        return ledger.idle;
+    }
+
+    /// @inheritdoc IPortfolio
+    function totalLow() external view override returns (uint256) {
+        return ledger.totalLow;
+    }
+
+    /// @inheritdoc IPortfolio
+    function nav() external view override whenUnlocked returns (Value memory, bool) {
+        return _total(_read());
+    }
+
+    /// @inheritdoc IPortfolio
+    function positionValue(address connector, bytes32 key)
+        external
+        view
+        override
+        whenUnlocked
+        returns (Value memory, bool)
+    {
+        return _report(connector, key);
+    }
+
+    // MARKS
+
+    /// @inheritdoc IPortfolio
+    /// @dev Without it what the position once counted would stay in sums that it no longer belongs to, and be
+    /// taken from others if it were listed again under other risk ids.
+    function forget(address connector, bytes32 key, bytes32[] calldata riskIds)
+        external
+        override
+        whenUnlocked
+    {
+        require(msg.sender == address(registry), NotRegistry(msg.sender));
+        Mark memory mark = marks[connector][key];
+        ledger.totalLow -= mark.low;
+        _countExposure(riskIds, mark.high, 0);
+        delete marks[connector][key];
+    }
+
+    /// @dev Marks every position. Settlements leave `high` alone, so that they need not touch exposures; but
+    /// value in a position that no batch has ever marked is counted when it is first seen.
+    /// @return fall what positions are worth less than at their last checkpoint; gains do not offset it
+    function _markAll(Reading memory reading) internal returns (uint256 fall) {
+        uint256 sum;
+        for (uint256 i; i < reading.keys.length; ++i) {
+            (address connector, bytes32 key) = (reading.connectors[i], reading.keys[i]);
+            Value memory value = reading.values[i];
+            Mark memory mark = marks[connector][key];
+            fall += _excess(mark.low, value.low);
+            sum += value.low;
+            if (!reading.healthy[i]) {
+                emit PositionImpaired(connector, key, mark.high);
+            } else if (mark.high == 0 && value.high != 0) {
+                mark.high = value.high.toUint128();
+                _countExposure(_riskIdsOf(connector, key), 0, value.high);
+            }
+            mark.low = value.low.toUint128();
+            marks[connector][key] = mark;
+        }
+        ledger.totalLow = sum.toUint128();
+    }
+
+    function _countExposure(bytes32[] memory riskIds, uint256 from, uint256 to) internal {
+        if (from == to) return;
+        for (uint256 i; i < riskIds.length; ++i) {
+            exposures[riskIds[i]] = exposures[riskIds[i]] + to - from;
+        }
+    }
+
+    function _riskIdsOf(address connector, bytes32 key) private view returns (bytes32[] memory) {
+        (bytes32[] memory keys, bytes32[][] memory riskIds) = registry.positionsOf(vault, connector);
+        uint256 i;
+        while (keys[i] != key) ++i;
+        return riskIds[i];
+    }
+
+    // READINGS
+
+    function _read() internal view returns (Reading memory reading) {
+        (reading.connectors, reading.keys) = registry.positionKeys(vault);
+        uint256 length = reading.keys.length;
+        reading.values = new Value[](length);
+        reading.healthy = new bool[](length);
+        for (uint256 i; i < length; ++i) {
+            (reading.values[i], reading.healthy[i]) = _report(reading.connectors[i], reading.keys[i]);
+        }
+    }
+
+    function _total(Reading memory reading) internal view returns (Value memory total, bool healthy) {
+        total = Value(ledger.idle, ledger.idle);
+        healthy = true;
+        for (uint256 i; i < reading.keys.length; ++i) {
+            total.low += reading.values[i].low;
+            total.high += reading.values[i].high;
+            healthy = healthy && reading.healthy[i];
+        }
+    }
+
+    /// @dev Turns a reading of now into that of the announcement and now: the least low and the greatest high.
+    /// A position is impaired only if it was both times, because inside a flash loan a market's view can be
+    /// made to revert; if it was once, the other time alone counts.
+    /// @return at when the first reading was made
+    function _combine(Reading memory reading) internal view returns (uint256 at) {
+        at = announcedAt;
+        require(block.timestamp >= at + MIN_READING_GAP, TooEarly(at + MIN_READING_GAP));
+        require(block.timestamp <= at + MAX_READING_GAP, Expired(at + MAX_READING_GAP));
+        require(_listOf(reading) == announcedPositions, PositionsChanged());
+        for (uint256 i; i < reading.keys.length; ++i) {
+            FirstReading memory first = firstReadings[reading.connectors[i]][reading.keys[i]];
+            Value memory value = reading.values[i];
+            if (first.healthy == reading.healthy[i]) {
+                value.low = Math.min(value.low, first.low);
+                value.high = Math.max(value.high, first.high);
+            } else if (first.healthy) {
+                (value.low, value.high, reading.healthy[i]) = (first.low, first.high, true);
+            }
+        }
+    }
+
+    /// @dev While an announcement is live, what a batch does to a position happens to its first reading, too:
+    /// else funds that moved between the readings would be missing from the lesser of them.
+    function _moveFirstReading(
+        address connector,
+        bytes32 key,
+        Value memory before,
+        Value memory afterwards,
+        bool healthy
+    ) internal {
+        if (!healthy) {
+            _setFirst(connector, key, afterwards, false);
+            return;
+        }
+        FirstReading memory first = firstReadings[connector][key];
+        uint256 low = _excess(first.low + afterwards.low, before.low);
+        uint256 high = _excess(first.high + afterwards.high, before.high);
+        _setFirst(connector, key, Value(low, Math.max(low, high)), first.healthy);
+    }
+
+    function _announced() internal view returns (bool) {
+        return block.timestamp <= announcedAt + MAX_READING_GAP;
+    }
+
+    function _setFirst(address connector, bytes32 key, Value memory value, bool healthy) private {
+        (uint256 low, uint256 high) = (Math.min(value.low, MAX_REPORT), Math.min(value.high, MAX_REPORT));
+        // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_REPORT
+        firstReadings[connector][key] = FirstReading(uint112(low), uint112(high), healthy);
+    }
+
+    /// @dev By how much one exceeds the other.
+    function _excess(uint256 one, uint256 other) internal pure returns (uint256) {
+        return one > other ? one - other : 0;
+    }
+
+    function _listOf(Reading memory reading) private pure returns (bytes32) {
+        return keccak256(abi.encode(reading.connectors, reading.keys));
+    }
+
+    /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
+    /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
+    /// impair a position by starving it.
+    function _report(address connector, bytes32 key)
+        internal
+        view
+        returns (Value memory value, bool healthy)
+    {
+        uint256 available = gasleft() * 63 / 64;
+        require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
+        bytes memory data = abi.encodeCall(IConnector.report, (key));
+        bool success;
+        uint256 size;
+        uint256[3] memory words;
+        assembly ("memory-safe") {
+            success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
+            size := returndatasize()
+        }
+        if (!success || size != 96 || words[0] > words[1] || words[1] > MAX_REPORT) {
+            return (Value(0, marks[connector][key].high), false);
+        }
+        return (Value(words[0], words[1]), words[2] == uint256(Status.OK));
+    }
+}
