@@ -63,7 +63,7 @@ contract LensTest is Test {
         assertEq(results[2].data, abi.encode(9));
     }
 
-    function test_class_S_a_target_that_burns_its_gas_leaves_the_others_theirs() public view {
+    function test_a_target_that_burns_its_gas_leaves_the_others_theirs() public view {
         Lens.Request[] memory requests = new Lens.Request[](2);
         requests[0] = _request(abi.encodeCall(Target.burn, ()));
         requests[1] = _request(abi.encodeCall(Target.echo, (9)));
@@ -72,7 +72,7 @@ contract LensTest is Test {
         assertTrue(results[1].success);
     }
 
-    function test_class_S_an_answer_too_long_counts_as_none() public view {
+    function test_an_answer_too_long_counts_as_none() public view {
         Lens.Request[] memory requests = new Lens.Request[](2);
         requests[0] = _request(abi.encodeCall(Target.answer, (65_536)));
         requests[1] = _request(abi.encodeCall(Target.answer, (65_537)));
@@ -83,7 +83,7 @@ contract LensTest is Test {
         assertEq(results[1].data, abi.encodeWithSelector(Lens.ReturnTooLong.selector, 65_537, 65_536));
     }
 
-    function test_class_S_too_little_gas_fails_the_whole_pass() public {
+    function test_too_little_gas_fails_the_whole_pass() public {
         Lens.Request[] memory requests = new Lens.Request[](1);
         requests[0] = _request(abi.encodeCall(Target.echo, (7)));
         vm.expectPartialRevert(Lens.NotEnoughGas.selector);
