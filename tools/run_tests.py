@@ -1,4 +1,4 @@
-"""All tests, Forge's and pytest's, and what they reach, with one closing summary and the 20 slowest: `make test`."""
+"""All tests, Forge's and pytest's, with coverage, one closing summary and the 20 slowest: `make test`."""
 
 import json
 import subprocess
