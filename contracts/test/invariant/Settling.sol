@@ -68,8 +68,10 @@ abstract contract Settling is WorldActions {
             "2: a settlement rounded against those who stay"
         );
         if (f.limited || before.seen.low != before.seen.high || z.a.lastPpsHigh > f.livePps + 1) return;
-        // Each price is rounded by one, each payment by a unit, a fill by the part of the queue called dust.
+        // Each price is rounded by one, each payment by a unit, a mint by a share (a gift to an empty vault makes
+        // it cost many units), a fill by the part of the queue called dust.
         uint256 slack = 3 + f.paid / 1e8 + (f.filled + f.minted) / PPS_ONE + f.accepted / z.a.lastPpsHigh;
+        if (f.minted != 0) slack += z.a.lastPpsHigh / PPS_ONE;
         assertLe(
             (z.a.storedNav + 1) * shares,
             (before.seen.low + 1) * sharesAfter + slack * shares,
