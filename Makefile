@@ -16,11 +16,12 @@ demo: build
 test: build devnet
 	@$(PY) tools/run_tests.py
 
-lint: setup
+lint: setup .venv-slither/.stamp
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@$(FORGE) fmt --check
+	@$(PY) tools/slither.py
 
 bench: build devnet
 	@$(PY) bench/run.py $(if $(ONLY),--only $(ONLY))
@@ -45,6 +46,13 @@ devnet: build
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Of its own: slither and the keeper need different versions of web3.
+.venv-slither/.stamp: requirements/slither.txt
+	@echo "· slither into .venv-slither"
+	@$(PYTHON) -m venv .venv-slither
+	@.venv-slither/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Not `npm ci`: it refuses a lock that lacks Foundry's binaries for platforms other than its author's.
 node_modules/.stamp: package.json package-lock.json
 	@command -v node >/dev/null 2>&1 && node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
@@ -62,4 +70,4 @@ $(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.s
 	@touch $@
 
 clean:
-	rm -rf .venv node_modules out cache .devnet .deep keeper/contracts/artifacts *.egg-info
+	rm -rf .venv .venv-slither node_modules out cache .devnet .deep keeper/contracts/artifacts *.egg-info

@@ -1,4 +1,4 @@
-"""All tests, Forge's and pytest's, with one closing summary and the 20 slowest: `make test`."""
+"""All tests, Forge's and pytest's, with coverage, one closing summary and the 20 slowest: `make test`."""
 
 import json
 import subprocess
@@ -24,10 +24,10 @@ class Test:
 
 
 def main() -> int:
-    """Runs both suites, whatever the first one says. 0 when every test passed."""
+    """Runs both suites and the gate on coverage, whatever the first one says. 0 when every test passed."""
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        tests = run_forge() + run_pytest(Path(folder) / "pytest.xml")
+        tests = run_forge() + run_coverage() + run_pytest(Path(folder) / "pytest.xml")
     failed = [test for test in tests if test.outcome == "failed"]
     for test in failed:
         say(f"FAILED {test.name}: {test.reason}")
@@ -68,6 +68,15 @@ def forge_test(name: str, result: dict[str, Any]) -> Test:
     seconds = duration.get("secs", 0) + duration.get("nanos", 0) / 1e9 if isinstance(duration, dict) else 0.0
     reason = f"{result.get('reason')} {json.dumps(result.get('counterexample'))}"
     return Test(name, outcome, seconds, reason if outcome == "failed" else "")
+
+
+def run_coverage() -> list[Test]:
+    """The Forge tests once more, without the optimiser: the contracts' coverage, as one test."""
+    say("· Coverage of the contracts")
+    started = time.monotonic()
+    code = subprocess.run([sys.executable, "tools/coverage.py"], cwd=ROOT).returncode
+    outcome, reason = ("failed", "see its report above") if code else ("passed", "")
+    return [Test("coverage of the contracts", outcome, time.monotonic() - started, reason)]
 
 
 def run_pytest(report: Path) -> list[Test]:

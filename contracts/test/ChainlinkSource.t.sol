@@ -138,6 +138,14 @@ contract ChainlinkSourceTest is Test {
         _expect(source, 2985e18, 3015e18, Status.DIVERGED);
     }
 
+    function test_class_O_a_second_source_that_is_gone_confirms_nothing() public {
+        (ChainlinkSource source,) = _withSecond();
+        vm.etch(address(source.crossCheck()), "");
+        _expect(source, 2985e18, 3015e18, Status.DIVERGED);
+        vm.etch(address(source.crossCheck()), hex"fe");
+        _expect(source, 2985e18, 3015e18, Status.DIVERGED);
+    }
+
     // CLASS U: DECIMALS OF THE FEED
 
     function testFuzz_class_U_the_price_does_not_depend_on_the_feeds_decimals(uint8 decimals) public {
@@ -198,6 +206,16 @@ contract ChainlinkSourceTest is Test {
         config = _config();
         (config.crossCheck, config.toleranceBps) = (other, 200);
         vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.PairMismatch.selector, address(other)));
+        new ChainlinkSource(config);
+    }
+
+    function test_class_O_a_tolerance_of_nothing_or_everything_is_refused() public {
+        ChainlinkSource.Config memory config = _config();
+        config.crossCheck = new ChainlinkSource(config);
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidDeviation.selector, 0));
+        new ChainlinkSource(config);
+        config.toleranceBps = 10_000;
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidDeviation.selector, 10_000));
         new ChainlinkSource(config);
     }
 

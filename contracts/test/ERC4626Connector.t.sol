@@ -41,6 +41,15 @@ contract ERC4626ConnectorTest is ConnectorTest {
         new ERC4626Connector(address(this), keys);
     }
 
+    function test_class_R_a_key_is_an_address_and_nothing_more() public {
+        keys[1] = bytes32(uint256(keys[0]) | 1 << 160);
+        vm.expectRevert(abi.encodeWithSelector(Connector.InvalidKey.selector, keys[1]));
+        new ERC4626Connector(address(this), keys);
+        keys[1] = 0;
+        vm.expectRevert(abi.encodeWithSelector(Connector.InvalidKey.selector, keys[1]));
+        new ERC4626Connector(address(this), keys);
+    }
+
     function test_class_R_a_key_counts_once() public {
         keys[1] = keys[0];
         vm.expectRevert(abi.encodeWithSelector(Connector.DuplicateKey.selector, keys[0]));

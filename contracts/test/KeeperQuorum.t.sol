@@ -251,6 +251,8 @@ contract KeeperQuorumTest is Test {
         address newcomer = vm.addr(99);
         _setOne(newcomer);
         assertEq(quorum.signerSetVersion(), 2);
+        assertEq(quorum.signers().length, 1);
+        assertEq(quorum.signers()[0], newcomer);
         assertTrue(quorum.isSigner(newcomer));
         for (uint256 i = 0; i < 3; i++) {
             assertFalse(quorum.isSigner(keepers[i]));

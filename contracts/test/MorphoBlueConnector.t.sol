@@ -85,6 +85,25 @@ contract MorphoBlueConnectorTest is ConnectorTest {
         assertApproxEqAbs(_value(), 1_000e6, 1);
     }
 
+    /// @dev A unit of rounding is a share, and a share of this market is worth a whole dollar.
+    function test_M_10_an_inflated_share_price_is_refused_both_ways() public {
+        _supply(1_000e6);
+        _inflate();
+        deal(asset, address(connector), 1_000.5e6);
+        vm.expectPartialRevert(Connector.SlippageExceeded.selector);
+        connector.supply(key, 1_000.5e6);
+        vm.expectPartialRevert(Connector.SlippageExceeded.selector);
+        connector.withdraw(key, 1);
+    }
+
+    /// @dev As after interest on a market that has hardly any shares.
+    function _inflate() private {
+        morpho.accrueInterest(morpho.idToMarketParams(Id.wrap(key)));
+        bytes32 slot = keccak256(abi.encode(key, uint256(3)));
+        uint256 assets = uint128(uint256(vm.load(address(morpho), slot)));
+        vm.store(address(morpho), slot, bytes32(assets | (assets / 1e6) << 128));
+    }
+
     /// @dev Marginal cost of one more market with every slot of Morpho and of the rate model cold. Reading
     /// Morpho's four slots and asking the devnet's rate model are about 21,000 of it.
     function test_reporting_another_market_stays_within_its_gas() public {

@@ -134,7 +134,29 @@ contract OracleRouterTest is Test {
         assertTrue(status == Status.OK || status == Status.UNAVAILABLE);
     }
 
+    function test_class_T_a_value_no_word_holds_is_no_value() public {
+        OracleRouter.Hop[] memory hops = new OracleRouter.Hop[](2);
+        hops[0] = OracleRouter.Hop(dollarUsd, false);
+        hops[1] = OracleRouter.Hop(etherUsd, true);
+        (uint256 low, uint256 high, Status status) =
+            _router(usdc, weth, hops).value(usdc, weth, type(uint256).max);
+        assertEq(low, 0);
+        assertEq(high, type(uint256).max);
+        assertEq(uint256(status), uint256(Status.UNAVAILABLE));
+    }
+
     // CONFIGURATION
+
+    function test_a_route_is_shown_as_it_was_given() public {
+        OracleRouter router = _etherToDollar();
+        OracleRouter.Hop[] memory hops = router.hops(weth, usdc);
+        assertEq(hops.length, 2);
+        assertEq(address(hops[0].source), address(etherUsd));
+        assertFalse(hops[0].inverse);
+        assertEq(address(hops[1].source), address(dollarUsd));
+        assertTrue(hops[1].inverse);
+        assertEq(router.hops(usdc, weth).length, 0);
+    }
 
     function test_H_03_hops_must_be_adjacent() public {
         OracleRouter.Hop[] memory hops = new OracleRouter.Hop[](2);

@@ -176,7 +176,7 @@ contract MorphoBlueConnector is Connector {
             uint256 fee = interest * market.fee / WAD;
             uint256 feeShares =
                 fee * (market.totalSupplyShares + VIRTUAL_SHARES) / (supplied - fee + VIRTUAL_ASSETS);
-            market.totalSupplyShares = (market.totalSupplyShares + feeShares).toUint128();
+            market.totalSupplyShares = (feeShares + market.totalSupplyShares).toUint128();
         }
         market.totalSupplyAssets = supplied.toUint128();
     }
