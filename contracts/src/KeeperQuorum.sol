@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
@@ -8,7 +9,7 @@ import {IKeeperQuorum} from "./interfaces/IKeeperQuorum.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Batch, Call, Settlement, Signature} from "./interfaces/Types.sol";
+import {Batch, Call, Report, Settlement, Signature} from "./interfaces/Types.sol";
 
 /// @title k-of-n keepers of one vault
 /// @notice Checks who signed what, and nothing else: times, nonces and the state a batch leaves behind are the
@@ -25,6 +26,10 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     bytes32 private constant SETTLEMENT_TYPEHASH = keccak256(
         "Settlement(address vault,uint256 epoch,uint256 minPps,uint256 maxPps,uint256 validAfter,"
         "uint256 validUntil,bytes32 planHash)"
+    );
+    bytes32 private constant REPORT_TYPEHASH = keccak256(
+        "Report(address vault,uint256 chainId,uint256 sequence,uint256 signerSetVersion,address unit,uint256 low,"
+        "uint256 high,uint256 takenAt,uint256 validUntil,bytes32 snapshotHash)"
     );
     bytes32 private constant CANCEL_TYPEHASH =
         keccak256("Cancel(address vault,uint256 nonceKey,uint256 nonce,uint256 signerSetVersion)");
@@ -55,9 +60,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         if (batch.executor != address(0) && batch.executor != msg.sender) {
             revert NotExecutor(batch.executor, msg.sender);
         }
-        if (batch.signerSetVersion != signerSetVersion) {
-            revert WrongSignerSet(signerSetVersion, batch.signerSetVersion);
-        }
+        _checkSignerSet(batch.signerSetVersion);
         _check(batchDigest(batch), signatures);
         _portfolio().execute(batch);
     }
@@ -77,6 +80,20 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         uint256 next = portfolio.nextNonce(nonceKey);
         if (nonce != next) revert IPortfolio.NonceUsed(nonceKey, next, nonce);
         portfolio.cancelNonce(nonceKey);
+    }
+
+    /// @inheritdoc IKeeperQuorum
+    function checkReport(Report calldata report, Signature[] calldata signatures) external view override {
+        if (report.vault != vault) revert WrongVault(vault, report.vault);
+        _checkSignerSet(report.signerSetVersion);
+        // The same token may have other decimals on the spoke: a value without its unit is none.
+        address unit = IERC4626(vault).asset();
+        if (report.unit != unit) revert WrongUnit(unit, report.unit);
+        if (report.low > report.high) revert LowAboveHigh(report.low, report.high);
+        // One from the future would pass for later than a close that has not been yet.
+        if (report.takenAt > block.timestamp) revert NotYetTaken(report.takenAt);
+        if (report.validUntil < block.timestamp) revert ReportExpired(report.validUntil);
+        _check(reportDigest(report), signatures);
     }
 
     // THE SIGNER SET
@@ -131,6 +148,11 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     }
 
     /// @inheritdoc IKeeperQuorum
+    function reportDigest(Report calldata report) public view override returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(REPORT_TYPEHASH, report)));
+    }
+
+    /// @inheritdoc IKeeperQuorum
     function cancelDigest(uint256 nonceKey, uint256 nonce) public view override returns (bytes32) {
         return
             _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, signerSetVersion)));
@@ -149,6 +171,10 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     }
 
     // CHECKS
+
+    function _checkSignerSet(uint256 version) private view {
+        if (version != signerSetVersion) revert WrongSignerSet(signerSetVersion, version);
+    }
 
     function _check(bytes32 digest, Signature[] calldata signatures) private view {
         if (signatures.length < threshold) revert TooFewSignatures(signatures.length, threshold);
