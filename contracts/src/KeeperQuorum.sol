@@ -5,6 +5,7 @@ import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IKeeperQuorum} from "./interfaces/IKeeperQuorum.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
@@ -15,6 +16,8 @@ import {Batch, Call, Report, Settlement, Signature} from "./interfaces/Types.sol
 /// @notice Checks who signed what, and nothing else: times, nonces and the state a batch leaves behind are the
 /// portfolio's to judge, prices and epochs the vault's.
 contract KeeperQuorum is IKeeperQuorum, EIP712 {
+    using SafeCast for uint256;
+
     bytes32 private constant CALL_TYPEHASH =
         keccak256("Call(address target,address token,uint256 amount,bytes data)");
     // EIP-712 appends the types a struct refers to after its own.
@@ -37,8 +40,9 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     IRegistry public immutable registry;
     address public immutable override vault;
 
-    uint256 public override threshold;
-    uint256 public override signerSetVersion;
+    // One slot, because every check reads both.
+    uint128 private _threshold;
+    uint128 private _version;
     address[] private _signers;
 
     /// @dev The latest signer set an account belongs to, so that a new set forgets the old one at once.
@@ -108,7 +112,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         if (threshold_ == 0 || threshold_ > signers_.length) {
             revert InvalidThreshold(threshold_, signers_.length);
         }
-        uint256 version = ++signerSetVersion;
+        uint128 version = ++_version;
         address previous;
         for (uint256 i = 0; i < signers_.length; i++) {
             address next = signers_[i];
@@ -118,7 +122,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
             previous = next;
         }
         _signers = signers_;
-        threshold = threshold_;
+        _threshold = threshold_.toUint128();
         emit SignersSet(version, signers_, threshold_);
     }
 
@@ -154,15 +158,24 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
 
     /// @inheritdoc IKeeperQuorum
     function cancelDigest(uint256 nonceKey, uint256 nonce) public view override returns (bytes32) {
-        return
-            _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, signerSetVersion)));
+        return _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, _version)));
     }
 
     // VIEWS
 
     /// @inheritdoc IKeeperQuorum
+    function threshold() external view override returns (uint256) {
+        return _threshold;
+    }
+
+    /// @inheritdoc IKeeperQuorum
+    function signerSetVersion() external view override returns (uint256) {
+        return _version;
+    }
+
+    /// @inheritdoc IKeeperQuorum
     function isSigner(address account) public view override returns (bool) {
-        return _memberOf[account] == signerSetVersion;
+        return _memberOf[account] == _version;
     }
 
     /// @inheritdoc IKeeperQuorum
@@ -173,11 +186,11 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     // CHECKS
 
     function _checkSignerSet(uint256 version) private view {
-        if (version != signerSetVersion) revert WrongSignerSet(signerSetVersion, version);
+        if (version != _version) revert WrongSignerSet(_version, version);
     }
 
     function _check(bytes32 digest, Signature[] calldata signatures) private view {
-        if (signatures.length < threshold) revert TooFewSignatures(signatures.length, threshold);
+        if (signatures.length < _threshold) revert TooFewSignatures(signatures.length, _threshold);
         address previous;
         for (uint256 i = 0; i < signatures.length; i++) {
             address signer = signatures[i].signer;
