@@ -133,7 +133,7 @@ contract MorphoBlueConnector is Connector {
     function _params(bytes32 key) private view returns (MarketParams memory params) {
         bytes memory rows = CodeStore.read(_store);
         uint256 end = rows.length + 32;
-        for (uint256 offset = 32; offset < end; offset += PARAMS_LENGTH) {
+        for (uint256 offset = 32; offset < end;) {
             bytes32 id;
             assembly ("memory-safe") {
                 // The row itself is the struct: five words, one after the other.
@@ -141,6 +141,9 @@ contract MorphoBlueConnector is Connector {
                 id := keccak256(params, PARAMS_LENGTH)
             }
             if (id == key) return params;
+            unchecked {
+                offset += PARAMS_LENGTH;
+            }
         }
         revert UnknownKey(key);
     }
