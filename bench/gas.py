@@ -1,26 +1,29 @@
 """Gas of every step, from receipts: whole transactions, each cold in a block of its own, 21,000 and calldata
 included. Targets are those of the vault's specification.
 
-* The users' steps, `settle_*` and `claim_*` are on the demo's vault (Aave v3, Morpho Blue and MetaMorpho) or,
-  where the name says so, on one with two Morpho Blue markets. The fee receiver has been paid before, both
-  fees are charged in every measured settlement, and each epoch has other users' requests in it.
+* The users' steps and claims are on the demo's vault (Aave v3, Morpho Blue and MetaMorpho), the others too
+  unless the name says two Morpho Blue markets. The fee receiver has been paid before, both fees are charged
+  in every measured settlement, and each epoch has other users' requests in it.
 * A first request is by an account that the vault has never seen; a repeated one is an epoch later, with the
   first settled and not yet claimed. Allowances are larger than what is taken. Requests are for a part of the
   user's balance, claims for all that is due. The receivers hold the token already, but for the one named
   zero-balance.
+* Figures by the number of users and of positions are in `bench.scale`.
 * `report_*` is one position's report: the receipt of a transaction that calls it alone, less 21,000 and the
   calldata's gas. The 2,600 of a first call to the connector are not in it.
 """
 
+from bench import scale
 from bench.registry import Group, Metric, Number
-from bench.stage import DAY, USDC, USERS, Stage, charged_both_fees, gas, user
+from bench.stage import USDC, USERS, Stage, gas, user
 from bench.vaults import demo_vault, two_morpho_markets
 from keeper.contracts import encode_call
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import Deployment
 from keeper.units import Address
 
-BOTH_SIDES = 20_000 * USDC
+HOLDERS = 20
+FUNDS = 20_000 * USDC
 NEWCOMER = USERS
 STRANGER = USERS + 1
 MOVED = 50_000 * USDC
@@ -29,47 +32,32 @@ ZERO_BYTE_GAS, BYTE_GAS = 4, 16
 
 
 def measure() -> dict[str, Number]:
-    """Every figure, on two fresh chains."""
+    """Every figure, on three fresh chains."""
+    return steps() | scale.by_positions()
+
+
+def steps() -> dict[str, Number]:
+    """Every step once, and settlements by the number of users, on two fresh chains."""
     with demo_vault() as (stage, deployment):
         stage.mature()
-        figures = _settlements(stage)
+        figures = scale.by_users(stage)
         with stage.undone():
             figures |= _users(stage)
         figures |= _reports(stage, deployment)
-        figures["gas.rebalance_aave_v3_to_morpho_blue"] = _rebalance(stage, *_places(deployment))
+        figures["gas.rebalance_aave_v3_to_morpho_blue"] = scale.rebalance(stage, *_places(deployment), MOVED)
     with Devnet() as devnet:
         stage = Stage(devnet, two_morpho_markets(devnet))
-        stage.populate()
+        stage.populate(HOLDERS)
         stage.mature()
         with stage.undone():
-            figures["gas.settle_both_sides_two_morpho_blue"] = _settlement(stage, USERS)
-        figures["gas.rebalance_morpho_blue_to_morpho_blue"] = _rebalance(stage, 0, 1)
+            figures["gas.settle_both_sides_two_morpho_blue"] = scale.settlement(stage, HOLDERS)
+        figures["gas.rebalance_morpho_blue_to_morpho_blue"] = scale.rebalance(stage, 0, 1, MOVED)
     return figures
-
-
-def _settlements(stage: Stage) -> dict[str, Number]:
-    by_users = {}
-    for users in (1, USERS):
-        with stage.undone():
-            by_users[users] = _settlement(stage, users)
-    return {
-        "gas.settle_both_sides": by_users[USERS],
-        "gas.settle_users_ratio_20_to_1": round(by_users[USERS] / by_users[1], 6),
-    }
-
-
-def _settlement(stage: Stage, users: int) -> int:
-    stage.request_both_sides([user(number) for number in range(users)], BOTH_SIDES)
-    stage.close_epoch()
-    receipt = stage.settle()
-    if not charged_both_fees(receipt):
-        raise RuntimeError("the measured settlement charges no fees")
-    return gas(receipt)
 
 
 def _users(stage: Stage) -> dict[str, Number]:
     old, other, new = user(1), user(2), user(NEWCOMER)
-    stage.fund(new, BOTH_SIDES)
+    stage.fund(new, FUNDS)
     stage.request_both_sides([old], USDC * 1_000)
     first = stage.request_deposit(new, USDC * 500)
     redeem = stage.request_redeem(other, stage.shares(other) // 2)
@@ -107,11 +95,6 @@ def _places(deployment: Deployment) -> tuple[int, int]:
     return connectors.index("aave_v3"), connectors.index("morpho_blue")
 
 
-def _rebalance(stage: Stage, source: int, target: int) -> int:
-    stage.devnet.warp(DAY)
-    return gas(stage.execute([stage.withdraw(source, MOVED), stage.supply(target, MOVED)]))
-
-
 def _metric(name: str, target: int | None = None) -> Metric:
     return Metric(f"gas.{name}", "gas", target=target)
 
@@ -122,9 +105,7 @@ GROUP = Group(
         _metric("request_deposit_repeat", 95_000),
         _metric("request_redeem", 95_000),
         _metric("close_epoch"),
-        _metric("settle_both_sides"),
         _metric("settle_both_sides_two_morpho_blue", 310_000),
-        Metric("gas.settle_users_ratio_20_to_1", "ratio", target=1.01),
         _metric("claim_shares", 75_000),
         _metric("claim_assets", 75_000),
         _metric("claim_assets_zero_balance_receiver", 90_000),
@@ -133,6 +114,7 @@ GROUP = Group(
         _metric("report_aave_v3"),
         _metric("report_morpho_blue", 17_000),
         _metric("report_metamorpho"),
+        *scale.METRICS,
     ),
     measure=measure,
 )

@@ -18,12 +18,12 @@ from keeper.units import Address
 
 USDC = 10**6
 DAY = 86_400
-USERS = 20
-DEPOSIT = 40_000 * USDC
+USERS = 100
+DEPOSIT = 8_000 * USDC
 NOBODY = Address("0x" + "0" * 40)
 PLAN_HASH = keccak(b"omnikeeper/bench")
 VALIDITY = 900
-ROUNDING_LOSS = 16
+ROUNDING_LOSS_PER_CALL = 4
 FEES_ACCRUED = "0x" + keccak(b"FeesAccrued(uint256,uint256)").hex()
 
 _CALLS = "(address,address,uint256,bytes)[]"
@@ -146,6 +146,7 @@ class Stage:
 
     def execute(self, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch with as many signatures as the quorum needs; it may lose roundings and no more."""
+        loss = ROUNDING_LOSS_PER_CALL * len(calls)
         # Positions that are not called count at their marks; those that are have earned since.
         low = self.read("Portfolio", "idle") + self.read("Portfolio", "totalLow")
         now = self.now()
@@ -159,8 +160,8 @@ class Stage:
             "validUntil": now + VALIDITY,
             "planHash": PLAN_HASH,
             "calls": list(calls),
-            "minNavAfter": low - ROUNDING_LOSS,
-            "maxLoss": ROUNDING_LOSS,
+            "minNavAfter": low - loss,
+            "maxLoss": loss,
         }
         return self.submit(
             Artefact(

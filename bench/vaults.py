@@ -1,17 +1,26 @@
 """Vaults to measure on: the demo's, and one whose two positions are both Morpho Blue markets."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from bench.stage import Parts, Stage
+from eth_hash.auto import keccak
+
+from bench.stage import USDC, Parts, Stage
 from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, take
+from keeper.contracts import encode_call
+from keeper.simulation.deploy import encoded
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import Deployment, Listing, deploy_core, deploy_vault, list_and_seal
+from keeper.units import WAD
 
 MARKETS = ("WETH/USDC", "wstETH/USDC")
+ORIGINAL = "wstETH/USDC"
+SUPPLIED, BORROWED, PLEDGED = 1_000_000 * USDC, 900_000 * USDC, 600 * WAD
+_PARAMS = "(address,address,address,address,uint256)"
 
 
 @contextmanager
@@ -48,11 +57,39 @@ def parts_of(deployment: Deployment) -> Parts:
 
 def two_morpho_markets(devnet: Devnet) -> Parts:
     """A sealed vault over two Morpho Blue markets: the case that the gas targets are written for."""
+    markets = devnet.manifest["morpho"]["markets"]
+    return parts_over(devnet, [bytes.fromhex(markets[name]["id"][2:]) for name in MARKETS])
+
+
+def parts_over(devnet: Devnet, keys: Sequence[bytes]) -> Parts:
+    """A sealed vault over Morpho Blue markets, each under a cap of its own."""
     core = deploy_core(devnet)
-    morpho = devnet.manifest["morpho"]
-    keys = [bytes.fromhex(morpho["markets"][name]["id"][2:]) for name in MARKETS]
-    arguments = [core.portfolio, morpho["address"], keys]
+    arguments = [core.portfolio, devnet.manifest["morpho"]["address"], keys]
     connector = devnet.deploy(devnet.key("deployer"), "MorphoBlueConnector", arguments)
-    listings = [Listing(name, connector, key) for name, key in zip(MARKETS, keys, strict=True)]
-    list_and_seal(devnet, core, listings)
+    list_and_seal(devnet, core, [Listing(f"morpho:{key.hex()}", connector, key) for key in keys])
     return Parts(core.vault, core.portfolio, core.quorum, core.asset, tuple((connector, key) for key in keys))
+
+
+def equal_markets(devnet: Devnet, count: int) -> list[bytes]:
+    """Ids of new Morpho Blue markets of USDC against wstETH that differ in nothing but their LLTV, by a
+    hundredth of a basis point each, with 90 % of their supply borrowed."""
+    morpho = devnet.manifest["morpho"]
+    original = morpho["markets"][ORIGINAL]
+    fixed = tuple(original[name] for name in ("loan_token", "collateral_token", "oracle", "irm"))
+    lender, borrower = devnet.address("lender"), devnet.address("borrower")
+
+    def send(role: str, signature: str, *args: Any) -> None:
+        devnet.send(devnet.key(role), morpho["address"], encode_call(signature, *args), errors=["Morpho"])
+
+    ids = []
+    for number in range(count):
+        params = (*fixed, original["lltv"] + (number + 1) * WAD // 10**6)
+        send("deployer", "enableLltv(uint256)", params[-1])
+        send("deployer", f"createMarket({_PARAMS})", params)
+        send("lender", f"supply({_PARAMS},uint256,uint256,address,bytes)", params, SUPPLIED, 0, lender, b"")
+        pledge = f"supplyCollateral({_PARAMS},uint256,address,bytes)"
+        send("borrower", pledge, params, PLEDGED, borrower, b"")
+        borrow = f"borrow({_PARAMS},uint256,uint256,address,address)"
+        send("borrower", borrow, params, BORROWED, 0, borrower, borrower)
+        ids.append(keccak(encoded(_PARAMS[1:-1], *params)))
+    return ids

@@ -85,8 +85,8 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         portfolio = portfolio_;
         escrow = escrow_;
         require(
-            portfolio_.vault() == address(this) && portfolio_.asset() == asset_ && portfolio_.registry() == registry_
-                && portfolio_.escrow() == address(escrow_),
+            portfolio_.vault() == address(this) && portfolio_.asset() == asset_
+                && portfolio_.registry() == registry_ && portfolio_.escrow() == address(escrow_),
             WrongPart(address(portfolio_))
         );
         require(escrow_.vault() == address(this) && escrow_.asset() == asset_, WrongPart(address(escrow_)));

@@ -10,7 +10,7 @@ contract Escrow is IEscrow {
     using SafeERC20 for IERC20;
 
     address public immutable override vault;
-    IERC20 public immutable asset;
+    IERC20 public immutable override asset;
 
     modifier onlyVault() {
         require(msg.sender == vault, NotVault(msg.sender));

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IKeeperQuorum} from "./interfaces/IKeeperQuorum.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Batch, Call, Settlement, Signature} from "./interfaces/Types.sol";
+import {Batch, Call, Report, Settlement, Signature} from "./interfaces/Types.sol";
 
 /// @title k-of-n keepers of one vault
 /// @notice Checks who signed what, and nothing else: times, nonces and the state a batch leaves behind are the
 /// portfolio's to judge, prices and epochs the vault's.
 contract KeeperQuorum is IKeeperQuorum, EIP712 {
+    using SafeCast for uint256;
+
     bytes32 private constant CALL_TYPEHASH =
         keccak256("Call(address target,address token,uint256 amount,bytes data)");
     // EIP-712 appends the types a struct refers to after its own.
@@ -26,14 +30,19 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         "Settlement(address vault,uint256 epoch,uint256 minPps,uint256 maxPps,uint256 validAfter,"
         "uint256 validUntil,bytes32 planHash)"
     );
+    bytes32 private constant REPORT_TYPEHASH = keccak256(
+        "Report(address vault,uint256 chainId,uint256 sequence,uint256 signerSetVersion,address unit,uint256 low,"
+        "uint256 high,uint256 takenAt,uint256 validUntil,bytes32 snapshotHash)"
+    );
     bytes32 private constant CANCEL_TYPEHASH =
         keccak256("Cancel(address vault,uint256 nonceKey,uint256 nonce,uint256 signerSetVersion)");
 
     IRegistry public immutable registry;
     address public immutable override vault;
 
-    uint256 public override threshold;
-    uint256 public override signerSetVersion;
+    // One slot, because every check reads both.
+    uint128 private _threshold;
+    uint128 private _version;
     address[] private _signers;
 
     /// @dev The latest signer set an account belongs to, so that a new set forgets the old one at once.
@@ -55,9 +64,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         if (batch.executor != address(0) && batch.executor != msg.sender) {
             revert NotExecutor(batch.executor, msg.sender);
         }
-        if (batch.signerSetVersion != signerSetVersion) {
-            revert WrongSignerSet(signerSetVersion, batch.signerSetVersion);
-        }
+        _checkSignerSet(batch.signerSetVersion);
         _check(batchDigest(batch), signatures);
         _portfolio().execute(batch);
     }
@@ -79,6 +86,20 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         portfolio.cancelNonce(nonceKey);
     }
 
+    /// @inheritdoc IKeeperQuorum
+    function checkReport(Report calldata report, Signature[] calldata signatures) external view override {
+        if (report.vault != vault) revert WrongVault(vault, report.vault);
+        _checkSignerSet(report.signerSetVersion);
+        // The same token may have other decimals on the spoke: a value without its unit is none.
+        address unit = IERC4626(vault).asset();
+        if (report.unit != unit) revert WrongUnit(unit, report.unit);
+        if (report.low > report.high) revert LowAboveHigh(report.low, report.high);
+        // One from the future would pass for later than a close that has not been yet.
+        if (report.takenAt > block.timestamp) revert NotYetTaken(report.takenAt);
+        if (report.validUntil < block.timestamp) revert ReportExpired(report.validUntil);
+        _check(reportDigest(report), signatures);
+    }
+
     // THE SIGNER SET
 
     /// @inheritdoc IKeeperQuorum
@@ -91,7 +112,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
         if (threshold_ == 0 || threshold_ > signers_.length) {
             revert InvalidThreshold(threshold_, signers_.length);
         }
-        uint256 version = ++signerSetVersion;
+        uint128 version = ++_version;
         address previous;
         for (uint256 i = 0; i < signers_.length; i++) {
             address next = signers_[i];
@@ -101,7 +122,7 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
             previous = next;
         }
         _signers = signers_;
-        threshold = threshold_;
+        _threshold = threshold_.toUint128();
         emit SignersSet(version, signers_, threshold_);
     }
 
@@ -131,16 +152,30 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
     }
 
     /// @inheritdoc IKeeperQuorum
+    function reportDigest(Report calldata report) public view override returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(REPORT_TYPEHASH, report)));
+    }
+
+    /// @inheritdoc IKeeperQuorum
     function cancelDigest(uint256 nonceKey, uint256 nonce) public view override returns (bytes32) {
-        return
-            _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, signerSetVersion)));
+        return _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, vault, nonceKey, nonce, _version)));
     }
 
     // VIEWS
 
     /// @inheritdoc IKeeperQuorum
+    function threshold() external view override returns (uint256) {
+        return _threshold;
+    }
+
+    /// @inheritdoc IKeeperQuorum
+    function signerSetVersion() external view override returns (uint256) {
+        return _version;
+    }
+
+    /// @inheritdoc IKeeperQuorum
     function isSigner(address account) public view override returns (bool) {
-        return _memberOf[account] == signerSetVersion;
+        return _memberOf[account] == _version;
     }
 
     /// @inheritdoc IKeeperQuorum
@@ -150,8 +185,12 @@ contract KeeperQuorum is IKeeperQuorum, EIP712 {
 
     // CHECKS
 
+    function _checkSignerSet(uint256 version) private view {
+        if (version != _version) revert WrongSignerSet(_version, version);
+    }
+
     function _check(bytes32 digest, Signature[] calldata signatures) private view {
-        if (signatures.length < threshold) revert TooFewSignatures(signatures.length, threshold);
+        if (signatures.length < _threshold) revert TooFewSignatures(signatures.length, _threshold);
         address previous;
         for (uint256 i = 0; i < signatures.length; i++) {
             address signer = signatures[i].signer;

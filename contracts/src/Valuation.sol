@@ -55,9 +55,9 @@ abstract contract Valuation is IPortfolio {
     }
 
     address public immutable override vault;
-    IRegistry public immutable registry;
-    IERC20 public immutable asset;
-    address public immutable escrow;
+    IRegistry public immutable override registry;
+    IERC20 public immutable override asset;
+    address public immutable override escrow;
 
     Ledger internal ledger;
     mapping(address connector => mapping(bytes32 key => Mark)) public override marks;

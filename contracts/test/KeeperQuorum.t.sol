@@ -262,6 +262,34 @@ contract KeeperQuorumTest is Test {
         quorum.execute(batch, signatures);
     }
 
+    function test_class_G_a_settlement_loses_the_signatures_of_removed_signers() public {
+        Settlement memory settlement = _settlement();
+        Signature[] memory signatures = _sign(quorum.settlementDigest(settlement), 0, 1);
+        address[] memory rest = new address[](2);
+        (rest[0], rest[1]) = (keepers[1], keepers[2]);
+        vm.prank(governor);
+        quorum.setSigners(rest, 2);
+        vm.expectRevert(abi.encodeWithSelector(IKeeperQuorum.UnknownSigner.selector, keepers[0]));
+        quorum.settle(settlement, signatures);
+        quorum.settle(settlement, _sign(quorum.settlementDigest(settlement), 1, 2));
+        assertEq(bytes32(settled), settlement.planHash);
+    }
+
+    /// @dev A settlement names no signer set: it counts by who is a signer, and how many are needed, when it is
+    /// submitted.
+    function test_class_G_a_settlement_needs_the_threshold_of_the_present_set() public {
+        Settlement memory settlement = _settlement();
+        Signature[] memory signatures = _sign(quorum.settlementDigest(settlement), 0, 1);
+        vm.prank(governor);
+        quorum.setSigners(keepers, 3);
+        vm.expectRevert(abi.encodeWithSelector(IKeeperQuorum.TooFewSignatures.selector, 2, 3));
+        quorum.settle(settlement, signatures);
+        vm.prank(governor);
+        quorum.setSigners(keepers, 2);
+        quorum.settle(settlement, signatures);
+        assertEq(bytes32(settled), settlement.planHash);
+    }
+
     function test_an_old_cancellation_dies_with_its_set() public {
         Signature[] memory signatures = _sign(quorum.cancelDigest(0, 0), 0, 1);
         vm.prank(governor);

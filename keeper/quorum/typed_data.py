@@ -45,8 +45,21 @@ _SETTLEMENT: Final = (
     ("uint256", "validUntil"),
     ("bytes32", "planHash"),
 )
+_REPORT: Final = (
+    ("address", "vault"),
+    ("uint256", "chainId"),
+    ("uint256", "sequence"),
+    ("uint256", "signerSetVersion"),
+    ("address", "unit"),
+    ("uint256", "low"),
+    ("uint256", "high"),
+    ("uint256", "takenAt"),
+    ("uint256", "validUntil"),
+    ("bytes32", "snapshotHash"),
+)
 BATCH_TYPES: Final[eip712.Types] = {"Batch": _BATCH, "Call": _CALL}
 SETTLEMENT_TYPES: Final[eip712.Types] = {"Settlement": _SETTLEMENT}
+REPORT_TYPES: Final[eip712.Types] = {"Report": _REPORT}
 
 _BATCH_ABI: Final = (
     "(address,uint256,uint256,uint256,address,uint256,uint256,bytes32,"
@@ -65,18 +78,12 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """The one thing that is simulated, signed and sent: a struct, its types, and the functions it goes to.
-
-    `execute` is what the quorum calls (`Portfolio.execute` or `Vault.settle`), `submit` is the function of
-    the quorum that anyone calls with the signatures.
-    """
+class Struct:
+    """A struct of the contracts with its EIP-712 types."""
 
     primary: str
     types: eip712.Types
     message: Mapping[str, Any]
-    execute: Function
-    submit: Function
 
     def values(self) -> tuple[Any, ...]:
         """The struct as an ABI tuple."""
@@ -87,6 +94,23 @@ class Artefact:
             for kind, name in self.types[self.primary]
         )
 
+    def digest(self, chain_id: int, quorum: Address) -> bytes:
+        """The 32 bytes to sign for the quorum contract at `quorum`, which is on the chain `chain_id`."""
+        separator = eip712.domain_separator(domain(chain_id, quorum))
+        return eip712.digest(separator, eip712.hash_struct(self.types, self.primary, self.message))
+
+
+@dataclass(frozen=True)
+class Artefact(Struct):
+    """The one thing that is simulated, signed and sent: a struct, its types, and the functions it goes to.
+
+    `execute` is what the quorum calls (`Portfolio.execute` or `Vault.settle`), `submit` is the function of
+    the quorum that anyone calls with the signatures.
+    """
+
+    execute: Function
+    submit: Function
+
     def execute_data(self) -> bytes:
         """Calldata of the unsigned call that the quorum makes: what signers simulate."""
         return self.execute.encode(self.values())
@@ -95,10 +119,25 @@ class Artefact:
         """Calldata for the quorum with its signatures."""
         return self.submit.encode(self.values(), [(each.signer, each.data) for each in signatures])
 
-    def digest(self, chain_id: int, quorum: Address) -> bytes:
-        """The 32 bytes to sign for the quorum contract at `quorum`."""
-        separator = eip712.domain_separator(domain(chain_id, quorum))
-        return eip712.digest(separator, eip712.hash_struct(self.types, self.primary, self.message))
+
+@dataclass(frozen=True)
+class Report:
+    """What the quorum says a spoke chain held at one moment.
+
+    `low` and `high` are in the smallest unit of `unit`, the vault's asset on its own chain. `sequence` grows
+    with every report of a spoke. Times are UNIX seconds.
+    """
+
+    vault: Address
+    spoke: int
+    sequence: int
+    signer_set_version: int
+    unit: Address
+    low: int
+    high: int
+    taken_at: int
+    valid_until: int
+    snapshot_hash: bytes
 
 
 def domain(chain_id: int, quorum: Address) -> dict[str, Any]:
@@ -158,6 +197,23 @@ def artefact(plan: Plan) -> Artefact:
         execute=Function(f"settle({_SETTLEMENT_ABI})"),
         submit=Function(f"settle({_SETTLEMENT_ABI},{_SIGNATURES_ABI})"),
     )
+
+
+def report_struct(report: Report) -> Struct:
+    """A report as signers sign it and `KeeperQuorum.checkReport` takes it."""
+    message = {
+        "vault": report.vault,
+        "chainId": report.spoke,
+        "sequence": report.sequence,
+        "signerSetVersion": report.signer_set_version,
+        "unit": report.unit,
+        "low": report.low,
+        "high": report.high,
+        "takenAt": report.taken_at,
+        "validUntil": report.valid_until,
+        "snapshotHash": report.snapshot_hash,
+    }
+    return Struct("Report", REPORT_TYPES, message)
 
 
 def recover(digest: bytes, data: bytes) -> Address:

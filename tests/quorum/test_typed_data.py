@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vault_world import World
 
-from keeper.contracts import Function
-from keeper.errors import ConfigError, QuorumError
+from keeper.contracts import Contract, Function
+from keeper.errors import ConfigError, QuorumError, RevertError, RpcError
 from keeper.planning.plan import Kind
 from keeper.quorum import eip712
 from keeper.quorum.typed_data import (
     BATCH_TYPES,
+    REPORT_TYPES,
     SECP256K1_ORDER,
     SETTLEMENT_TYPES,
     Artefact,
+    Report,
     Signature,
+    Struct,
     artefact,
     domain,
     recover,
+    report_struct,
     verify,
 )
 from keeper.simulation.anvil import ROOT
+from keeper.simulation.deploy import explain
 from keeper.simulation.vault import SIGNERS
 from keeper.units import Address
 
@@ -73,12 +79,12 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def eth_account_digest(struct: Artefact, chain_id: int, quorum: Address) -> bytes:
+def eth_account_digest(struct: Struct, chain_id: int, quorum: Address) -> bytes:
     signable = encode_typed_data(domain(chain_id, quorum), as_json(struct.types), dict(struct.message))
     return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
-def ethers_digest(struct: Artefact, chain_id: int, quorum: Address) -> bytes:
+def ethers_digest(struct: Struct, chain_id: int, quorum: Address) -> bytes:
     node = shutil.which("node")
     assert node is not None
     given = {
@@ -126,10 +132,68 @@ async def test_class_g_m_11_four_implementations_agree(rewind: World, kind: Kind
     assert ethers_digest(struct, plan.chain_id, quorum) == own
 
 
+def report_of(world: World, **changes: Any) -> Report:
+    """A report of a second chain, good for a quarter of an hour from the head's time."""
+    now = world.now()
+    report = Report(
+        vault=world.policy.vault.vault,
+        spoke=world.devnet.chain_id + 1,
+        sequence=1,
+        signer_set_version=1,
+        unit=world.policy.vault.asset,
+        low=999_000 * 10**6,
+        high=10**12,
+        taken_at=now,
+        valid_until=now + 900,
+        snapshot_hash=keccak(b"snapshot"),
+    )
+    return replace(report, **changes)
+
+
+def test_class_g_m_11_four_implementations_agree_on_a_report(world: World) -> None:
+    struct, quorum = report_struct(report_of(world)), world.policy.vault.quorum
+    own = struct.digest(world.devnet.chain_id, quorum)
+    asked = Contract(quorum, "KeeperQuorum").call("reportDigest", struct.values())
+    answer = world.devnet.rpc("eth_call", {"to": quorum, "data": "0x" + asked.data.hex()}, "latest")
+    assert asked.decode(bytes.fromhex(answer[2:])) == own
+    assert eth_account_digest(struct, world.devnet.chain_id, quorum) == own
+    assert ethers_digest(struct, world.devnet.chain_id, quorum) == own
+
+
+def check_on_chain(world: World, report: Report, *roles: str) -> None:
+    """Raises KeeperError unless the quorum contract takes the report with signatures of `roles`."""
+    struct, quorum = report_struct(report), world.policy.vault.quorum
+    signatures = world.sign_digest(struct.digest(world.devnet.chain_id, quorum), *roles)
+    signed_pairs = [(each.signer, each.data) for each in signatures]
+    data = Contract(quorum, "KeeperQuorum").encode("checkReport", struct.values(), signed_pairs)
+    try:
+        world.devnet.rpc("eth_call", {"to": quorum, "data": "0x" + data.hex()}, "latest")
+    except RpcError as error:
+        raise explain(error, "KeeperQuorum") from error
+
+
+def test_the_contract_takes_a_report_signed_here_and_refuses_what_it_should(world: World) -> None:
+    check_on_chain(world, report_of(world), *SIGNERS[:2])
+    refused = {
+        "ReportExpired": {"valid_until": world.now() - 1},
+        "NotYetTaken": {"taken_at": world.now() + 1},
+        "WrongVault": {"vault": world.policy.vault.portfolio},
+        "WrongUnit": {"unit": world.policy.vault.vault},
+        "WrongSignerSet": {"signer_set_version": 2},
+        "LowAboveHigh": {"low": 10**12 + 1},
+    }
+    for error, changes in refused.items():
+        with pytest.raises(RevertError, match=error):
+            check_on_chain(world, report_of(world, **changes), *SIGNERS[:2])
+    with pytest.raises(RevertError, match="TooFewSignatures"):
+        check_on_chain(world, report_of(world), SIGNERS[0])
+
+
 def test_type_strings_are_those_of_the_contract() -> None:
     source = (ROOT / "contracts/src/KeeperQuorum.sol").read_text()
     flat = "".join(piece.strip() for piece in source.replace('"\n', "").split('"')).replace(" " * 8, "")
-    for types, name in ((BATCH_TYPES, "Batch"), (SETTLEMENT_TYPES, "Settlement")):
+    named = {"Batch": BATCH_TYPES, "Settlement": SETTLEMENT_TYPES, "Report": REPORT_TYPES}
+    for name, types in named.items():
         assert eip712.encode_type(types, name) in flat
 
 

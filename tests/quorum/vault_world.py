@@ -37,7 +37,10 @@ class World:
 
     def sign(self, plan: Plan, *roles: str) -> list[Signature]:
         """Signatures made with the keys alone, sorted as the contract wants them."""
-        digest = artefact(plan).digest(plan.chain_id, self.policy.vault.quorum)
+        return self.sign_digest(artefact(plan).digest(plan.chain_id, self.policy.vault.quorum), *roles)
+
+    def sign_digest(self, digest: bytes, *roles: str) -> list[Signature]:
+        """Signatures of a digest, sorted as the contract wants them."""
         made = []
         for role in roles:
             account = Account.from_key(self.devnet.key(role))

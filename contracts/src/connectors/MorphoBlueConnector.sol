@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
@@ -44,6 +45,7 @@ interface IRateModel {
 /// @title Supply positions in markets of Morpho Blue
 /// @notice The key of a position is the market id.
 contract MorphoBlueConnector is Connector {
+    using Address for address;
     using SafeCast for uint256;
 
     uint256 private constant WAD = 1e18;
@@ -131,7 +133,7 @@ contract MorphoBlueConnector is Connector {
     function _params(bytes32 key) private view returns (MarketParams memory params) {
         bytes memory rows = CodeStore.read(_store);
         uint256 end = rows.length + 32;
-        for (uint256 offset = 32; offset < end; offset += PARAMS_LENGTH) {
+        for (uint256 offset = 32; offset < end;) {
             bytes32 id;
             assembly ("memory-safe") {
                 // The row itself is the struct: five words, one after the other.
@@ -139,27 +141,32 @@ contract MorphoBlueConnector is Connector {
                 id := keccak256(params, PARAMS_LENGTH)
             }
             if (id == key) return params;
+            unchecked {
+                offset += PARAMS_LENGTH;
+            }
         }
         revert UnknownKey(key);
     }
 
     /// @dev Market state and our shares as stored, in one call.
     function _read(bytes32 key) private view returns (Market memory market, uint256 shares) {
-        uint256 marketSlot = uint256(keccak256(abi.encode(key, MARKET_SLOT)));
-        bytes32[] memory slots = new bytes32[](4);
-        slots[0] = bytes32(marketSlot);
-        slots[1] = bytes32(marketSlot + 1);
-        slots[2] = bytes32(marketSlot + 2);
-        slots[3] = keccak256(abi.encode(address(this), keccak256(abi.encode(key, POSITION_SLOT))));
-        bytes32[] memory words = morpho.extSloads(slots);
+        uint256 slot = uint256(keccak256(abi.encode(key, MARKET_SLOT)));
+        bytes32 own = keccak256(abi.encode(address(this), keccak256(abi.encode(key, POSITION_SLOT))));
+        // An array of four as the six words it is encoded in: the coder of arrays costs as much as a cold slot.
+        bytes memory words = address(morpho)
+            .functionStaticCall(
+                abi.encodeWithSelector(IMorphoBlue.extSloads.selector, 32, 4, slot, slot + 1, slot + 2, own)
+            );
+        uint256[3] memory pairs;
+        (,, pairs[0], pairs[1], pairs[2], shares) =
+            abi.decode(words, (uint256, uint256, uint256, uint256, uint256, uint256));
         // The first field of a packed pair is in the low half.
-        market.totalSupplyAssets = uint128(uint256(words[0]));
-        market.totalSupplyShares = uint128(uint256(words[0]) >> 128);
-        market.totalBorrowAssets = uint128(uint256(words[1]));
-        market.totalBorrowShares = uint128(uint256(words[1]) >> 128);
-        market.lastUpdate = uint128(uint256(words[2]));
-        market.fee = uint128(uint256(words[2]) >> 128);
-        shares = uint256(words[3]);
+        market.totalSupplyAssets = uint128(pairs[0]);
+        market.totalSupplyShares = uint128(pairs[0] >> 128);
+        market.totalBorrowAssets = uint128(pairs[1]);
+        market.totalBorrowShares = uint128(pairs[1] >> 128);
+        market.lastUpdate = uint128(pairs[2]);
+        market.fee = uint128(pairs[2] >> 128);
     }
 
     /// @dev What Morpho's `_accrueInterest` would do to the supply side now: three terms of the Taylor series

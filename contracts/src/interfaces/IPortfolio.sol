@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IRegistry} from "./IRegistry.sol";
 import {Batch, Value} from "./Types.sol";
 
 /// @title The vault's idle ledger and connectors
@@ -54,6 +56,9 @@ interface IPortfolio {
     error NothingToSkim(address token);
 
     function vault() external view returns (address);
+    function registry() external view returns (IRegistry);
+    function asset() external view returns (IERC20);
+    function escrow() external view returns (address);
 
     /// @notice Assets at hand, by ledger: donations do not count.
     function idle() external view returns (uint256);

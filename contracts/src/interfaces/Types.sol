@@ -56,6 +56,24 @@ struct Settlement {
     bytes32 planHash;
 }
 
+/// @dev What the quorum says a spoke chain held at one moment. `chainId` is the spoke's. `sequence` grows with every
+/// report of it, so that an older one never replaces a newer. `unit` is the vault's asset on its own chain, and
+/// `low` and `high` are in that asset's smallest unit, whatever stands for it on the spoke. `takenAt` is the
+/// moment that was read and `validUntil` the last one at which it may be used, in UNIX seconds; `snapshotHash`
+/// names the blocks and the state that were read.
+struct Report {
+    address vault;
+    uint256 chainId;
+    uint256 sequence;
+    uint256 signerSetVersion;
+    address unit;
+    uint256 low;
+    uint256 high;
+    uint256 takenAt;
+    uint256 validUntil;
+    bytes32 snapshotHash;
+}
+
 /// @dev A signer's name beside its signature, so that EOA and EIP-1271 signers are checked the same way.
 struct Signature {
     address signer;

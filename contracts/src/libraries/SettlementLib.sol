@@ -251,7 +251,9 @@ library SettlementLib {
         s.claimableAssets += paid.toUint128();
     }
 
-    function _close(VaultState storage s, Outcome memory o, bytes32 planHash, Circumstances memory c) private {
+    function _close(VaultState storage s, Outcome memory o, bytes32 planHash, Circumstances memory c)
+        private
+    {
         uint256 supply = c.supply + o.managementShares + o.performanceShares + o.minted;
         supply -= o.filled - o.exitShares;
         uint256 nav = c.nav.low + o.accepted - o.paid;

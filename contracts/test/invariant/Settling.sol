@@ -88,7 +88,8 @@ abstract contract Settling is WorldActions {
         assertEq(before.a.windowEndsAt, 0, "7: a second loss window");
         assertGt(before.a.queuedShares, 0, "7: a loss window for nobody");
         uint256 part = before.seen.healthy ? 0.9e18 : 0.99e18;
-        uint256 pps = (before.seen.low + 1) * PPS_ONE / (before.a.totalSupply + _managementFee() + VIRTUAL_SHARES);
+        uint256 pps =
+            (before.seen.low + 1) * PPS_ONE / (before.a.totalSupply + _managementFee() + VIRTUAL_SHARES);
         assertLt(pps, before.a.settledPps * part / WAD, "7: a loss window without a loss");
         z.a.windowEndsAt = 0;
         z.a.windowPps = 0;
@@ -100,7 +101,11 @@ abstract contract Settling is WorldActions {
         ++times["loss window"];
     }
 
-    function _redeemPps(Accounting memory a, uint256 livePps, Params memory p) private view returns (uint256 pps) {
+    function _redeemPps(Accounting memory a, uint256 livePps, Params memory p)
+        private
+        view
+        returns (uint256 pps)
+    {
         pps = livePps;
         if (a.totalSupply != 0) {
             uint256 limit = a.lastPpsLow + a.lastPpsLow * (p.maxRate * (block.timestamp - a.settledAt)) / WAD;

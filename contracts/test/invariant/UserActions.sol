@@ -137,7 +137,9 @@ abstract contract UserActions is Campaign {
             assertTrue(_mayActFor(controller, caller), "9: a stranger cancelled");
             uint256 gone = pending - vault.pendingDepositRequest(0, controller);
             assertGt(gone, 0, "nothing was cancelled");
-            assertEq(vault.claimableCancelDepositRequest(0, controller), back + gone, "1: a cancelled deposit");
+            assertEq(
+                vault.claimableCancelDepositRequest(0, controller), back + gone, "1: a cancelled deposit"
+            );
             ++times["deposit cancelled"];
         } catch {
             assertEq(vault.pendingDepositRequest(0, controller), pending, "a refused cancel took something");
@@ -155,7 +157,9 @@ abstract contract UserActions is Campaign {
             assertTrue(_mayActFor(controller, caller), "9: a stranger cancelled");
             uint256 left = vault.pendingRedeemRequest(0, controller);
             assertEq(
-                vault.claimableCancelRedeemRequest(0, controller), back + pending - left, "1: a cancelled redemption"
+                vault.claimableCancelRedeemRequest(0, controller),
+                back + pending - left,
+                "1: a cancelled redemption"
             );
             if (window) {
                 assertEq(left, 0, "7: a loss window holds somebody in the queue");
@@ -165,7 +169,10 @@ abstract contract UserActions is Campaign {
                 ++times["redemption cancelled"];
             }
         } catch {
-            assertTrue(!window || pending == 0 || !_mayActFor(controller, caller), "7: nobody may be held in a window");
+            assertTrue(
+                !window || pending == 0 || !_mayActFor(controller, caller),
+                "7: nobody may be held in a window"
+            );
             assertEq(vault.pendingRedeemRequest(0, controller), pending, "a refused cancel took something");
         }
     }

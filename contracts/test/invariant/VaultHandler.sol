@@ -64,7 +64,7 @@ contract VaultHandler is UserActions, KeeperActions {
             claims += vault.maxWithdraw(actor) + vault.claimableCancelDepositRequest(0, actor);
             pendingDeposits += vault.pendingDepositRequest(0, actor);
             shares += vault.maxMint(actor) + vault.pendingRedeemRequest(0, actor)
-                + vault.claimableCancelRedeemRequest(0, actor);
+            + vault.claimableCancelRedeemRequest(0, actor);
         }
         uint256 escrowed = vault.escrowed();
         assertEq(pendingDeposits, uint256(a.openDeposits) + a.closedDeposits, "1: pending deposits");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-pragma solidity 0.8.30;
+pragma solidity 0.8.19;
 
 import {IIrm} from "@morpho-org/morpho-blue/src/interfaces/IIrm.sol";
 import {Id, Market, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
@@ -10,6 +10,7 @@ import {MarketParamsLib} from "@morpho-org/morpho-blue/src/libraries/MarketParam
 /// borrow rate is a kinked curve through the rate at target utilisation, which itself drifts exponentially
 /// with the distance from the target (Morpho documentation, "AdaptiveCurveIRM"). All divisions truncate toward
 /// zero, as the published arithmetic does. Rates are per second, in wad.
+/// Compiled as Morpho compiles its own, so that it costs about what the original does.
 contract AdaptiveCurveIrm is IIrm {
     using MarketParamsLib for MarketParams;
 
