@@ -1,0 +1,134 @@
+"""A copy of the project in which one contract at a time is faulty.
+
+Tests deploy by artifact (`dynamic_test_linking`), so a mutant costs one call of the compiler for the
+contracts it touches: their code is put into Forge's artifacts, and nothing else is compiled again.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mutation.compiler import Codes, CompilationError, Compiler, Configuration
+from mutation.operators import Mutant
+
+STAGE_SECONDS = 600
+"""A mutant that keeps the tests going for so long has changed what they see."""
+FAILURE = re.compile(r"^\[FAIL.*", re.MULTILINE)
+STATE = ".devnet"
+"""What `make devnet` builds, and some tests load."""
+
+
+class ForgeError(Exception):
+    """Forge failed without a failing test: this says nothing about a mutant."""
+
+
+class Tree:
+    """A scratch copy of a project with its artifacts. Nothing outside of `folder` is written."""
+
+    def __init__(self, forge: str, root: Path, folder: Path, configuration: Configuration) -> None:
+        """Copies the sources. Raises OSError."""
+        self.folder = folder
+        self._forge = forge
+        self._configuration = configuration
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / "foundry.toml", folder / "foundry.toml")
+        parts = [configuration.source, configuration.test, configuration.script]
+        if not Path(configuration.solc).is_absolute():
+            parts.append(str(Path(configuration.solc).parent))
+        for part in dict.fromkeys(parts):
+            if (root / part).is_dir():
+                shutil.rmtree(folder / part, ignore_errors=True)
+                shutil.copytree(root / part, folder / part, symlinks=True)
+        for part in (*configuration.libraries, STATE):
+            link = folder / part
+            link.unlink(missing_ok=True)
+            if (root / part).exists():
+                link.symlink_to((root / part).resolve(), target_is_directory=True)
+
+    def build(self) -> None:
+        """Compiles everything, tests included. Raises ForgeError."""
+        done = self._run(["build"], {})
+        if done.returncode:
+            raise ForgeError(done.stdout + done.stderr)
+
+    def share(self, other: "Tree") -> None:
+        """Gives another copy of the same sources this one's artifacts."""
+        for part in ("cache", Path(self._configuration.output).parts[0]):
+            shutil.rmtree(other.folder / part, ignore_errors=True)
+            shutil.copytree(self.folder / part, other.folder / part)
+
+    def install(self, codes: Codes) -> None:
+        """Puts bytecode into Forge's artifacts. Raises KeyError when one is not Forge's."""
+        for (file, name), code in codes.items():
+            path = self.folder / self._configuration.output / Path(file).name / f"{name}.json"
+            artifact = json.loads(path.read_text())
+            for part in ("bytecode", "deployedBytecode"):
+                artifact[part].update(code[part])
+                text = code[part]["object"]
+                artifact[part]["object"] = f"0x{text}"
+            path.write_text(json.dumps(artifact))
+
+    def failure(self, tests: Sequence[str], environment: Mapping[str, str]) -> str | None:
+        """The first test that fails, or None. `tests` are Forge's filters. Raises ForgeError."""
+        # What failed for another mutant would be tried again for this one.
+        for part in ("fuzz", "invariant", "test-failures"):
+            for found in (self.folder / "cache").rglob(part):
+                if found.is_dir():
+                    shutil.rmtree(found)
+                else:
+                    found.unlink()
+        try:
+            done = self._run(["test", "--fail-fast", *tests], environment)
+        except subprocess.TimeoutExpired:
+            return f"no end after {STAGE_SECONDS} s"
+        if done.returncode == 0:
+            return None
+        failed = FAILURE.search(done.stdout)
+        if failed is None:
+            raise ForgeError(done.stdout + done.stderr)
+        return failed[0]
+
+    def _run(
+        self, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("FOUNDRY_")}
+        return subprocess.run(
+            [self._forge, *arguments, "--root", str(self.folder)],
+            cwd=self.folder,
+            env={**clean, "FOUNDRY_DYNAMIC_TEST_LINKING": "true", **environment},
+            capture_output=True,
+            text=True,
+            timeout=STAGE_SECONDS,
+        )
+
+
+def judge(
+    mutant: Mutant,
+    tree: Tree,
+    compiler: Compiler,
+    original: Codes,
+    stages: Sequence[tuple[list[str], Mapping[str, str]]],
+) -> tuple[str, str]:
+    """A verdict (`invalid`, `equivalent`, `killed`, `survived`) and what it rests on. `original` is the code
+    of the file's dependents without the fault; the tree has it again afterwards."""
+    text = mutant.apply(compiler.text(mutant.file).encode()).decode()
+    try:
+        codes = compiler.codes(sorted({file for file, _ in original}), {mutant.file: text})
+    except CompilationError as error:
+        return "invalid", str(error).strip().splitlines()[0]
+    changed = {key: code for key, code in codes.items() if code != original[key]}
+    if not changed:
+        return "equivalent", "the same bytecode"
+    try:
+        tree.install(changed)
+        for tests, environment in stages:
+            failed = tree.failure(tests, environment)
+            if failed is not None:
+                return "killed", failed
+    finally:
+        tree.install({key: original[key] for key in changed})
+    return "survived", ""
