@@ -109,11 +109,11 @@ class Campaign:
                 digest.update(f"{file.relative_to(self._root)}\0".encode() + file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]
 
-    def mutants(self, files: Iterable[str]) -> list[Mutant]:
+    def mutants(self, files: Sequence[str]) -> list[Mutant]:
         return [
             each
-            for file in files
-            for each in mutants(file, self.compiler.text(file).encode(), self.compiler.tree(file))
+            for file, tree in self.compiler.trees(files).items()
+            for each in mutants(file, self.compiler.text(file).encode(), tree)
         ]
 
     def prepare(self, files: Sequence[str]) -> None:

@@ -143,7 +143,7 @@ contract Price {
 """)
     compiler = Compiler(tmp_path, Configuration.read(str(FORGE), tmp_path))
     source = compiler.text("src/Price.sol").encode()
-    found = mutate.mutants("src/Price.sol", source, compiler.tree("src/Price.sol"))
+    found = mutate.mutants("src/Price.sol", source, compiler.trees(["src/Price.sol"])["src/Price.sol"])
 
     assert [(each.rule, each.mutated) for each in found if each.function == "Price.up"] == [
         ("deletion", "{}"),

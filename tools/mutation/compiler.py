@@ -110,11 +110,10 @@ class Compiler:
                 found.append(each)
         return found
 
-    def tree(self, file: str) -> Mapping[str, Any]:
-        """Syntax tree of a file."""
-        answer = self._run([file], {"": ["ast"]}, {})
-        tree: Mapping[str, Any] = answer["sources"][file]["ast"]
-        return tree
+    def trees(self, files: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Syntax trees, by file."""
+        answer = self._run(files, {"": ["ast"]}, {})
+        return {file: answer["sources"][file]["ast"] for file in files}
 
     def codes(self, files: Sequence[str], changed: Mapping[str, str]) -> Codes:
         """Bytecode of every contract in `files`, with other texts for some. Raises CompilationError."""

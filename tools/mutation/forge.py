@@ -7,8 +7,10 @@ contracts it touches: their code is put into Forge's artifacts, and nothing else
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mutation.operators import Mutant
 
 STAGE_SECONDS = 600
 """A mutant that keeps the tests going for so long has changed what they see."""
+NAME = re.compile(r"\]\s(\w+)\(")
 FAILURE = re.compile(r"^\[FAIL.*", re.MULTILINE)
 STATE = ".devnet"
 """What `make devnet` builds, and some tests load."""
@@ -48,6 +51,12 @@ class Tree:
             link.unlink(missing_ok=True)
             if (root / part).exists():
                 link.symlink_to((root / part).resolve(), target_is_directory=True)
+
+        answers = folder.parent / "answers"
+        recall = (sys.executable, Path(__file__).with_name("recall.py"), folder / configuration.solc, answers)
+        self._solc = folder / "solc"
+        self._solc.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, recall))} "$@"\n')
+        self._solc.chmod(0o755)
 
     def build(self) -> None:
         """Compiles everything, tests included. Raises ForgeError."""
@@ -90,7 +99,8 @@ class Tree:
         failed = FAILURE.search(done.stdout)
         if failed is None:
             raise ForgeError(done.stdout + done.stderr)
-        return failed[0]
+        names = NAME.findall(failed[0])
+        return names[-1] if names else failed[0]
 
     def _run(
         self, arguments: Sequence[str], environment: Mapping[str, str]
@@ -99,7 +109,12 @@ class Tree:
         return subprocess.run(
             [self._forge, *arguments, "--root", str(self.folder)],
             cwd=self.folder,
-            env={**clean, "FOUNDRY_DYNAMIC_TEST_LINKING": "true", **environment},
+            env={
+                **clean,
+                "FOUNDRY_DYNAMIC_TEST_LINKING": "true",
+                "FOUNDRY_SOLC": str(self._solc),
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=STAGE_SECONDS,
