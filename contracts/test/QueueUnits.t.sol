@@ -40,6 +40,18 @@ contract QueueUnitsTest is Test {
         assertEq(queue.shares, 1e6);
     }
 
+    function test_a_request_that_joins_at_a_later_scale_counts_from_there() public {
+        queue.shares = 1e27;
+        queue.fill(1e27 - 1e17, 0);
+        queue.fill(1e17 - 1e7, 0);
+        QueuePoint memory from = queue.point();
+        assertPoint(1e34, 2, 0, 0);
+        queue.fill(5e6, 50);
+        (uint256 assets, uint256 pending) = queue.claim(4e6, from);
+        assertEq(assets, 20);
+        assertEq(pending, 2e6);
+    }
+
     /// @dev Less than a part in 1e27 of a request is left by then, and a settlement fills that away.
     function test_nothing_is_pending_after_three_changes_of_scale() public {
         queue.shares = 1e38;

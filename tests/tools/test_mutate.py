@@ -25,6 +25,11 @@ contract Till {
         _;
     }
 
+    constructor(uint256 amount) {
+        require(amount != 7, "seven");
+        require(amount < 7, "many");
+    }
+
     function open(uint256 amount) external once {
         total = amount;
     }
@@ -42,12 +47,22 @@ pragma solidity ^0.8.28;
 
 import {Till} from "../src/Till.sol";
 
+interface Vm {
+    function expectRevert(bytes calldata) external;
+}
+
 contract TillTest {
+    Vm private constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     Till private till;
 
     function setUp() public {
-        till = new Till();
+        till = new Till(0);
         till.open(5);
+    }
+
+    function test_refuses_seven() public {
+        VM.expectRevert("seven");
+        new Till(7);
     }
 
     function test_takes() public {
@@ -98,6 +113,7 @@ def one(every: list[Mutant], original: str, mutated: str) -> Mutant:
 def test_each_rule_makes_its_mutants_and_comments_and_strings_stay(every: list[Mutant]) -> None:
     seen = {(each.function, each.rule, each.original, each.mutated) for each in every}
 
+    seen = {each for each in seen if each[0] != "Till.constructor"}
     assert seen == {
         ("Till.once", "relational", 'require(total == 0, "again")', 'require(total != 0, "again")'),
         ("Till.once", "constant", 'require(total == 0, "again")', 'require(total == 1, "again")'),
@@ -167,19 +183,23 @@ def test_a_survivor_fails_the_run_until_it_is_explained_and_verdicts_are_kept(
     equivalent = one(every, "uint256 zero = 1 * 0", "uint256 zero = 2 * 0")
     invalid = one(every, "uint256 zero = 1 * 0", "uint256 zero = 1 / 0")
     survivor = one(every, "amount /* < */ > total", "amount /* < */ >= total")
+    refused = one(every, 'require(amount != 7, "seven")', "{}")
     campaign.prepare([TOY])
 
-    counted = campaign.run([equivalent, invalid, killed, survivor], 2)
+    counted = campaign.run([equivalent, invalid, killed, survivor, refused], 3)
     found = campaign.verdicts.found
 
-    assert counted == [killed, survivor]
+    assert counted == [killed, survivor, refused]
+    assert found[refused.id] == ("killed", "test_refuses_seven")
     assert [found[each.id][0] for each in (equivalent, invalid)] == ["equivalent", "invalid"]
     assert found[killed.id][0] == "killed"
     assert "test_takes" in found[killed.id][1]
     assert found[survivor.id][0] == "survived"
     assert json.loads(campaign.verdicts.path.read_text())[survivor.id][0] == "survived"
     again = mutate.Campaign(str(FORGE), project, workers=1)
-    assert again.run([killed, survivor], 2) == counted  # no copy was prepared: nothing is judged twice
+    assert (
+        again.run([killed, survivor, refused], 3) == counted
+    )  # no copy was prepared: nothing is judged twice
     assert mutate.report([killed], campaign.verdicts, {}) == 0
 
     table = tmp_path / "mutants.toml"

@@ -14,8 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mutation.compiler import Codes, CompilationError, Compiler, Configuration
-from mutation.operators import Mutant
+from mutation.compiler import Codes, Configuration
 
 STAGE_SECONDS = 600
 """A mutant that keeps the tests going for so long has changed what they see."""
@@ -32,9 +31,13 @@ class ForgeError(Exception):
 class Tree:
     """A scratch copy of a project with its artifacts. Nothing outside of `folder` is written."""
 
-    def __init__(self, forge: str, root: Path, folder: Path, configuration: Configuration) -> None:
-        """Copies the sources. Raises OSError."""
+    def __init__(
+        self, forge: str, root: Path, folder: Path, configuration: Configuration, linked: bool = True
+    ) -> None:
+        """Copies the sources. `linked` tests deploy by artifact, others hold the code they deploy. Raises
+        OSError."""
         self.folder = folder
+        self._linked = linked
         self._forge = forge
         self._configuration = configuration
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,18 @@ class Tree:
                 artifact[part]["object"] = f"0x{text}"
             path.write_text(json.dumps(artifact))
 
+    def failure_with(
+        self, file: str, text: str, tests: Sequence[str], environment: Mapping[str, str]
+    ) -> str | None:
+        """As `failure`, with another text for a source, which Forge compiles."""
+        path = self.folder / file
+        original = path.read_bytes()
+        path.write_text(text)
+        try:
+            return self.failure(tests, environment)
+        finally:
+            path.write_bytes(original)
+
     def failure(self, tests: Sequence[str], environment: Mapping[str, str]) -> str | None:
         """The first test that fails, or None. `tests` are Forge's filters. Raises ForgeError."""
         # What failed for another mutant would be tried again for this one.
@@ -111,7 +126,7 @@ class Tree:
             cwd=self.folder,
             env={
                 **clean,
-                "FOUNDRY_DYNAMIC_TEST_LINKING": "true",
+                "FOUNDRY_DYNAMIC_TEST_LINKING": str(self._linked).lower(),
                 "FOUNDRY_SOLC": str(self._solc),
                 **environment,
             },
@@ -119,31 +134,3 @@ class Tree:
             text=True,
             timeout=STAGE_SECONDS,
         )
-
-
-def judge(
-    mutant: Mutant,
-    tree: Tree,
-    compiler: Compiler,
-    original: Codes,
-    stages: Sequence[tuple[list[str], Mapping[str, str]]],
-) -> tuple[str, str]:
-    """A verdict (`invalid`, `equivalent`, `killed`, `survived`) and what it rests on. `original` is the code
-    of the file's dependents without the fault; the tree has it again afterwards."""
-    text = mutant.apply(compiler.text(mutant.file).encode()).decode()
-    try:
-        codes = compiler.codes(sorted({file for file, _ in original}), {mutant.file: text})
-    except CompilationError as error:
-        return "invalid", str(error).strip().splitlines()[0]
-    changed = {key: code for key, code in codes.items() if code != original[key]}
-    if not changed:
-        return "equivalent", "the same bytecode"
-    try:
-        tree.install(changed)
-        for tests, environment in stages:
-            failed = tree.failure(tests, environment)
-            if failed is not None:
-                return "killed", failed
-    finally:
-        tree.install({key: original[key] for key in changed})
-    return "survived", ""
