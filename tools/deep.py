@@ -1,4 +1,5 @@
-"""Long campaigns: Forge's fuzz tests with a hundred times the runs, and the deep Python tests: `make deep`.
+"""Long campaigns: Forge's fuzz tests with a hundred times the runs, the deep Python tests, and mutation
+testing of the contracts: `make deep`.
 
 Resumable: what has passed for a seed and for these very sources is not repeated. Without `--seed` a new one
 is drawn; give the printed one again to go on, or to see a failure again.
@@ -37,6 +38,10 @@ class Campaign:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+# Its sample has a seed of its own, so that the explanations of its survivors stay true.
+MUTATION = Campaign("mutation", (sys.executable, "tools/mutate.py"))
+
+
 class Progress:
     """What has passed, by seed and source tree, in a JSON file that survives an interruption."""
 
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
     campaigns = [
         each
-        for each in (*forge_campaigns(seed), *pytest_campaigns(seed, options.steps))
+        for each in (*forge_campaigns(seed), *pytest_campaigns(seed, options.steps), MUTATION)
         if each.name.startswith(options.only)
     ]
     if not campaigns:
