@@ -26,7 +26,7 @@ class Book:
 
     `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
     `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the
-    redemption queue will need at the next settlement.
+    redemption queue will need at the next settlement; until `risk_paused_until` deposits roll.
     """
 
     at: int
@@ -40,6 +40,7 @@ class Book:
     nonce: int
     signer_set_version: int
     healthy: bool
+    risk_paused_until: int
 
     @property
     def nav(self) -> Value:
@@ -205,7 +206,8 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         (low, high), position_healthy = must(reads.position_value(policy.position(position.ref.venue)))
         _must_agree(position.ref.venue, position.value(at), Value(low, high))
         healthy = healthy and position_healthy
-    paused = at < must(reads.paused_until)
+    paused_until = must(reads.paused_until)
+    paused = at < paused_until
     caps = {each.venue: 0 if paused or must(reads.exit_only(each)) else each.cap for each in policy.positions}
     book = Book(
         at=at,
@@ -219,6 +221,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         nonce=must(reads.nonce),
         signer_set_version=must(reads.signer_set_version),
         healthy=healthy,
+        risk_paused_until=paused_until,
     )
     (low, high), _ = must(reads.nav)
     _must_agree("net asset value", book.nav, Value(low, high))

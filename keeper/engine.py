@@ -67,8 +67,21 @@ def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:
             expected=f"> {book.accounting.epoch_closed_at}",
             seen=book.at,
         )
+    if book.at < book.accounting.window_ends_at:
+        raise PlanError(
+            "A loss window is open: queued redemptions may be cancelled, and nothing settles",
+            expected=f"a snapshot from {book.accounting.window_ends_at} on",
+            seen=book.at,
+            hint="Settle when the window has ended.",
+        )
     predicted = settle(
-        book.accounting, book.params, idle=book.idle, nav=book.nav, healthy=book.healthy, at=book.at
+        book.accounting,
+        book.params,
+        idle=book.idle,
+        nav=book.nav,
+        healthy=book.healthy,
+        at=book.at,
+        risk_paused_until=book.risk_paused_until,
     )
     return build_settlement(policy, epoch, predicted.redeem_pps, basis)
 

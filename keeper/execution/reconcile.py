@@ -120,6 +120,7 @@ def _after_settlement(plan: Plan, parent: Book, at: int) -> tuple[Mapping[str, i
         nav=nav,
         healthy=parent.healthy,
         at=at,
+        risk_paused_until=parent.risk_paused_until,
         max_pps=plan.settlement.max_pps,
     )
     values = {position.ref.venue: position.value(at).low for position in parent.positions}

@@ -15,6 +15,14 @@ PPS_ONE: Final = 10**27
 VIRTUAL_SHARES: Final = 10**6
 RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
 """One per cent of the first price; below it deposits roll."""
+MAX_FALL: Final = WAD // 10
+MAX_UNREAD_FALL: Final = WAD // 100
+"""Fall of the redemption price since the last settlement that opens a loss window; the second while a position
+cannot be read."""
+LOSS_WINDOW: Final = 86_400
+"""Seconds in which queued redemptions may be cancelled and nothing settles."""
+UNCAPPED: Final = 2**192 - 1
+"""`window_pps` of a window that binds no price: what opened it could not be read."""
 QUEUE_DUST: Final = 10**9
 """A remainder of at most this part of the queue counts as filled (`QueueLib.DUST`)."""
 
@@ -38,9 +46,11 @@ class Params:
     max_step: int
     max_spread: int
     min_epoch_length: int
+    compliance_hook: str
     min_deposit: int
-    min_redeem: int
     deposit_cap: int
+    min_redeem: int
+    max_age: int
 
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> Params:
@@ -66,6 +76,10 @@ class Accounting:
     last_pps_low: int
     last_pps_high: int
     high_water_mark: int
+    settled_pps: int
+    window_pps: int
+    window_ends_at: int
+    queued_since: int
 
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> Accounting:
@@ -81,9 +95,11 @@ class Accounting:
 class Settled:
     """Outcome of a settlement: prices, flows, fees in shares, and the accounting it leaves behind.
 
-    `idle_change` is what the portfolio's idle ledger gains (or, negative, loses).
+    `idle_change` is what the portfolio's idle ledger gains (or, negative, loses). With `opens_window` nothing is
+    settled: the prices are what they would have been.
     """
 
+    opens_window: bool
     redeem_pps: int
     deposit_pps: int
     accepted: int
@@ -135,25 +151,38 @@ def _limited(pps: int, limit: int | None) -> int:
 
 
 def settle(
-    a: Accounting, p: Params, *, idle: int, nav: Value, healthy: bool, at: int, max_pps: int | None = None
+    a: Accounting,
+    p: Params,
+    *,
+    idle: int,
+    nav: Value,
+    healthy: bool,
+    at: int,
+    risk_paused_until: int = 0,
+    max_pps: int | None = None,
 ) -> Settled:
-    """What `Vault.settle` does at `at` with this NAV; deposits above `max_pps` roll.
+    """What `Vault.settle` does at `at` with this NAV; deposits above `max_pps` or under a pause roll.
 
-    The caller checks that an epoch is closed.
+    The caller checks that an epoch is closed and that no loss window is open.
     """
     management = management_shares(a, p, at)
     limit = redeem_limit(a, p, at) if a.total_supply else None
     performance = performance_shares(a.total_supply + management, nav.low, a, p, limit)
     supply = a.total_supply + management + performance
-    redeem_pps = _limited(pps_low(nav.low, supply), limit)
+    low_pps = _limited(pps_low(nav.low, supply), limit)
+    redeem_pps = min(low_pps, a.window_pps) if a.window_ends_at else low_pps
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
-    sound = healthy and redeem_pps >= RUINED_PPS
-    narrow = deposit_pps <= redeem_pps + mul_div_down(redeem_pps, p.max_spread, WAD) + 1
+    if _waits(a, redeem_pps, healthy):
+        opened = replace(a, window_pps=redeem_pps if healthy else UNCAPPED, window_ends_at=at + LOSS_WINDOW)
+        return Settled(True, redeem_pps, deposit_pps, 0, 0, 0, 0, 0, 0, opened)
+    sound = healthy and at >= risk_paused_until and low_pps >= RUINED_PPS
+    narrow = deposit_pps <= low_pps + mul_div_down(low_pps, p.max_spread, WAD) + 1
     accepted, minted = _accept(a, p, nav, sound and narrow, deposit_pps, max_pps)
     filled, paid = _fill(a, p, redeem_pps, idle + accepted)
     burned = filled - mul_div_down(filled, p.exit_fee, WAD)
     supply += minted - burned
     nav_after = nav.low + accepted - paid
+    settled_pps = pps_low(nav_after, supply)
     after = replace(
         a,
         settled_epoch=a.settled_epoch + 1,
@@ -163,11 +192,23 @@ def settle(
         queued_shares=a.queued_shares - filled,
         total_supply=supply,
         stored_nav=nav_after,
-        last_pps_low=redeem_pps,
+        last_pps_low=low_pps if healthy else a.last_pps_low,
         last_pps_high=deposit_pps,
-        high_water_mark=max(a.high_water_mark, pps_low(nav_after, supply)),
+        high_water_mark=max(a.high_water_mark, settled_pps),
+        settled_pps=settled_pps,
+        window_pps=0,
+        window_ends_at=0,
     )
-    return Settled(redeem_pps, deposit_pps, accepted, minted, filled, paid, management, performance, after)
+    return Settled(
+        False, redeem_pps, deposit_pps, accepted, minted, filled, paid, management, performance, after
+    )
+
+
+def _waits(a: Accounting, redeem_pps: int, healthy: bool) -> bool:
+    """Whether a settlement opens a loss window instead (`SettlementLib._waits`)."""
+    if a.window_ends_at or not a.queued_shares:
+        return False
+    return redeem_pps < mul_div_down(a.settled_pps, WAD - (MAX_FALL if healthy else MAX_UNREAD_FALL), WAD)
 
 
 def _accept(

@@ -24,7 +24,7 @@ EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
 
-PARAMS: Final[tuple[int, ...]] = (
+PARAMS: Final[tuple[int | str, ...]] = (
     WAD // 100,  # management fee, 1 % a year
     WAD // 10,  # performance fee
     0,  # exit fee
@@ -32,9 +32,11 @@ PARAMS: Final[tuple[int, ...]] = (
     WAD // 20,  # fall of the deposit price between settlements, 5 %
     WAD // 200,  # spread, 50 bps
     EPOCH_SECONDS,
+    "0x0000000000000000000000000000000000000000",  # no compliance hook
     10 * 10**6,  # smallest deposit, 10 USDC
-    10**12,  # smallest redemption, 1 share
     50_000_000 * 10**6,  # deposit cap
+    10**12,  # smallest redemption, 1 share
+    2 * DAY,  # age of the queue above which only risk-reducing batches pass
 )
 
 
@@ -75,7 +77,7 @@ def risk_id(name: str) -> bytes:
     return keccak(name.encode())
 
 
-def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment:
+def deploy_vault(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Deployment:
     """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho.
 
     `params` are `IVault.Params` without the fee recipient, who is the treasury.
@@ -90,7 +92,7 @@ def deploy_vault(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Deployment
     return Deployment(**vars(core), oracle=oracle, policy=policy, policy_toml=policy_toml)
 
 
-def deploy_core(devnet: Devnet, params: tuple[int, ...] = PARAMS) -> Core:
+def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Core:
     """Deploys a USDC vault's own contracts; the governor may configure it at once until it is sealed."""
     deployer = devnet.key("deployer")
     asset = Address(devnet.manifest["tokens"]["USDC"]["address"])

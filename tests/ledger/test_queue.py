@@ -220,7 +220,7 @@ def test_wrong_variant_rounding_the_product_up_pays_more_than_there_is() -> None
 
 UNIT = 10**6
 MIN_REDEEM = 10**12
-NO_FEES = Params("", 0, 0, 0, 10**10, WAD // 20, WAD // 200, 0, 10 * UNIT, MIN_REDEEM, 10**15)
+NO_FEES = Params("", 0, 0, 0, 10**10, WAD // 20, WAD // 200, 0, "", 10 * UNIT, 10**15, MIN_REDEEM, 0)
 
 
 def _filled_below_minimum(queued: int, available: int, pps: int) -> int:
@@ -232,7 +232,9 @@ def _filled_below_minimum(queued: int, available: int, pps: int) -> int:
 def test_wrong_variant_a_remainder_below_the_minimum_is_burned_for_nothing() -> None:
     """A queue of the smallest request, of which 2 % can be paid."""
     pps, idle = PPS_ONE // 10**6, 20_000
-    accounts = Accounting(3, 1, 0, 0, 0, 0, 0, 0, 0, MIN_REDEEM, 100 * 10**12, 100 * UNIT, pps, pps, pps)
+    accounts = Accounting(
+        3, 1, 0, 0, 0, 0, 0, 0, 0, MIN_REDEEM, 100 * 10**12, 100 * UNIT, pps, pps, pps, pps, 0, 0, 0
+    )
     outcome = settle(accounts, NO_FEES, idle=idle, nav=Value(100 * UNIT, 100 * UNIT), healthy=True, at=0)
     assert (outcome.filled, outcome.paid) == (MIN_REDEEM // 50, idle)
     start = Queue().join(MIN_REDEEM)

@@ -23,13 +23,14 @@ DAY = 86_400
 STEPS = 40
 FOREVER = 2**40
 ANY_PRICE = 2**200
-LIMITS = (EPOCH_SECONDS, 10 * USDC, 10**12, 50_000_000 * USDC)
-FEES: dict[str, tuple[int, ...]] = {
+NOBODY = "0x" + 40 * "0"
+LIMITS = (EPOCH_SECONDS, NOBODY, 10 * USDC, 50_000_000 * USDC, 10**12, 2 * DAY)
+FEES: dict[str, tuple[int | str, ...]] = {
     "as shipped": PARAMS,
     # High fees that do not divide, the last two at their bounds; prices move freely.
     "dear": (WAD * 14 // 1_000 + 7, WAD * 3 // 10, WAD // 100, 10**12, WAD, WAD // 100, *LIMITS),
-    # Fees that do not divide; redemptions grow by 0.3 % a year at most, the deposit price never falls.
-    "tight": (0, WAD * 2 // 10 + 7, 3_333_333_333_333_333, 10**8, 0, WAD // 20, *LIMITS),
+    # Fees that do not divide; redemptions grow by 10.1 % a year at most, the deposit price never falls.
+    "tight": (0, WAD * 2 // 10 + 7, 3_333_333_333_333_333, 3_200_000_000, 0, WAD // 20, *LIMITS),
 }
 
 
@@ -56,7 +57,11 @@ class Ledger:
         mirror = settle(before, params, idle=idle, nav=nav, healthy=healthy, at=at, max_pps=max_pps)
         assert mirror.accounting == stage.accounting(number)
         assert idle + mirror.idle_change == stage.read(stage.portfolio, "idle", at=number)
-        assert _settled_event(receipt) == (*astuple(mirror)[:6], mirror.accounting.stored_nav)
+        if mirror.opens_window:
+            assert _window_event(receipt) == (mirror.redeem_pps, mirror.accounting.window_ends_at)
+            self.seen["loss window"] += 1
+            return mirror
+        assert _settled_event(receipt) == (*astuple(mirror)[1:7], mirror.accounting.stored_nav)
         assert _fees_event(receipt) == (mirror.management_shares, mirror.performance_shares)
         self._count(before, params, mirror, nav, at)
         return mirror
@@ -101,11 +106,15 @@ def _settled_event(receipt: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(decode(words, _event(receipt, f"Settled(uint256,bytes32,{','.join(words)})")))
 
 
+def _window_event(receipt: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(decode(["uint256"] * 2, _event(receipt, "LossWindowOpened(uint256,uint256,uint256)")))
+
+
 def _fees_event(receipt: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(decode(["uint256"] * 2, _event(receipt, "FeesAccrued(uint256,uint256)")))
 
 
-async def open_ledger(devnet: Devnet, params: tuple[int, ...], assets: int) -> Ledger:
+async def open_ledger(devnet: Devnet, params: tuple[int | str, ...], assets: int) -> Ledger:
     """A new vault with a first settlement behind it and its funds at work."""
     stage = Staged(devnet, deploy_vault(devnet, params))
     stage.request_deposit("user1", assets)
@@ -240,6 +249,9 @@ STRANGE: dict[str, tuple[Callable[[int], str], str]] = {
 }
 
 
+OPENS_A_WINDOW = ("beyond the spread", "a loss", "reverting")
+
+
 @pytest.mark.parametrize("case", STRANGE)
 async def test_a_position_that_reports_something_strange(rewound: Devnet, case: str) -> None:
     runtime, becomes = STRANGE[case]
@@ -252,6 +264,10 @@ async def test_a_position_that_reports_something_strange(rewound: Devnet, case: 
     stage.request_redeem("user1", stage.shares("user1") // 100)
     stage.close_epoch()
     mirror = ledger.settle()
+    if mirror.opens_window:
+        rewound.warp(DAY)
+        mirror = ledger.settle()
+    assert ledger.seen["loss window"] == (case in OPENS_A_WINDOW)
     assert ledger.seen[becomes] == 1
     assert mirror.redeem_pps <= mirror.deposit_pps
 

@@ -91,6 +91,7 @@ def book(*positions: Position, idle: int, reserve: int = 0, caps: Mapping[str, i
         nonce=0,
         signer_set_version=1,
         healthy=True,
+        risk_paused_until=0,
     )
 
 

@@ -55,6 +55,7 @@ abstract contract KeeperActions is Settling {
 
     /// @dev Two plans under two keys in either order, a replay of each, and a cancelled one.
     function reorder(uint256 order, uint256 cancelled) external {
+        if (vault.overdueExits() != 0) return; // an empty plan frees nothing
         Seen memory before = _see();
         Batch[2] memory plans;
         for (uint256 i; i < 2; ++i) {
@@ -154,6 +155,11 @@ abstract contract KeeperActions is Settling {
         if (reason == IPortfolio.LossAboveLimit.selector) {
             assertGt(loss, maxLoss, "a loss within the signed one was refused");
             ++times["loss refused"];
+            return;
+        }
+        if (reason == IPortfolio.ExitsOverdue.selector) {
+            assertGt(vault.overdueExits(), 0, "7: refused for exits that are not overdue");
+            ++times["exits first"];
             return;
         }
         if (reason == IPortfolio.LossBudgetExceeded.selector) {
