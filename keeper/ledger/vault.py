@@ -17,8 +17,8 @@ RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
 """One per cent of the first price; below it deposits roll."""
 MAX_FALL: Final = WAD // 10
 MAX_UNREAD_FALL: Final = WAD // 100
-"""Fall of the redemption price since the last settlement that opens a loss window; the second while a position
-cannot be read."""
+"""Fall of the redemption price since the last settlement that opens a loss window; the second while a
+position cannot be read."""
 LOSS_WINDOW: Final = 86_400
 """Seconds in which queued redemptions may be cancelled and nothing settles."""
 UNCAPPED: Final = 2**192 - 1
@@ -95,8 +95,8 @@ class Accounting:
 class Settled:
     """Outcome of a settlement: prices, flows, fees in shares, and the accounting it leaves behind.
 
-    `idle_change` is what the portfolio's idle ledger gains (or, negative, loses). With `opens_window` nothing is
-    settled: the prices are what they would have been.
+    `idle_change` is what the portfolio's idle ledger gains (or, negative, loses). With `opens_window` nothing
+    is settled: the prices are what they would have been.
     """
 
     opens_window: bool
