@@ -180,6 +180,20 @@ contract ImpairedBatchesTest is VaultFixture {
         portfolio.execute(b);
     }
 
+    /// @dev What a position of doubtful value has less of is no room under a cap that its neighbour could take.
+    function test_what_leaves_an_impaired_position_makes_no_room_under_a_cap() public {
+        registry.lowerCap(address(vault), RISK, 0);
+        connector.setRoundsUp(B, 11);
+        Call[] memory calls = oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 50 * UNIT)));
+        connector.setMode(A, Holdings.Mode.DEGRADED);
+        refused(
+            calls, abi.encodeWithSelector(IPortfolio.CapExceeded.selector, RISK, 400 * UNIT + 11, uint256(0))
+        );
+        connector.setMode(A, Holdings.Mode.HONEST);
+        portfolio.execute(batch(calls));
+        assertEq(portfolio.exposures(RISK), 350 * UNIT + 11);
+    }
+
     function refused(Call[] memory calls, bytes memory reason) private {
         Batch memory b = batch(calls);
         b.maxLoss = 1000 * UNIT;

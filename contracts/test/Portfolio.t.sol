@@ -5,6 +5,7 @@ import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {IVault} from "../src/interfaces/IVault.sol";
 import {Batch, Call, Value} from "../src/interfaces/Types.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
+import {Token} from "./fixtures/Tokens.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
 contract PortfolioTest is VaultFixture {
@@ -255,6 +256,41 @@ contract PortfolioTest is VaultFixture {
         portfolio.skim(token, bob);
         assertEq(token.balanceOf(bob), 5 * UNIT);
         assertEq(token.balanceOf(address(portfolio)), portfolio.idle());
+    }
+
+    /// Catches: a permission that is spent on nothing, and later on what has come meanwhile.
+    function test_skim_takes_nothing_where_nothing_was_donated() public {
+        Token stray = new Token("STRAY", 18);
+        Token[2] memory tokens = [token, stray];
+        for (uint256 i; i < 2; ++i) {
+            bytes memory data = abi.encodeCall(portfolio.skim, (tokens[i], bob));
+            registry.submit(address(vault), address(portfolio), data);
+            skip(3 days);
+            vm.expectRevert(abi.encodeWithSelector(IPortfolio.NothingToSkim.selector, address(tokens[i])));
+            portfolio.skim(tokens[i], bob);
+            tokens[i].mint(address(portfolio), 1);
+            portfolio.skim(tokens[i], bob);
+            assertEq(tokens[i].balanceOf(bob), 1);
+        }
+    }
+
+    /// @dev In the middle of something there is no true value, and nothing to be taken.
+    function test_class_G_nothing_is_read_taken_or_forgotten_under_the_lock() public {
+        registry.submit(address(vault), address(portfolio), abi.encodeCall(portfolio.skim, (token, bob)));
+        skip(3 days);
+        vm.prank(address(portfolio));
+        vault.lock();
+        vm.expectRevert(IPortfolio.Locked.selector);
+        portfolio.nav();
+        vm.expectRevert(IPortfolio.Locked.selector);
+        portfolio.twoReadings();
+        vm.expectRevert(IPortfolio.Locked.selector);
+        portfolio.positionValue(address(connector), A);
+        vm.expectRevert(IPortfolio.Locked.selector);
+        portfolio.skim(token, bob);
+        vm.expectRevert(IPortfolio.Locked.selector);
+        vm.prank(address(registry));
+        portfolio.forget(address(connector), A, only(RISK));
     }
 
     /// @dev A batch that loses `loss`: by supplying to position A, or by withdrawing from it.

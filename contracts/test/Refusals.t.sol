@@ -101,6 +101,34 @@ contract RefusalsTest is VaultFixture {
         _refused(p, "minRedeem");
     }
 
+    function test_class_Q_parameters_that_would_keep_users_waiting_are_refused() public {
+        vault = deployVault(token);
+        Params memory p = defaultParams();
+        p.maxRate = uint64(uint256(0.1e18) / 365 days) - 1;
+        _refused(p, "maxRate");
+        p = defaultParams();
+        p.maxAge = 1 days - 1;
+        _refused(p, "maxAge");
+        p.maxAge = 30 days + 1;
+        _refused(p, "maxAge");
+        p.maxAge = 30 days;
+        p.maxRate = uint64(uint256(0.1e18) / 365 days);
+        vault.setParams(p);
+        assertEq(vault.params().maxAge, 30 days, "the limits themselves are allowed");
+    }
+
+    /// Catches: a queue that may grow so old that whoever dislikes a change leaves after it is made.
+    function test_class_G_the_age_of_the_queue_and_two_epochs_fit_into_the_delay() public {
+        Params memory p = defaultParams();
+        p.maxAge = 3 days - 2 hours + 1;
+        _submit(p);
+        _refused(p, "maxAge");
+        p.maxAge = 3 days - 2 hours;
+        _submit(p);
+        vault.setParams(p);
+        assertEq(vault.params().maxAge, 3 days - 2 hours);
+    }
+
     // PARTS
 
     /// @dev A portfolio or an escrow that obeys another vault would be that vault's money.
@@ -136,6 +164,11 @@ contract RefusalsTest is VaultFixture {
     }
 
     // STEPS
+
+    function _submit(Params memory p) private {
+        registry.submit(address(vault), address(vault), abi.encodeCall(vault.setParams, (p)));
+        skip(3 days);
+    }
 
     function _refused(Params memory p, bytes32 name) private {
         vm.expectRevert(abi.encodeWithSelector(IVault.ParamOutOfBounds.selector, name));

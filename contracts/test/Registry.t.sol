@@ -78,6 +78,53 @@ contract RegistryTest is VaultFixture {
         registry.pauseRisk(address(vault));
     }
 
+    // WHAT IS REFUSED BY NAME
+
+    function test_a_section_has_a_portfolio_and_a_governor_or_is_none() public {
+        bytes memory refusal = abi.encodeWithSelector(IRegistry.UnknownTarget.selector, address(0));
+        vm.startPrank(alice);
+        vm.expectRevert(refusal);
+        registry.register(address(0), bob, bob, bob);
+        vm.expectRevert(refusal);
+        registry.register(address(portfolio), address(0), bob, bob);
+        registry.register(address(portfolio), bob, address(0), address(0));
+        assertEq(registry.governor(alice), bob, "guardian and keeper may come later");
+    }
+
+    /// Catches: nobody, who is the governor of a vault that never registered, opening its section.
+    function test_class_I_there_is_nothing_to_govern_before_a_vault_registers() public {
+        bytes memory refusal = abi.encodeWithSelector(IRegistry.UnknownVault.selector, alice);
+        vm.startPrank(address(0));
+        vm.expectRevert(refusal);
+        registry.setCap(alice, RISK, 1);
+        vm.expectRevert(refusal);
+        registry.authorise(alice, address(0), "change");
+    }
+
+    /// Catches: a second seal that shortens the delay at once.
+    function test_a_vault_is_sealed_once() public {
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.AlreadySealed.selector, address(vault)));
+        registry.seal(address(vault), 4 days);
+        assertEq(registry.delay(address(vault)), 3 days);
+    }
+
+    function test_only_what_was_submitted_is_vetoed_and_once() public {
+        bytes memory data = abi.encodeCall(registry.setOracle, (address(vault), bob));
+        bytes32 id = registry.changeId(address(registry), data);
+        bytes memory refusal = abi.encodeWithSelector(IRegistry.ChangeUnknown.selector, id);
+        vm.expectRevert(refusal);
+        registry.veto(address(vault), id);
+        registry.submit(address(vault), address(registry), data);
+        registry.veto(address(vault), id);
+        vm.expectRevert(refusal);
+        registry.veto(address(vault), id);
+    }
+
+    function test_class_O_the_oracle_is_the_one_that_waited_the_delay_out() public {
+        change(abi.encodeCall(registry.setOracle, (address(vault), bob)), 3 days);
+        assertEq(registry.oracle(address(vault)), bob);
+    }
+
     function test_class_I_a_governor_rules_its_own_vault_only() public {
         vm.prank(alice);
         registry.register(alice, alice, alice, alice); // alice poses as a vault with herself in every role
