@@ -15,7 +15,7 @@ from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import Position, load
 from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError, ValuationError
-from keeper.ledger.vault import PPS_ONE, Accounting, Params, pps_low, redeem_limit
+from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import WAD, Address, Value, mul_div_up
 
@@ -225,7 +225,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     )
     (low, high), _ = must(reads.nav)
     _must_agree("net asset value", book.nav, Value(low, high))
-    return _with_reserve(book, policy)
+    return _exits_first(_with_reserve(book, policy), policy)
 
 
 def _with_reserve(book: Book, policy: Policy) -> Book:
@@ -237,6 +237,14 @@ def _with_reserve(book: Book, policy: Policy) -> Book:
     price = min(mul_div_up(pps_low(book.total, a.total_supply), growth, WAD), redeem_limit(a, p, until))
     reserve = mul_div_up(a.queued_shares + a.open_redeems, price, PPS_ONE)
     return replace(book, reserve=min(reserve, book.total))
+
+
+def _exits_first(book: Book, policy: Policy) -> Book:
+    """No venue may grow while the queue is too old, or will be before the plan ends: the portfolio would refuse
+    it (`ExitsOverdue`)."""
+    if not overdue(book.accounting, book.params, book.at + policy.time.validity):
+        return book
+    return replace(book, caps={venue: min(book.caps[venue], held) for venue, held in book.allocation.items()})
 
 
 def _must_agree(where: str, ours: Value, theirs: Value) -> None:

@@ -130,6 +130,12 @@ def redeem_limit(a: Accounting, p: Params, at: int) -> int:
     return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.settled_at), WAD)
 
 
+def overdue(a: Accounting, p: Params, at: int) -> bool:
+    """Whether the redemption queue is older than it may be (`Vault.overdueExits`): only batches that free
+    assets pass then."""
+    return a.queued_shares >= p.min_redeem and at > a.queued_since + p.max_age
+
+
 def management_shares(a: Accounting, p: Params, at: int) -> int:
     """Shares that the management fee mints at `at` (`SettlementLib._managementShares`)."""
     fraction = min(p.management_fee * (at - a.accrued_at) // YEAR, WAD // 2)
@@ -172,7 +178,7 @@ def settle(
     low_pps = _limited(pps_low(nav.low, supply), limit)
     redeem_pps = min(low_pps, a.window_pps) if a.window_ends_at else low_pps
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
-    if _waits(a, redeem_pps, healthy):
+    if _waits(a, redeem_pps, redeem_limit(a, p, at), healthy):
         opened = replace(a, window_pps=redeem_pps if healthy else UNCAPPED, window_ends_at=at + LOSS_WINDOW)
         return Settled(True, redeem_pps, deposit_pps, 0, 0, 0, 0, 0, 0, opened)
     sound = healthy and at >= risk_paused_until and low_pps >= RUINED_PPS
@@ -204,11 +210,12 @@ def settle(
     )
 
 
-def _waits(a: Accounting, redeem_pps: int, healthy: bool) -> bool:
+def _waits(a: Accounting, redeem_pps: int, limit: int, healthy: bool) -> bool:
     """Whether a settlement opens a loss window instead (`SettlementLib._waits`)."""
     if a.window_ends_at or not a.queued_shares:
         return False
-    return redeem_pps < mul_div_down(a.settled_pps, WAD - (MAX_FALL if healthy else MAX_UNREAD_FALL), WAD)
+    last = min(a.settled_pps, limit)
+    return redeem_pps < mul_div_down(last, WAD - (MAX_FALL if healthy else MAX_UNREAD_FALL), WAD)
 
 
 def _accept(

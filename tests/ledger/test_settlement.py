@@ -201,7 +201,7 @@ async def test_a_random_walk_settles_as_the_mirror_says(devnet: Devnet, fees: st
     assert bool(seen["management fee"]) == (params[0] > 0), seen
     assert seen["performance fee"], seen
     assert bool(seen["exit fee"]) == (params[2] > 0), seen
-    assert bool(seen["growth limited"]) == (fees == "tight"), seen
+    assert seen["growth limited"] == 0 or fees == "tight", seen
 
 
 async def test_a_queue_is_paid_in_parts_until_nothing_is_left(devnet: Devnet) -> None:
@@ -249,7 +249,7 @@ STRANGE: dict[str, tuple[Callable[[int], str], str]] = {
 }
 
 
-OPENS_A_WINDOW = ("beyond the spread", "a loss", "reverting")
+OPENS_A_WINDOW = ("a loss", "reverting")
 
 
 @pytest.mark.parametrize("case", STRANGE)

@@ -174,7 +174,9 @@ library SettlementLib {
     function _waits(VaultState storage s, Outcome memory o, bool healthy) private returns (bool) {
         if (s.windowEndsAt != 0 || s.queue.shares == 0) return false;
         uint256 tolerated = healthy ? MAX_FALL : MAX_UNREAD_FALL;
-        if (o.redeemPps >= uint256(s.settledPps).mulDiv(WAD - tolerated, WAD)) return false;
+        // A gain that is still held back was never the queue's to lose.
+        uint256 last = Math.min(s.settledPps, _redeemLimit(s));
+        if (o.redeemPps >= last.mulDiv(WAD - tolerated, WAD)) return false;
         s.windowPps = healthy ? o.redeemPps.toUint192() : type(uint192).max;
         s.windowEndsAt = uint64(block.timestamp + LOSS_WINDOW);
         emit IVault.LossWindowOpened(s.settledEpoch + 1, o.redeemPps, s.windowEndsAt);

@@ -46,6 +46,7 @@ abstract contract Campaign is VaultFixture {
     mapping(address actor => uint256) public joined;
     /// @dev How often something happened that the campaign would be worthless without.
     mapping(bytes32 happening => uint256) public times;
+    uint256 internal announcedAt;
 
     constructor() {
         vm.warp(1_700_000_000);

@@ -24,6 +24,71 @@ abstract contract KeeperActions is Settling {
         _closeAndSettle();
     }
 
+    /// @dev The keeper is gone: anyone announces and settles, in time or not.
+    function unattended(uint256 who, uint256 time) external {
+        if (!_closed()) {
+            skip(1 hours);
+            _tryToClose(_actor(who));
+        }
+        if (time % 4 == 0) skip(3 days);
+        vm.prank(_actor(who >> 8));
+        try portfolio.announce() {
+            announcedAt = block.timestamp;
+        } catch (bytes memory reason) {
+            assertEq(bytes4(reason), IPortfolio.AnnouncementStands.selector, "7: nobody could announce");
+        }
+        skip(time % 8 == 1 ? bound(time, 0, 25 hours) : bound(time, 30 minutes, 24 hours));
+        _settleUnattended(_actor(who >> 16));
+    }
+
+    function markDown(uint256 who, uint256 place, uint256 part) external {
+        if (who % 2 == 0) this.lose(place, part);
+        try portfolio.announce() {
+            announcedAt = block.timestamp;
+        } catch {}
+        skip(30 minutes);
+        Seen memory before = _see();
+        vm.prank(_actor(who));
+        try vault.markDown() {
+            Seen memory afterwards = _see();
+            assertLt(afterwards.storedNav, before.storedNav, "2: marked up");
+            before.storedNav = afterwards.storedNav;
+            assertEq(
+                keccak256(abi.encode(afterwards)), keccak256(abi.encode(before)), "3: a mark-down moved more"
+            );
+            ++times["marked down"];
+        } catch {}
+    }
+
+    /// @dev Anyone brings home what overdue exits lack, whatever is paused.
+    function forceDeallocate(uint256 who, uint256 place, uint256 assets) external {
+        Place memory p = places[place % 3];
+        if (who % 2 == 0) {
+            this.supplyTo(place, who);
+            if (!_closed()) {
+                skip(1 hours);
+                _tryToClose(_actor(who));
+            }
+            skip(2 days + 1);
+        }
+        uint256 held = p.market.held(p.key);
+        if (held == 0) return;
+        assets = bound(assets, 1, held);
+        uint256 owed = vault.overdueExits();
+        Seen memory before = _see();
+        bool due = _sound() && owed > before.idle;
+        vm.prank(_actor(who));
+        try portfolio.forceDeallocate(address(p.market), p.key, assets) {
+            Seen memory afterwards = _see();
+            assertLe(afterwards.idle, owed, "7: more was freed than exits lack");
+            assertGt(afterwards.idle, before.idle, "7: nothing was freed");
+            if (_sound()) assertEq(afterwards.low, before.low, "4: a forced withdrawal moved NAV");
+            ++times["freed"];
+        } catch {
+            assertFalse(due, "7: overdue exits could not be served");
+        }
+    }
+
     function supplyTo(uint256 place, uint256 assets) external {
         Place memory p = places[place % 3];
         assets = bound(assets, 0, portfolio.idle());
@@ -40,17 +105,17 @@ abstract contract KeeperActions is Settling {
     function supplyAtALoss(uint256 place, uint256 assets, uint256 loss, uint256 maxLoss) external {
         Place memory p = places[place % 3];
         assets = bound(assets, 0, portfolio.idle());
-        loss = bound(loss, 0, assets / 50);
+        loss = bound(loss, 0, loss % 4 == 0 ? assets / 10 : assets / 50);
         bytes memory data = abi.encodeCall(Market.supplyAtLoss, (p.key, assets, loss));
-        _run(p.market, assets, data, loss, bound(maxLoss, 0, 2 * loss));
+        _run(p.market, assets, data, loss, maxLoss % 4 == 0 ? bound(maxLoss, 0, loss) : 2 * loss);
     }
 
     function withdrawAtALoss(uint256 place, uint256 assets, uint256 loss, uint256 maxLoss) external {
         Place memory p = places[place % 3];
         assets = bound(assets, 0, p.market.held(p.key));
-        loss = bound(loss, 0, assets / 50);
+        loss = bound(loss, 0, loss % 4 == 0 ? assets / 10 : assets / 50);
         bytes memory data = abi.encodeCall(Market.withdrawAtLoss, (p.key, assets, loss));
-        _run(p.market, 0, data, loss, bound(maxLoss, 0, 2 * loss));
+        _run(p.market, 0, data, loss, maxLoss % 4 == 0 ? bound(maxLoss, 0, loss) : 2 * loss);
     }
 
     /// @dev Two plans under two keys in either order, a replay of each, and a cancelled one.

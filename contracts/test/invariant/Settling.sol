@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IPortfolio} from "../../src/interfaces/IPortfolio.sol";
 import {Accounting, IVault, Params} from "../../src/interfaces/IVault.sol";
 import {Settlement} from "../../src/interfaces/Types.sol";
 import {WorldActions} from "./WorldActions.sol";
@@ -32,6 +33,51 @@ abstract contract Settling is WorldActions {
         if (!_closed()) _tryToClose(address(this));
         skip(1);
         _settle();
+    }
+
+    /// @dev Invariants 2 and 7 without the quorum: after 3 days and two readings anyone settles, nobody is minted
+    /// shares but for the management fee, and redemptions are paid no more than the price now.
+    function _settleUnattended(address caller) internal {
+        Ledger memory before = _ledger();
+        bool due = _closed() && block.timestamp >= before.a.epochClosedAt + 3 days
+            && announcedAt > before.a.epochClosedAt && block.timestamp >= before.a.windowEndsAt;
+        uint256 managementShares = _managementFee();
+        vm.prank(caller);
+        try vault.settleUnattended() {
+            Ledger memory z = _ledger();
+            assertTrue(due, "9: settled without the quorum before its time");
+            assertEq(
+                z.a.closedDeposits, before.a.closedDeposits, "8: a deposit was priced without the quorum"
+            );
+            if (z.a.settledEpoch == before.a.settledEpoch) {
+                assertEq(z.escrowed, before.escrowed, "3: opening a loss window moved something");
+                ++times["loss window"];
+                return;
+            }
+            uint256 filled = before.a.queuedShares - z.a.queuedShares;
+            uint256 paid = z.escrowed - before.escrowed;
+            uint256 burned = filled - filled * vault.params().exitFee / WAD;
+            assertEq(
+                z.a.totalSupply + burned,
+                before.a.totalSupply + managementShares,
+                "5: a fee without the quorum"
+            );
+            uint256 pps =
+                (before.seen.low + 1) * PPS_ONE / (before.a.totalSupply + managementShares + VIRTUAL_SHARES);
+            if (before.seen.healthy) {
+                assertLe(paid * PPS_ONE, filled * pps, "2: redemptions paid above the live price");
+            }
+            ++times["settled"];
+            ++times["settled unattended"];
+        } catch (bytes memory reason) {
+            if (!due) return;
+            bytes4 selector = bytes4(reason);
+            assertTrue(
+                selector == IPortfolio.TooEarly.selector || selector == IPortfolio.Expired.selector
+                    || selector == IPortfolio.PositionsChanged.selector,
+                "7: nobody could settle without the quorum"
+            );
+        }
     }
 
     /// @dev Settles, if need be after a loss window: there is one at most.

@@ -13,7 +13,7 @@ contract VaultHandler is UserActions, KeeperActions {
 
     /// @notice The actions a campaign draws from.
     function actions() external pure returns (bytes4[] memory selectors) {
-        bytes4[26] memory all = [
+        bytes4[30] memory all = [
             this.requestDepositFor.selector,
             this.requestRedeemFor.selector,
             this.claimShares.selector,
@@ -39,18 +39,37 @@ contract VaultHandler is UserActions, KeeperActions {
             this.changeParams.selector,
             this.changeCap.selector,
             this.cancelDeposit.selector,
-            this.cancelRedemption.selector
+            this.cancelRedemption.selector,
+            this.unattended.selector,
+            this.markDown.selector,
+            this.forceDeallocate.selector,
+            this.crash.selector
         ];
-        selectors = new bytes4[](32);
-        for (uint256 i; i < 26; ++i) {
+        selectors = new bytes4[](36);
+        for (uint256 i; i < 30; ++i) {
             selectors[i] = all[i];
         }
-        selectors[26] = this.pause.selector;
-        selectors[27] = this.exitOnly.selector;
+        selectors[30] = this.pause.selector;
+        selectors[31] = this.exitOnly.selector;
         // The way of the money twice as often as the rest.
         for (uint256 i; i < 4; ++i) {
-            selectors[28 + i] = all[i];
+            selectors[32 + i] = all[i];
         }
+    }
+
+    /// @dev A great loss meets a queue, somebody leaves it, and the keeper tries again at once.
+    function crash(uint256 who, uint256 place, uint256 part) external {
+        if (!_closed()) {
+            this.supplyTo(place, part);
+            this.requestRedeemFor(who, who, who, part | 1);
+            skip(1 hours);
+            _tryToClose(_actor(who));
+        }
+        this.lose(place, part - part % 8);
+        skip(1);
+        _settle();
+        if (part % 3 == 0) this.cancelRedemption(who | 1, who);
+        if (part % 3 == 1 && _closed()) _settle();
     }
 
     /// @notice Invariants 1, 2, 5 and the ledgers behind 9, at rest.
