@@ -240,8 +240,8 @@ def _with_reserve(book: Book, policy: Policy) -> Book:
 
 
 def _exits_first(book: Book, policy: Policy) -> Book:
-    """No venue may grow while the queue is too old, or will be before the plan ends: the portfolio would refuse
-    it (`ExitsOverdue`)."""
+    """No venue may grow while the queue is too old, or will be before the plan ends: the portfolio would
+    refuse it (`ExitsOverdue`)."""
     if not overdue(book.accounting, book.params, book.at + policy.time.validity):
         return book
     return replace(book, caps={venue: min(book.caps[venue], held) for venue, held in book.allocation.items()})

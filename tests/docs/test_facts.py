@@ -7,7 +7,9 @@ from typing import get_args
 from pages import first_column, prose, text
 from pydantic import BaseModel
 
+from keeper.contracts import artifact
 from keeper.errors import KeeperError
+from keeper.ledger.vault import LOSS_WINDOW, MAX_FALL, MAX_UNREAD_FALL
 from keeper.ops.cli import INTERNAL, INTERRUPTED
 from keeper.ops.commands import demo
 from keeper.planning.policy import Policy
@@ -19,6 +21,7 @@ from keeper.simulation.accounts import ROLES
 from keeper.simulation.build import GENESIS
 from keeper.simulation.demo import Day
 from keeper.simulation.devnet import BuiltChain
+from keeper.units import WAD
 
 OPERATORS = text("operators.md")
 SIMULATORS = text("simulators.md")
@@ -75,6 +78,28 @@ def test_every_code_of_the_collector_is_named() -> None:
 def test_every_exit_code_is_listed() -> None:
     raised = {kind.exit_code for kind in kinds(KeeperError)} | {0, INTERNAL, INTERRUPTED}
     assert [int(code) for code in first_column(OPERATORS, "Code | Meaning")] == sorted(raised)
+
+
+def test_every_call_to_a_contract_is_one_of_its_functions() -> None:
+    calls = re.findall(r"`(Vault|Portfolio|Registry)\.(\w+)`", OPERATORS)
+    functions = {
+        name: {entry["name"] for entry in artifact(name).abi if entry["type"] == "function"}
+        for name, _ in calls
+    }
+    assert [f"{name}.{function}" for name, function in calls if function not in functions[name]] == []
+    listed = [
+        *first_column(OPERATORS, "Call by anyone | When | What it does"),
+        *first_column(OPERATORS, "Call by the guardian | What for"),
+    ]
+    assert set(listed) <= {f"{name}.{function}" for name, function in calls}
+    assert len(listed) == len(set(listed)) == 11
+
+
+def test_a_loss_window_opens_where_the_page_says_and_lasts_as_long() -> None:
+    section = OPERATORS.partition("\n## Losses and late exits")[2].partition("\n## ")[0]
+    tolerated, unread = (int(share) for share in re.findall(r"(\d+) %", section)[:2])
+    assert [WAD * tolerated // 100, WAD * unread // 100] == [MAX_FALL, MAX_UNREAD_FALL]
+    assert re.findall(r"a window of (\d+) hours", " ".join(section.split())) == [str(LOSS_WINDOW // 3600)]
 
 
 def test_every_section_of_the_manifest_is_listed(built_chain: BuiltChain) -> None:
