@@ -3,30 +3,10 @@ pragma solidity ^0.8.28;
 
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {Accounting, IVault, Params} from "../src/interfaces/IVault.sol";
-import {Batch, Value} from "../src/interfaces/Types.sol";
-import {Circumstances, SettlementLib} from "../src/libraries/SettlementLib.sol";
-import {VaultState} from "../src/libraries/VaultState.sol";
+import {Batch} from "../src/interfaces/Types.sol";
+import {Books} from "./fixtures/Books.sol";
 import {ChangedParams} from "./fixtures/ChangedParams.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
-
-/// @dev The books of a vault alone, for what its other parts keep from happening.
-contract Books {
-    using SettlementLib for VaultState;
-
-    VaultState private state;
-
-    constructor(Params memory p) {
-        state.init(p);
-    }
-
-    function closeEpoch() external {
-        state.closeEpoch();
-    }
-
-    function settleUnattended(uint256 announcedAt) external {
-        state.settleUnattended(announcedAt, Circumstances(Value(0, 0), true, false, 0, 0));
-    }
-}
 
 /// @title Settlements and mark-downs without a keeper
 contract UnattendedTest is ChangedParams {
