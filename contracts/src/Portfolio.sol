@@ -121,8 +121,8 @@ contract Portfolio is Valuation {
         address[] memory targets = new address[](1);
         targets[0] = connector;
         Change memory change = _open(targets);
-        _checkForced(change.touched, connector, key);
-        assets = Math.min(assets, owed - idleBefore);
+        uint256 held = _checkForced(change.touched, connector, key);
+        assets = Math.min(Math.min(assets, held), owed - idleBefore);
         _measured(connector, abi.encodeCall(IConnector.withdraw, (key, assets)));
         _close(change);
         require(change.reducing, NotReducing());
@@ -146,14 +146,9 @@ contract Portfolio is Valuation {
     }
 
     /// @inheritdoc IPortfolio
-    function checkpoint(bool twice)
-        external
-        override
-        onlyVault
-        returns (Value memory value, bool healthy, uint256 at)
-    {
+    function checkpoint(bool twice) external override onlyVault returns (Value memory value, bool healthy) {
         Reading memory reading = _read();
-        if (twice) at = _combine(reading);
+        if (twice) _combine(reading);
         (value, healthy) = _total(reading);
         uint256 lowMarked = uint256(ledger.idle) + ledger.totalLow;
         raisingLosses.set(_raisingLevel(lowMarked, _markAll(reading)));
@@ -322,6 +317,12 @@ contract Portfolio is Valuation {
             Touched memory t = touched[i];
             if (t.healthyBefore && t.healthyAfter) continue;
             require(t.healthyBefore || calls.length == 1, ImpairedNotAlone(t.connector, t.key));
+            // Without a value a loss could not be seen: only the plain way out, which the connector itself checks.
+            require(
+                t.healthyBefore || t.before.low != 0
+                    || bytes4(calls[0].data[:4]) == IConnector.withdraw.selector,
+                PositionIsImpaired(t.connector, t.key)
+            );
             for (uint256 j; j < calls.length; ++j) {
                 require(
                     calls[j].target != t.connector || calls[j].amount == 0,
@@ -332,11 +333,17 @@ contract Portfolio is Valuation {
     }
 
     /// @dev What anyone may take out is a listed position whose value is known.
-    function _checkForced(Touched[] memory touched, address connector, bytes32 key) private pure {
+    /// @return held what it is worth
+    function _checkForced(Touched[] memory touched, address connector, bytes32 key)
+        private
+        pure
+        returns (uint256 held)
+    {
         uint256 i;
         while (i < touched.length && touched[i].key != key) ++i;
         require(i < touched.length, PositionNotListed(connector, key));
         require(touched[i].healthyBefore, PositionIsImpaired(connector, key));
+        return touched[i].before.low;
     }
 
     /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
@@ -398,12 +405,12 @@ contract Portfolio is Valuation {
         return cosigner != address(0) && cosigner == registry.guardian(vault);
     }
 
-    /// @dev Of the lesser of NAV now and NAV as settled: a position whose report was made to soar for the moment
-    /// of a batch must not make room for losses in others.
+    /// @dev Of the lesser of NAV now and NAV as priced: a position whose report was made to soar, be it for the
+    /// moment of a batch or of a settlement, must not make room for losses in others.
     function _lossInside(Change memory change) private view returns (uint256) {
         uint256 loss = _excess(change.lowBefore, change.lowAfter);
         if (loss == 0) return 0;
-        uint256 base = Math.min(change.lowBefore, IVault(vault).totalAssets());
+        uint256 base = Math.min(change.lowBefore, IVault(vault).pricedNav());
         return Math.mulDiv(loss, WAD, base + 1, Math.Rounding.Ceil);
     }
 

@@ -50,15 +50,15 @@ contract Vault is Requests {
     /// @notice See `IVault.settle`.
     function settle(Settlement calldata settlement) external override nonReentrant {
         require(msg.sender == registry.keeper(address(this)), NotKeeper(msg.sender));
-        (Value memory nav, bool healthy,) = portfolio.checkpoint(false);
+        (Value memory nav, bool healthy) = portfolio.checkpoint(false);
         (, uint256 pausedUntil) = registry.depositGate(address(this));
         _move(state.settle(settlement, _circumstances(nav, healthy, block.timestamp >= pausedUntil)));
     }
 
     /// @notice See `IVault.settleUnattended`.
     function settleUnattended() external override nonReentrant {
-        (Value memory nav, bool healthy, uint256 announcedAt) = portfolio.checkpoint(true);
-        _move(state.settleUnattended(announcedAt, _circumstances(nav, healthy, false)));
+        (Value memory nav, bool healthy) = portfolio.checkpoint(true);
+        _move(state.settleUnattended(_circumstances(nav, healthy, false)));
     }
 
     /// @notice See `IVault.markDown`. Takes no lock: readings refuse to be taken under it.
@@ -75,7 +75,10 @@ contract Vault is Requests {
         registry.authorise(address(this), msg.sender, msg.data);
         uint256 delay = registry.delay(address(this));
         // Whoever dislikes a change must be able to leave before it is made.
-        require(delay == 0 || delay >= p.maxAge + 2 * p.minEpochLength, ParamOutOfBounds("maxAge"));
+        require(
+            delay == 0 || delay >= uint256(p.maxAge) + 2 * uint256(p.minEpochLength),
+            ParamOutOfBounds("maxAge")
+        );
         address feeRecipient = state.params.feeRecipient;
         _mintSome(feeRecipient, state.setParams(p, totalSupply()));
     }
@@ -99,12 +102,9 @@ contract Vault is Requests {
         return state.highWaterMark;
     }
 
-    function settledPps() external view override returns (uint256) {
-        return state.settledPps;
-    }
-
-    function settledEpoch() external view override returns (uint64) {
-        return state.settledEpoch;
+    /// @notice See `IVault.pricedNav`.
+    function pricedNav() external view override returns (uint256) {
+        return Math.min(state.storedNav, (totalSupply() + VIRTUAL_SHARES).mulDiv(state.lastPpsLow, PPS_ONE));
     }
 
     function settledAt() external view returns (uint256) {
@@ -113,7 +113,7 @@ contract Vault is Requests {
 
     /// @notice See `IVault.overdueExits`.
     function overdueExits() external view override returns (uint256) {
-        return state.overdueExits();
+        return state.overdueExits(totalSupply());
     }
 
     function params() external view override returns (Params memory) {
@@ -137,10 +137,10 @@ contract Vault is Requests {
             lastPpsLow: state.lastPpsLow,
             lastPpsHigh: state.lastPpsHigh,
             highWaterMark: state.highWaterMark,
-            settledPps: state.settledPps,
             windowPps: state.windowPps,
             windowEndsAt: state.windowEndsAt,
-            queuedSince: state.queue.since
+            queuedSince: state.queue.since,
+            pricedAt: state.pricedAt
         });
     }
 

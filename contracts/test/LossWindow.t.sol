@@ -18,7 +18,7 @@ contract LossWindowTest is ChangedParams {
         depositFor(bob, 500 * UNIT - 1);
         supply(A, HELD);
         settle();
-        assertEq(vault.settledPps(), PPS_START);
+        assertEq(settledPps(), PPS_START);
     }
 
     // WHEN ONE OPENS
@@ -126,7 +126,7 @@ contract LossWindowTest is ChangedParams {
         vault.closeEpoch();
         vm.warp(endsAt);
         vault.settle(terms);
-        assertEq(vault.settledEpoch(), terms.epoch);
+        assertEq(vault.accounting().settledEpoch, terms.epoch);
     }
 
     function test_class_Q_whoever_is_in_the_queue_may_leave_inside() public {

@@ -110,7 +110,7 @@ contract SafeKeeperTest is VaultFixture, Devnet {
         bytes memory data = abi.encodeCall(IVault.settle, (settlement()));
         _exec(address(vault), data, CALL, _sign(address(vault), data, CALL, 0, 2));
         assertEq(vault.maxDeposit(bob), 50 * UNIT);
-        assertEq(vault.settledEpoch(), 2);
+        assertEq(vault.accounting().settledEpoch, 2);
     }
 
     function test_two_owners_execute_a_batch() public {
@@ -180,7 +180,7 @@ contract SafeKeeperTest is VaultFixture, Devnet {
         address to = _address(".safe.multi_send");
         _exec(to, data, DELEGATECALL, _sign(to, data, DELEGATECALL, 0, 1));
         assertEq(vault.accounting().currentEpoch, 4);
-        assertEq(vault.settledEpoch(), 2);
+        assertEq(vault.accounting().settledEpoch, 2);
     }
 
     // WHAT IS REFUSED

@@ -62,23 +62,18 @@ contract TwoReadingsTest is VaultFixture {
     }
 
     function test_a_settlement_by_two_readings_marks_positions_at_them() public {
-        uint256 at = block.timestamp;
         announce();
         skip(1 hours);
         connector.setHeld(A, 280 * UNIT);
         other.setMode(Holdings.Mode.REVERT);
         vm.prank(address(vault));
-        (Value memory nav, bool healthy, uint256 announcedAt) = portfolio.checkpoint(true);
+        (Value memory nav, bool healthy) = portfolio.checkpoint(true);
         assertEq(nav.low, 980 * UNIT);
         assertEq(nav.high, 1000 * UNIT);
         assertTrue(healthy);
-        assertEq(announcedAt, at);
         assertEq(portfolio.totalLow(), 480 * UNIT);
         (uint128 low,) = portfolio.marks(address(other), A);
         assertEq(low, 100 * UNIT, "what was impaired once is marked by the other reading");
-        vm.prank(address(vault));
-        (,, announcedAt) = portfolio.checkpoint(false);
-        assertEq(announcedAt, 0);
     }
 
     // WHEN

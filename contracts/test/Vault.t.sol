@@ -87,8 +87,8 @@ contract VaultTest is VaultFixture {
         requestRedeem(alice, 100e12);
         settleAfterWindow();
         assertEq(vault.maxWithdraw(alice), 80 * UNIT);
-        assertApproxEqRel(vault.settledPps(), PPS_START * 8 / 10, 1e10, "later losses count from here");
-        assertEq(vault.settledEpoch(), 3);
+        assertApproxEqRel(settledPps(), PPS_START * 8 / 10, 1e10, "later losses count from here");
+        assertEq(vault.accounting().settledEpoch, 3);
     }
 
     function test_a_new_request_never_blocks_older_entitlements() public {

@@ -17,7 +17,7 @@ RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
 """One per cent of the first price; below it deposits roll."""
 MAX_FALL: Final = WAD // 10
 MAX_UNREAD_FALL: Final = WAD // 100
-"""Fall of the redemption price since the last settlement that opens a loss window; the second while a
+"""Fall of the redemption price since the last sound one that opens a loss window; the second while a
 position cannot be read."""
 LOSS_WINDOW: Final = 86_400
 """Seconds in which queued redemptions may be cancelled and nothing settles."""
@@ -76,10 +76,10 @@ class Accounting:
     last_pps_low: int
     last_pps_high: int
     high_water_mark: int
-    settled_pps: int
     window_pps: int
     window_ends_at: int
     queued_since: int
+    priced_at: int
 
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> Accounting:
@@ -127,7 +127,7 @@ def pps_high(nav: int, supply: int) -> int:
 
 def redeem_limit(a: Accounting, p: Params, at: int) -> int:
     """Most that a redemption is paid for a share at `at`; it bounds gains and never holds up a loss."""
-    return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.settled_at), WAD)
+    return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.priced_at), WAD)
 
 
 def overdue(a: Accounting, p: Params, at: int) -> bool:
@@ -178,11 +178,11 @@ def settle(
     low_pps = _limited(pps_low(nav.low, supply), limit)
     redeem_pps = min(low_pps, a.window_pps) if a.window_ends_at else low_pps
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
-    if _waits(a, redeem_pps, redeem_limit(a, p, at), healthy):
+    if _waits(a, redeem_pps, healthy):
         opened = replace(a, window_pps=redeem_pps if healthy else UNCAPPED, window_ends_at=at + LOSS_WINDOW)
         return Settled(True, redeem_pps, deposit_pps, 0, 0, 0, 0, 0, 0, opened)
     sound = healthy and at >= risk_paused_until and low_pps >= RUINED_PPS
-    narrow = deposit_pps <= low_pps + mul_div_down(low_pps, p.max_spread, WAD) + 1
+    narrow = deposit_pps <= redeem_pps + mul_div_down(redeem_pps, p.max_spread, WAD) + 1
     accepted, minted = _accept(a, p, nav, sound and narrow, deposit_pps, max_pps)
     filled, paid = _fill(a, p, redeem_pps, idle + accepted)
     burned = filled - mul_div_down(filled, p.exit_fee, WAD)
@@ -199,9 +199,9 @@ def settle(
         total_supply=supply,
         stored_nav=nav_after,
         last_pps_low=low_pps if healthy else a.last_pps_low,
+        priced_at=at if healthy else a.priced_at,
         last_pps_high=deposit_pps,
         high_water_mark=max(a.high_water_mark, settled_pps),
-        settled_pps=settled_pps,
         window_pps=0,
         window_ends_at=0,
     )
@@ -210,12 +210,11 @@ def settle(
     )
 
 
-def _waits(a: Accounting, redeem_pps: int, limit: int, healthy: bool) -> bool:
+def _waits(a: Accounting, redeem_pps: int, healthy: bool) -> bool:
     """Whether a settlement opens a loss window instead (`SettlementLib._waits`)."""
     if a.window_ends_at or not a.queued_shares:
         return False
-    last = min(a.settled_pps, limit)
-    return redeem_pps < mul_div_down(last, WAD - (MAX_FALL if healthy else MAX_UNREAD_FALL), WAD)
+    return redeem_pps < mul_div_down(a.last_pps_low, WAD - (MAX_FALL if healthy else MAX_UNREAD_FALL), WAD)
 
 
 def _accept(

@@ -233,7 +233,7 @@ def test_wrong_variant_a_remainder_below_the_minimum_is_burned_for_nothing() -> 
     """A queue of the smallest request, of which 2 % can be paid."""
     pps, idle = PPS_ONE // 10**6, 20_000
     accounts = Accounting(
-        3, 1, 0, 0, 0, 0, 0, 0, 0, MIN_REDEEM, 100 * 10**12, 100 * UNIT, pps, pps, pps, pps, 0, 0, 0
+        3, 1, 0, 0, 0, 0, 0, 0, 0, MIN_REDEEM, 100 * 10**12, 100 * UNIT, pps, pps, pps, 0, 0, 0, 0
     )
     outcome = settle(accounts, NO_FEES, idle=idle, nav=Value(100 * UNIT, 100 * UNIT), healthy=True, at=0)
     assert (outcome.filled, outcome.paid) == (MIN_REDEEM // 50, idle)

@@ -67,8 +67,8 @@ interface IPortfolio {
     function nav() external view returns (Value memory value, bool healthy);
 
     /// @notice As `nav` or, if `twice`, as `twoReadings`, for the vault during settlement; marks every position
-    /// at it. `at` is when the first of two readings was made, else 0.
-    function checkpoint(bool twice) external returns (Value memory value, bool healthy, uint256 at);
+    /// at it.
+    function checkpoint(bool twice) external returns (Value memory value, bool healthy);
 
     /// @notice What a position was worth at the low end at its last checkpoint, that is, at the last settlement
     /// or batch that called its connector; and the exposure that it counts as.

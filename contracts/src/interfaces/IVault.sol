@@ -52,10 +52,10 @@ struct Accounting {
     uint256 lastPpsLow;
     uint256 lastPpsHigh;
     uint256 highWaterMark;
-    uint256 settledPps;
     uint256 windowPps;
     uint64 windowEndsAt;
     uint64 queuedSince;
+    uint64 pricedAt;
 }
 
 /// @dev One controller's claimable amounts: what was deposited with the shares it bought, and the shares that
@@ -138,7 +138,6 @@ interface IVault {
     error NotAllowed(address from, address to);
     error LossWindowOpen(uint256 endsAt);
     error StillAttended(uint256 until);
-    error ReadingTooEarly(uint256 announcedAt, uint256 earliest);
     error NothingToMarkDown(uint256 storedNav, uint256 nav);
 
     function registry() external view returns (IRegistry);
@@ -151,9 +150,9 @@ interface IVault {
     /// still claim.
     function escrowed() external view returns (uint256);
 
-    /// @notice Low PPS after the last settlement, and that settlement's epoch: where later losses count from.
-    function settledPps() external view returns (uint256);
-    function settledEpoch() external view returns (uint64);
+    /// @notice NAV as stored, or at the last sound price that redemptions may be paid, if that is less: no gain
+    /// enlarges it at once.
+    function pricedNav() external view returns (uint256);
 
     /// @notice Low NAV after the flows of the last settlement. Never reverts.
     function totalAssets() external view returns (uint256);

@@ -56,7 +56,8 @@ library SettlementLib {
     uint256 private constant MAX_FALL = 0.1e18;
     uint256 private constant MAX_UNREAD_FALL = 0.01e18;
     uint256 private constant LOSS_WINDOW = 1 days;
-    /// @dev After so long without a settlement anyone may settle a closed epoch.
+    /// @dev After so long without a settlement anyone may settle a closed epoch. It is longer than an announced
+    /// reading stands, so that both readings are later than the close.
     uint256 internal constant PATIENCE = 3 days;
     uint256 private constant MAX_MANAGEMENT_FEE = 0.05e18;
     uint256 private constant MAX_PERFORMANCE_FEE = 0.3e18;
@@ -75,7 +76,8 @@ library SettlementLib {
         s.epochOpenedAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
         s.settledAt = uint64(block.timestamp);
-        (s.lastPpsLow, s.lastPpsHigh, s.highWaterMark, s.settledPps) = (initial, initial, initial, initial);
+        (s.lastPpsLow, s.lastPpsHigh, s.highWaterMark) = (initial, initial, initial);
+        s.pricedAt = uint64(block.timestamp);
         s.queue.init();
         s.points[1] = s.queue.point();
         _setParams(s, p);
@@ -113,10 +115,10 @@ library SettlementLib {
     // VIEWS
 
     /// @dev See `IVault.overdueExits`.
-    function overdueExits(VaultState storage s) external view returns (uint256) {
+    function overdueExits(VaultState storage s, uint256 supply) external view returns (uint256) {
         uint256 shares = s.queue.shares;
         if (shares < s.params.minRedeem || block.timestamp <= s.queue.since + s.params.maxAge) return 0;
-        return shares.mulDiv(s.settledPps, PPS_ONE);
+        return shares.mulDiv(uint256(s.storedNav) + 1, supply + VIRTUAL_SHARES);
     }
 
     // SETTLEMENT
@@ -139,8 +141,7 @@ library SettlementLib {
     }
 
     /// @notice Without the quorum: nobody is charged a performance fee, and nobody's deposit is priced.
-    /// @param announcedAt when the first of the two readings was taken
-    function settleUnattended(VaultState storage s, uint256 announcedAt, Circumstances memory c)
+    function settleUnattended(VaultState storage s, Circumstances memory c)
         external
         returns (Outcome memory o)
     {
@@ -148,7 +149,6 @@ library SettlementLib {
         require(s.currentEpoch > epoch, IVault.EpochNotClosed(epoch, epoch));
         uint256 until = s.epochClosedAt + PATIENCE;
         require(block.timestamp >= until, IVault.StillAttended(until));
-        require(announcedAt > s.epochClosedAt, IVault.ReadingTooEarly(announcedAt, s.epochClosedAt));
         _price(s, o, c, 0);
         if (_waits(s, o, c.healthy)) return _nothing();
         if (s.closedDeposits != 0) emit IVault.DepositsRolled(epoch, s.closedDeposits);
@@ -174,9 +174,9 @@ library SettlementLib {
     function _waits(VaultState storage s, Outcome memory o, bool healthy) private returns (bool) {
         if (s.windowEndsAt != 0 || s.queue.shares == 0) return false;
         uint256 tolerated = healthy ? MAX_FALL : MAX_UNREAD_FALL;
-        // A gain that is still held back was never the queue's to lose.
-        uint256 last = Math.min(s.settledPps, _redeemLimit(s));
-        if (o.redeemPps >= last.mulDiv(WAD - tolerated, WAD)) return false;
+        // From the last price that rested on sound readings alone: what was marked down unread, perhaps by those
+        // who made it unreadable, must not pass for the price that the next fall is measured from.
+        if (o.redeemPps >= uint256(s.lastPpsLow).mulDiv(WAD - tolerated, WAD)) return false;
         s.windowPps = healthy ? o.redeemPps.toUint192() : type(uint192).max;
         s.windowEndsAt = uint64(block.timestamp + LOSS_WINDOW);
         emit IVault.LossWindowOpened(s.settledEpoch + 1, o.redeemPps, s.windowEndsAt);
@@ -219,7 +219,7 @@ library SettlementLib {
         uint256 spread = s.params.maxSpread;
         // What is bought now must be worth its price to a redemption now, whichever limit holds either back.
         bool narrow = c.nav.high - c.nav.low <= c.nav.low.mulDiv(spread, WAD)
-            && o.depositPps <= o.lowPps + o.lowPps.mulDiv(spread, WAD) + 1;
+            && o.depositPps <= o.redeemPps + o.redeemPps.mulDiv(spread, WAD) + 1;
         // After a near-total loss shares cost next to nothing, and a deposit would buy astronomically many.
         bool ruined = o.lowPps < RUINED_PPS;
         bool welcome = c.depositsOpen && c.healthy && narrow && !ruined;
@@ -266,11 +266,10 @@ library SettlementLib {
         s.settledAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
         s.storedNav = nav.toUint128();
-        s.settledPps = pps;
         if (pps > s.highWaterMark) s.highWaterMark = pps;
         // A price marked down for want of a reading is no base for the limit on gains: it would hold redemptions
         // there long after the position can be read again.
-        if (c.healthy) s.lastPpsLow = o.lowPps.toUint192();
+        if (c.healthy) (s.lastPpsLow, s.pricedAt) = (o.lowPps.toUint192(), uint64(block.timestamp));
         s.lastPpsHigh = o.depositPps.toUint192();
         if (s.windowEndsAt != 0) (s.windowPps, s.windowEndsAt) = (0, 0);
         emit IVault.FeesAccrued(o.managementShares, o.performanceShares);
@@ -304,7 +303,7 @@ library SettlementLib {
     /// holds up a loss.
     function _redeemLimit(VaultState storage s) private view returns (uint256) {
         uint256 last = s.lastPpsLow;
-        return last + last.mulDiv(s.params.maxRate * (block.timestamp - s.settledAt), WAD);
+        return last + last.mulDiv(s.params.maxRate * (block.timestamp - s.pricedAt), WAD);
     }
 
     function _ppsDown(uint256 nav, uint256 supply) private pure returns (uint256) {

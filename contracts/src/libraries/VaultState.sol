@@ -19,10 +19,10 @@ struct VaultState {
     // A price needs more than 128 bits: a gift to an empty vault makes it large.
     uint192 highWaterMark;
     uint64 accruedAt;
-    /// low PPS after the last settlement
-    uint192 settledPps;
-    uint64 settledAt;
+    /// low PPS of the last settlement that could read every position, within the limit on gains; and when
     uint192 lastPpsLow;
+    uint64 pricedAt;
+    uint64 settledAt;
     uint64 epochOpenedAt;
     uint192 lastPpsHigh;
     uint64 epochClosedAt;

@@ -136,7 +136,7 @@ abstract contract Settling is WorldActions {
         uint256 part = before.seen.healthy ? 0.9e18 : 0.99e18;
         uint256 pps =
             (before.seen.low + 1) * PPS_ONE / (before.a.totalSupply + _managementFee() + VIRTUAL_SHARES);
-        assertLt(pps, before.a.settledPps * part / WAD, "7: a loss window without a loss");
+        assertLt(pps, before.a.lastPpsLow * part / WAD, "7: a loss window without a loss");
         z.a.windowEndsAt = 0;
         z.a.windowPps = 0;
         assertEq(
@@ -154,7 +154,7 @@ abstract contract Settling is WorldActions {
     {
         pps = livePps;
         if (a.totalSupply != 0) {
-            uint256 limit = a.lastPpsLow + a.lastPpsLow * (p.maxRate * (block.timestamp - a.settledAt)) / WAD;
+            uint256 limit = a.lastPpsLow + a.lastPpsLow * (p.maxRate * (block.timestamp - a.pricedAt)) / WAD;
             if (limit < pps) pps = limit;
         }
         if (a.windowEndsAt != 0 && a.windowPps < pps) pps = a.windowPps;

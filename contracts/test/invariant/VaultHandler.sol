@@ -157,7 +157,7 @@ contract VaultHandler is UserActions, KeeperActions {
         Accounting memory a = vault.accounting();
         // What is worth less than a unit altogether is not burned for nothing.
         assertEq(
-            a.queuedShares * (a.settledPps * (WAD - vault.params().exitFee) / WAD) / PPS_ONE,
+            a.queuedShares * (settledPps() * (WAD - vault.params().exitFee) / WAD) / PPS_ONE,
             0,
             "7: somebody is left in the queue"
         );
