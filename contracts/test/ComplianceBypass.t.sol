@@ -11,7 +11,7 @@ contract Nobody is ICompliance {
     }
 }
 
-/// @dev Copy to contracts/test/. Shares go from user to user past the hook: by a redemption request for another
+/// @dev Shares must not go from user to user past the hook: by a redemption request for another
 /// controller, who cancels it, or by the receiver of a cancellation.
 contract ComplianceBypassTest is ChangedParams {
     function setUp() public override {

@@ -38,7 +38,7 @@ contract EmptyVaultGiftTest is VaultFixture {
         assertEq(vault.maxDeposit(alice), 1000e18);
     }
 
-    /// Fails today, without any attacker: all shares leave, one token of a gain above `maxRate` stays.
+    /// Without any attacker: all shares leave, one token of a gain above `maxRate` stays.
     function test_M_27_what_the_last_one_leaves_behind_does_not_stop_settlements() public {
         setMaxRateLow();
         requestDeposit(alice, 1000e18);

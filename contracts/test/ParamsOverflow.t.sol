@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {IVault, Params} from "../src/interfaces/IVault.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
-/// @dev Fails: `p.maxAge + 2 * p.minEpochLength` in `Vault.setParams` is in 32 bits and panics (0x11) on a sealed
+/// @dev `p.maxAge + 2 * p.minEpochLength` of 32 bits would panic on a sealed
 /// vault before `SettlementLib._setParams` can refuse by name.
 contract ParamsOverflowTest is VaultFixture {
     function test_an_epoch_beyond_every_bound_is_refused_by_name() public {

@@ -5,11 +5,11 @@ import {Params} from "../src/interfaces/IVault.sol";
 import {ChangedParams} from "./fixtures/ChangedParams.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
 
-/// @dev Copy to contracts/test/ (needs fixtures/ChangedParams.sol). Bases that a settlement with an unreadable
+/// @dev Bases that a settlement with an unreadable
 /// position sets, or fails to set.
 contract UnreadBaseTest is ChangedParams {
     /// @dev A stolen quorum settles an epoch whose queue is empty while a position is unreadable: no window, but
-    /// `settledPps` is the marked-down price, so that a second later the next epoch sees no fall, and alice is
+    /// if the marked-down price became the base, a second later the next epoch would see no fall, and alice be
     /// filled low without a warning.
     function test_class_O_an_unreadable_settlement_of_an_empty_queue_is_no_way_around_the_window() public {
         depositFor(alice, 500 * UNIT);

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {ChangedParams} from "./fixtures/ChangedParams.sol";
 
-/// @dev Copy to contracts/test/. Invariant 8, as CapturedGain.t.sol, for the price of a loss window: what those who
+/// @dev Invariant 8 for the price of a loss window: what those who
 /// stayed in the queue forgo in a recovery must not go to deposits of the same settlement.
 contract WindowGainTest is ChangedParams {
     function test_class_A_a_new_deposit_does_not_capture_what_a_window_takes_from_redemptions() public {
