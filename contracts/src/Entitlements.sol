@@ -218,7 +218,7 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         view
         returns (uint128 left)
     {
-        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.points[epoch]);
+        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.queue.pointOf(epoch));
         left = pending.toUint128();
         c.redeemShares += shares - left;
         c.redeemAssets += assets.toUint128();

@@ -3,7 +3,8 @@ pragma solidity ^0.8.28;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-/// @dev The state of the queue at one moment: what a request needs to know about the time it joined.
+/// @dev The state of the queue at one moment: what a request needs to know about the time it joined. The product
+/// of a stored one is never 0.
 struct QueuePoint {
     uint128 product;
     uint64 scale;
@@ -14,7 +15,8 @@ struct QueuePoint {
 /// @dev Redemption queue, pro rata over everything queued, O(1) to fill and O(1) to claim.
 /// `product` is the fraction of a share that is still unfilled since the generation began, scaled by 1e36 and,
 /// after every fall below 1e27, by a further 1e9 (`scale` counts these). `sums` is the assets paid per queued
-/// share times `product`, per generation and scale. A complete fill starts a new generation.
+/// share times `product`, per generation and scale. An empty queue starts a new generation, which is named after
+/// the epoch that begins then.
 struct Queue {
     uint128 product;
     uint64 scale;
@@ -23,6 +25,8 @@ struct Queue {
     /// when it last went from nothing, or dust, to something
     uint64 since;
     mapping(uint64 generation => mapping(uint64 scale => uint256)) sums;
+    /// by epoch, see `record`
+    mapping(uint64 epoch => QueuePoint) points;
 }
 
 library QueueLib {
@@ -32,11 +36,22 @@ library QueueLib {
     /// @dev A remainder of at most this part of the queue counts as filled.
     uint256 internal constant DUST = 1e9;
 
-    function init(Queue storage self) internal {
-        self.product = ONE;
+    /// @dev Keeps the present state for the requests of `epoch`: the queue as it is before they join. Epochs are
+    /// recorded in turn, each once. Nothing is stored for the first epoch of a generation: its name says it all.
+    function record(Queue storage self, uint64 epoch) internal {
+        if (self.shares == 0) (self.product, self.scale, self.generation) = (ONE, 0, epoch);
+        else self.points[epoch] = point(self);
     }
 
-    /// @dev The present state, to be stored for requests that join now.
+    /// @dev The state that was recorded for `epoch`.
+    function pointOf(Queue storage self, uint64 epoch) internal view returns (QueuePoint memory p) {
+        QueuePoint storage stored = self.points[epoch];
+        (p.product, p.scale, p.generation) = (stored.product, stored.scale, stored.generation);
+        if (p.product == 0) (p.product, p.generation) = (ONE, epoch);
+        else p.sum = stored.sum;
+    }
+
+    /// @dev The present state.
     function point(Queue storage self) internal view returns (QueuePoint memory) {
         return QueuePoint({
             product: self.product,
@@ -48,16 +63,13 @@ library QueueLib {
 
     /// @dev Fills `shares` of the queue with `assets`. Sum and product round down, so that the claims never add
     /// up to more than was paid nor the pending shares to more than are queued. The caller leaves either nothing
-    /// or more than the `DUST`th part: a smaller rest could take the product to 0.
+    /// or more than the `DUST`th part: a smaller rest could take the product to 0. What follows a complete fill is
+    /// left to `record`.
     function fill(Queue storage self, uint256 shares, uint256 assets) internal {
         uint256 queued = self.shares;
         self.sums[self.generation][self.scale] += Math.mulDiv(assets, self.product, queued);
         uint256 rest = queued - shares;
-        if (rest == 0) {
-            self.generation += 1;
-            self.scale = 0;
-            self.product = ONE;
-        } else {
+        if (rest != 0) {
             uint256 product = Math.mulDiv(self.product, rest, queued);
             if (product < RESCALE_BELOW) {
                 product *= RESCALE;
