@@ -43,7 +43,7 @@ contract QueueHarness {
                 queue.fill(steps[i].filled, steps[i].assets);
             }
             queue.record(i + 2);
-            uint256 sum = queue.sums[before.generation][before.scale];
+            uint256 sum = queue.sums[before.generation][before.scale].total;
             traces[i] = Trace(queue.pointOf(i + 2), queue.shares, sum, claims());
         }
     }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @dev The state of the queue at one moment: what a request needs to know about the time it joined. The product
 /// of a stored one is never 0.
@@ -12,11 +13,18 @@ struct QueuePoint {
     uint256 sum;
 }
 
+/// @dev What was paid within one scale of a generation.
+struct QueueSum {
+    /// assets per queued share, times the product of the time: 2^222 at a price of 2^192, the highest there is
+    uint248 total;
+    /// whether there is more to sum up in the next scale
+    bool rescaled;
+}
+
 /// @dev Redemption queue, pro rata over everything queued, O(1) to fill and O(1) to claim.
 /// `product` is the fraction of a share that is still unfilled since the generation began, scaled by 1e36 and,
-/// after every fall below 1e27, by a further 1e9 (`scale` counts these). `sums` is the assets paid per queued
-/// share times `product`, per generation and scale. An empty queue starts a new generation, which is named after
-/// the epoch that begins then.
+/// after every fall below 1e27, by a further 1e9 (`scale` counts these). An empty queue starts a new
+/// generation, which is named after the epoch that begins then.
 struct Queue {
     uint128 product;
     uint64 scale;
@@ -24,12 +32,14 @@ struct Queue {
     uint128 shares;
     /// when it last went from nothing, or dust, to something
     uint64 since;
-    mapping(uint64 generation => mapping(uint64 scale => uint256)) sums;
+    mapping(uint64 generation => mapping(uint64 scale => QueueSum)) sums;
     /// by epoch, see `record`
     mapping(uint64 epoch => QueuePoint) points;
 }
 
 library QueueLib {
+    using SafeCast for uint256;
+
     uint128 internal constant ONE = 1e36;
     uint256 internal constant RESCALE_BELOW = 1e27;
     uint256 internal constant RESCALE = 1e9;
@@ -55,7 +65,7 @@ library QueueLib {
     function point(Queue storage self) internal view returns (QueuePoint memory) {
         return QueuePoint({
             product: self.product,
-            sum: self.sums[self.generation][self.scale],
+            sum: self.sums[self.generation][self.scale].total,
             scale: self.scale,
             generation: self.generation
         });
@@ -67,13 +77,15 @@ library QueueLib {
     /// left to `record`.
     function fill(Queue storage self, uint256 shares, uint256 assets) internal {
         uint256 queued = self.shares;
-        self.sums[self.generation][self.scale] += Math.mulDiv(assets, self.product, queued);
+        QueueSum storage sum = self.sums[self.generation][self.scale];
+        sum.total += Math.mulDiv(assets, self.product, queued).toUint248();
         uint256 rest = queued - shares;
         if (rest != 0) {
             uint256 product = Math.mulDiv(self.product, rest, queued);
             if (product < RESCALE_BELOW) {
                 product *= RESCALE;
                 self.scale += 1;
+                sum.rescaled = true;
             }
             // forge-lint: disable-next-line(unsafe-typecast) never above ONE
             self.product = uint128(product);
@@ -88,9 +100,14 @@ library QueueLib {
         view
         returns (uint256 assets, uint256 pending)
     {
-        mapping(uint64 => uint256) storage sums = self.sums[from.generation];
-        uint256 perShare = sums[from.scale] - from.sum + sums[from.scale + 1] / RESCALE + sums[from.scale + 2]
-            / (RESCALE * RESCALE);
+        mapping(uint64 => QueueSum) storage sums = self.sums[from.generation];
+        QueueSum memory sum = sums[from.scale];
+        uint256 perShare = sum.total - from.sum;
+        if (sum.rescaled) {
+            sum = sums[from.scale + 1];
+            perShare += sum.total / RESCALE;
+            if (sum.rescaled) perShare += sums[from.scale + 2].total / (RESCALE * RESCALE);
+        }
         assets = Math.mulDiv(shares, perShare, from.product);
         if (from.generation == self.generation) {
             uint256 scales = self.scale - from.scale;
