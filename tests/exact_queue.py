@@ -114,7 +114,8 @@ class Member:
 
 @dataclass
 class History:
-    """A queue beside its exact model. `seen` counts what it has been through.
+    """A queue beside its exact model. `seen` counts what it has been through. Epochs are counted by the
+    generations alone, because a point within one does not depend on their number.
 
     Pro rata fills leave the members' proportions as they are. So the model pays `assets * pending / queued`
     for a run of fills in one product, with both as the run found them.
@@ -143,7 +144,7 @@ class History:
         if assets * now.dearest.denominator > now.dearest.numerator * shares:
             now.dearest = Fraction(assets, shares)
         scale, generation = self.queue.scale, self.queue.generation
-        self.queue = self.queue.fill(shares, assets)
+        self.queue = self.queue.fill(shares, assets).record(generation + 1)
         # Of what precision rests on: the settlement's rule on dust keeps the product up.
         assert 10**27 <= self.queue.product <= 10**36
         self.paid += assets
@@ -181,7 +182,7 @@ class History:
         scales' sums 1/P each, the last division a unit. After three scales less than 1e-18 of it is left, and
         forgotten.
         """
-        generation = self.generations[start.generation]
+        generation = self.generations[start.generation - 1]
         fills = generation.fills - fills_before
         dear, per = generation.dearest.numerator, generation.dearest.denominator
         forgotten = self.last_scale(start.generation) > start.scale + 2
@@ -222,7 +223,8 @@ class History:
         start = member.touched_at or member.joined
         last, _ = self.bounds(member.left, start, member.fills_at_touch)
         # A lost share is worth what later fills pay for it.
-        last += member.assets_lost + member.shares_lost * self.generations[member.joined.generation].dearest
+        dearest = self.generations[member.joined.generation - 1].dearest
+        last += member.assets_lost + member.shares_lost * dearest
         assert 0 <= member.exact_assets - pieces.assets <= last
         # Touching can only bring back what one claim loses to rounding.
         assert pieces.assets - once.assets <= assets

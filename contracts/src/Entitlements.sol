@@ -19,7 +19,7 @@ import {VaultState} from "./libraries/VaultState.sol";
 
 /// @title What every controller is entitled to
 /// @dev A controller has at most one request in the open epoch and one committed request per side; older
-/// entitlements are brought into `claimables` whenever the controller is touched. Holds the lock, too.
+/// entitlements are brought into what is claimable whenever the controller is touched. Holds the lock, too.
 abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     using SafeCast for uint256;
     using Math for uint256;
@@ -63,7 +63,8 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     VaultState internal state;
     mapping(address controller => DepositState) internal deposits;
     mapping(address controller => RedeemState) internal redeems;
-    mapping(address controller => Claimable) internal claimables;
+    mapping(address controller => Claimable) internal bought;
+    mapping(address controller => Claimable) internal redeemed;
     mapping(address controller => Cancelled) internal cancelled;
     mapping(address controller => mapping(address operator => bool)) public override isOperator;
 
@@ -139,8 +140,8 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     function _bookPriced(address controller) internal returns (DepositState memory d) {
         d = deposits[controller];
         if (d.committed != 0 || d.open != 0) {
-            Claimable memory c = claimables[controller];
-            if (_price(d, c)) claimables[controller] = c;
+            Claimable memory c = bought[controller];
+            if (_price(d, c)) bought[controller] = c;
         }
         d.epoch = uint32(state.currentEpoch);
     }
@@ -149,8 +150,8 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     function _bookFilled(address controller) internal returns (RedeemState memory r) {
         r = redeems[controller];
         if (r.queued != 0 || r.open != 0) {
-            Claimable memory c = claimables[controller];
-            if (_fill(r, c)) claimables[controller] = c;
+            Claimable memory c = redeemed[controller];
+            if (_fill(r, c)) redeemed[controller] = c;
         }
         r.queuedAt = state.settledEpoch + 1;
     }
@@ -161,7 +162,7 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         returns (DepositState memory d, Claimable memory c)
     {
         d = deposits[controller];
-        c = claimables[controller];
+        c = bought[controller];
         _price(d, c);
     }
 
@@ -171,7 +172,7 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         returns (RedeemState memory r, Claimable memory c)
     {
         r = redeems[controller];
-        c = claimables[controller];
+        c = redeemed[controller];
         _fill(r, c);
     }
 
@@ -194,8 +195,8 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         if (d.committed == 0) return;
         uint256 pps = state.depositPps.lowerLookup(epoch);
         if (pps == 0) return;
-        c.depositAssets += d.committed;
-        c.depositShares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
+        c.assets += d.committed;
+        c.shares += uint256(d.committed).mulDiv(PPS_ONE, pps).toUint128();
         d.committed = 0;
     }
 
@@ -218,9 +219,9 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         view
         returns (uint128 left)
     {
-        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.points[epoch]);
+        (uint256 assets, uint256 pending) = state.queue.claim(shares, state.queue.pointOf(epoch));
         left = pending.toUint128();
-        c.redeemShares += shares - left;
-        c.redeemAssets += assets.toUint128();
+        c.shares += shares - left;
+        c.assets += assets.toUint128();
     }
 }

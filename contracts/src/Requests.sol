@@ -199,9 +199,8 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 shares)
     {
-        Claimable memory c = _redeemClaim(assets, receiver, controller);
-        require(assets <= c.redeemAssets, ExceedsClaimable(assets, c.redeemAssets));
-        shares = assets.mulDiv(c.redeemShares, c.redeemAssets, Math.Rounding.Ceil);
+        Claimable memory c = _redeemClaim(receiver, controller);
+        shares = _part(assets, c.assets, c.shares, Math.Rounding.Ceil);
         _payRedeem(c, assets, shares, receiver, controller);
     }
 
@@ -212,9 +211,8 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 assets)
     {
-        Claimable memory c = _redeemClaim(shares, receiver, controller);
-        require(shares <= c.redeemShares, ExceedsClaimable(shares, c.redeemShares));
-        assets = shares.mulDiv(c.redeemAssets, c.redeemShares);
+        Claimable memory c = _redeemClaim(receiver, controller);
+        assets = _part(shares, c.shares, c.assets, Math.Rounding.Floor);
         _payRedeem(c, assets, shares, receiver, controller);
     }
 
@@ -291,22 +289,22 @@ abstract contract Requests is
 
     function maxDeposit(address controller) public view returns (uint256) {
         (, Claimable memory c) = _depositState(controller);
-        return c.depositAssets;
+        return c.assets;
     }
 
     function maxMint(address controller) external view returns (uint256) {
         (, Claimable memory c) = _depositState(controller);
-        return c.depositShares;
+        return c.shares;
     }
 
     function maxWithdraw(address controller) external view returns (uint256) {
         (, Claimable memory c) = _redeemState(controller);
-        return c.redeemAssets;
+        return c.assets;
     }
 
     function maxRedeem(address controller) public view returns (uint256) {
         (, Claimable memory c) = _redeemState(controller);
-        return c.redeemShares;
+        return c.shares;
     }
 
     function previewDeposit(uint256) external pure returns (uint256) {
@@ -395,9 +393,8 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 shares)
     {
-        Claimable memory c = _depositClaim(assets, receiver, controller);
-        require(assets <= c.depositAssets, ExceedsClaimable(assets, c.depositAssets));
-        shares = assets.mulDiv(c.depositShares, c.depositAssets);
+        Claimable memory c = _depositClaim(receiver, controller);
+        shares = _part(assets, c.assets, c.shares, Math.Rounding.Floor);
         _payDeposit(c, assets, shares, receiver, controller);
     }
 
@@ -407,32 +404,34 @@ abstract contract Requests is
         onlyController(controller)
         returns (uint256 assets)
     {
-        Claimable memory c = _depositClaim(shares, receiver, controller);
-        require(shares <= c.depositShares, ExceedsClaimable(shares, c.depositShares));
-        assets = shares.mulDiv(c.depositAssets, c.depositShares, Math.Rounding.Ceil);
+        Claimable memory c = _depositClaim(receiver, controller);
+        assets = _part(shares, c.shares, c.assets, Math.Rounding.Ceil);
         _payDeposit(c, assets, shares, receiver, controller);
     }
 
-    function _depositClaim(uint256 amount, address receiver, address controller)
-        private
-        returns (Claimable memory c)
-    {
-        require(amount != 0, ZeroAmount());
+    function _depositClaim(address receiver, address controller) private returns (Claimable memory c) {
         require(receiver != address(0), ZeroAddress());
-        c = claimables[controller];
+        c = bought[controller];
         DepositState memory d = deposits[controller];
         if (_price(d, c)) deposits[controller] = d;
     }
 
-    function _redeemClaim(uint256 amount, address receiver, address controller)
-        private
-        returns (Claimable memory c)
-    {
-        require(amount != 0, ZeroAmount());
+    function _redeemClaim(address receiver, address controller) private returns (Claimable memory c) {
         require(receiver != address(0), ZeroAddress());
-        c = claimables[controller];
+        c = redeemed[controller];
         RedeemState memory r = redeems[controller];
         if (_fill(r, c)) redeems[controller] = r;
+    }
+
+    /// @dev What `amount` of a claimable `whole` is worth in the other of its two measures.
+    function _part(uint256 amount, uint256 whole, uint256 other, Math.Rounding rounding)
+        private
+        pure
+        returns (uint256)
+    {
+        require(amount != 0, ZeroAmount());
+        require(amount <= whole, ExceedsClaimable(amount, whole));
+        return amount.mulDiv(other, whole, rounding);
     }
 
     function _payDeposit(
@@ -442,10 +441,8 @@ abstract contract Requests is
         address receiver,
         address controller
     ) private {
-        c.depositAssets -= assets.toUint128();
-        c.depositShares -= shares.toUint128();
-        claimables[controller] = c;
         _checkGift(controller, receiver, shares);
+        bought[controller] = _less(c, assets, shares);
         _transfer(address(this), receiver, shares);
         emit Deposit(controller, receiver, assets, shares);
     }
@@ -457,11 +454,17 @@ abstract contract Requests is
         address receiver,
         address controller
     ) private {
-        c.redeemAssets -= assets.toUint128();
-        c.redeemShares -= shares.toUint128();
-        claimables[controller] = c;
+        redeemed[controller] = _less(c, assets, shares);
         state.claimableAssets -= assets.toUint128();
         escrow.pay(receiver, assets);
         emit Withdraw(msg.sender, receiver, controller, assets, shares);
+    }
+
+    function _less(Claimable memory c, uint256 assets, uint256 shares)
+        private
+        pure
+        returns (Claimable memory)
+    {
+        return Claimable(c.assets - assets.toUint128(), c.shares - shares.toUint128());
     }
 }

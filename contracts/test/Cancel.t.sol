@@ -78,6 +78,30 @@ contract CancelTest is VaultFixture {
         vault.cancelRedeemRequest(0, alice);
     }
 
+    function test_a_queue_that_all_leave_in_a_loss_window_owes_them_what_was_filled_before() public {
+        depositFor(alice, 100 * UNIT);
+        depositFor(bob, 100 * UNIT);
+        supply(A, 180 * UNIT);
+        requestRedeem(alice, 100e12);
+        settle();
+        connector.setHeld(A, 90 * UNIT);
+        settle();
+        vm.prank(alice);
+        vault.cancelRedeemRequest(0, alice);
+        assertEq(vault.claimableCancelRedeemRequest(0, alice), 80e12);
+        assertEq(vault.accounting().queuedShares, 0);
+        skip(1 days);
+        vault.settle(settlement());
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, type(uint256).max)))));
+        requestRedeem(bob, 40e12);
+        settle();
+        assertEq(vault.maxWithdraw(bob), 20 * UNIT);
+        assertEq(vault.maxRedeem(bob), 40e12);
+        assertEq(vault.pendingRedeemRequest(0, alice), 0);
+        assertEq(vault.maxWithdraw(alice), 20 * UNIT);
+        assertEq(vault.maxRedeem(alice), 20e12);
+    }
+
     function test_only_the_controller_and_its_operators_cancel_and_claim() public {
         requestDeposit(alice, 100 * UNIT);
         bytes memory reason = abi.encodeWithSelector(IVault.NotController.selector, alice, bob);

@@ -11,20 +11,20 @@ contract QueueUnitsTest is Test {
     Queue internal queue;
 
     function setUp() public {
-        queue.init();
+        queue.record(1);
     }
 
     function test_the_scale_changes_below_its_limit_and_not_at_it() public {
         queue.shares = 1e9;
         queue.fill(1e9 - 1, 0);
-        assertPoint(1e27, 0, 0, 0);
+        assertPoint(1e27, 0, 1, 0);
     }
 
     /// @dev A product one unit below the limit, which only rounding down reaches.
     function test_the_scale_changes_one_unit_below_its_limit() public {
         queue.shares = 1e27 + 1;
         queue.fill(1e27 + 1 - 1e18, 0);
-        assertPoint(1e36 - 1e9, 1, 0, 0);
+        assertPoint(1e36 - 1e9, 1, 1, 0);
     }
 
     function test_payments_are_claimed_exactly_through_two_changes_of_scale() public {
@@ -33,7 +33,7 @@ contract QueueUnitsTest is Test {
         queue.fill(1e27 - 1e17, 1e15);
         queue.fill(1e17 - 1e7, 1e12);
         queue.fill(1e7 - 1e6, 1e6);
-        assertPoint(1e33, 2, 0, 1e33);
+        assertPoint(1e33, 2, 1, 1e33);
         (uint256 assets, uint256 pending) = queue.claim(1e27, from);
         assertEq(assets, 1e15 + 1e12 + 1e6);
         assertEq(pending, 1e6);
@@ -45,7 +45,7 @@ contract QueueUnitsTest is Test {
         queue.fill(1e27 - 1e17, 0);
         queue.fill(1e17 - 1e7, 0);
         QueuePoint memory from = queue.point();
-        assertPoint(1e34, 2, 0, 0);
+        assertPoint(1e34, 2, 1, 0);
         queue.fill(5e6, 50);
         (uint256 assets, uint256 pending) = queue.claim(4e6, from);
         assertEq(assets, 20);
@@ -59,7 +59,7 @@ contract QueueUnitsTest is Test {
         queue.fill(1e38 - 1e28, 0);
         queue.fill(1e28 - 1e18, 0);
         queue.fill(1e18 - 1e8, 1e9);
-        assertPoint(1e33, 3, 0, 0);
+        assertPoint(1e33, 3, 1, 0);
         (uint256 assets, uint256 pending) = queue.claim(1e38, from);
         assertEq(assets, 1e9);
         assertEq(pending, 0);
@@ -82,7 +82,7 @@ contract QueueUnitsTest is Test {
         assertPoint(
             666_666_666_666_666_666_666_666_666_666_666_666,
             0,
-            0,
+            1,
             666_666_666_666_666_666_666_666_666_666_666_666
         );
     }
@@ -90,13 +90,16 @@ contract QueueUnitsTest is Test {
     function test_a_complete_fill_begins_a_generation_at_its_first_scale() public {
         queue.shares = 1e18;
         queue.fill(1e18 - 1, 0);
-        assertPoint(1e27, 1, 0, 0);
+        assertPoint(1e27, 1, 1, 0);
+        queue.record(2);
         queue.fill(1, 5);
-        assertPoint(1e36, 0, 1, 0);
+        queue.record(3);
+        assertPoint(1e36, 0, 3, 0);
         assertEq(queue.shares, 0);
         queue.shares = 3;
         queue.fill(3, 7);
-        assertPoint(1e36, 0, 2, 0);
+        queue.record(4);
+        assertPoint(1e36, 0, 4, 0);
     }
 
     function assertPoint(uint256 product, uint256 scale, uint256 generation, uint256 sum) private view {

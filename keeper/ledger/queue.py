@@ -48,15 +48,21 @@ class Queue:
     `scale` falls below 1e27, times a further 1e9. `shares` is what is queued. `sums` has, by (generation,
     scale), the assets paid per queued share, times the product of the time.
 
+    An empty queue starts a new generation, named after the epoch that begins then; the first one is 1.
+
     Callers keep a remainder of a fill above 1e-9 of the queue or fill all (`SettlementLib`); with this the
     product never is below 1e27. The contract does not check it, and neither does this.
     """
 
     product: int = ONE
     scale: int = 0
-    generation: int = 0
+    generation: int = 1
     shares: int = 0
     sums: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def record(self, epoch: int) -> Queue:
+        """As the requests of `epoch` find it (`QueueLib.record`): its point is theirs."""
+        return self if self.shares else Queue(generation=epoch, sums=self.sums)
 
     @property
     def point(self) -> QueuePoint:
@@ -75,7 +81,8 @@ class Queue:
         """After a payment of `assets` for `shares` of it (`QueueLib.fill`).
 
         Sum and product round down, so that claims never add up to more than was paid, nor pending shares to
-        more than are queued. Raises ValuationError when the queue is empty or has fewer shares.
+        more than are queued. What follows a complete fill is left to `record`. Raises ValuationError when the
+        queue is empty or has fewer shares.
         """
         if not 0 <= shares <= self.shares:
             raise ValuationError("More than is queued", expected=f"0 to {self.shares} shares", seen=shares)
@@ -83,7 +90,7 @@ class Queue:
         sums = {**self.sums, key: self._sum(*key) + mul_div_down(assets, self.product, self.shares)}
         rest = self.shares - shares
         if rest == 0:
-            return Queue(generation=self.generation + 1, sums=sums)
+            return replace(self, shares=0, sums=sums)
         product, scale = mul_div_down(self.product, rest, self.shares), self.scale
         if product < RESCALE_BELOW:
             product, scale = product * RESCALE, scale + 1

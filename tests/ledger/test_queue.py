@@ -42,7 +42,7 @@ def _steps(seed: int) -> list[Join | Fill]:
         elif queue.shares and (choose.draws.between(0, 4) or queue.shares > 10**38):
             chosen = [fill for _, fill in choose.fills(queue.shares)]
         for step in chosen:
-            after = _after(queue, step)
+            after = _after(queue, step, queue.generation + 1)
             # A point with product 0 cannot be claimed from, and a queue that is gone not be filled.
             if after.product and (isinstance(step, Join) or queue.shares >= step.shares > 0):
                 steps.append(step)
@@ -50,8 +50,10 @@ def _steps(seed: int) -> list[Join | Fill]:
     return steps
 
 
-def _after(queue: Queue, step: Join | Fill) -> Queue:
-    return queue.join(step.shares) if isinstance(step, Join) else queue.fill(step.shares, step.assets)
+def _after(queue: Queue, step: Join | Fill, epoch: int) -> Queue:
+    """Recorded for the epoch that follows."""
+    after = queue.join(step.shares) if isinstance(step, Join) else queue.fill(step.shares, step.assets)
+    return after.record(epoch)
 
 
 def _encoded(step: Join | Fill) -> tuple[int, int, int]:
@@ -78,11 +80,12 @@ def _compare(steps: list[Join | Fill], traces: tuple[tuple[object, ...], ...], s
     """Every field of every trace with the mirror's."""
     queue = Queue()
     members: list[tuple[int, QueuePoint]] = []
-    for step, (point, shares, total, claims) in zip(steps, traces, strict=True):
+    recorded = enumerate(zip(steps, traces, strict=True), 2)
+    for epoch, (step, (point, shares, total, claims)) in recorded:
         before = queue
         if isinstance(step, Join):
             members.append((step.shares, queue.point))
-        queue = _after(queue, step)
+        queue = _after(queue, step, epoch)
         mirror = queue.point
         assert point == (mirror.product, mirror.scale, mirror.generation, mirror.sum)
         assert shares == queue.shares
@@ -131,7 +134,7 @@ def _touched(seed: int, reverse: bool) -> History:
 
 def test_a_new_generation_owes_nothing_to_the_old() -> None:
     old = Queue().join(100)
-    new = old.fill(100, 50).join(100)
+    new = old.fill(100, 50).record(2).join(100)
     assert new.claim(100, old.point) == Claim(50, 0)
     assert new.claim(100, new.point) == Claim(0, 100)
 
@@ -241,6 +244,6 @@ def test_wrong_variant_a_remainder_below_the_minimum_is_burned_for_nothing() -> 
     right = start.fill(outcome.filled, outcome.paid).claim(MIN_REDEEM, start.point)
     assert right == Claim(idle, MIN_REDEEM * 98 // 100)
     burned = _filled_below_minimum(MIN_REDEEM, idle, outcome.redeem_pps)
-    wrong = start.fill(burned, outcome.paid).claim(MIN_REDEEM, start.point)
+    wrong = start.fill(burned, outcome.paid).record(2).claim(MIN_REDEEM, start.point)
     # 0.98 of a share are gone, and nobody has been paid for them.
     assert (burned, wrong) == (MIN_REDEEM, Claim(idle, 0))

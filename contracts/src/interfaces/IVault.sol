@@ -58,13 +58,11 @@ struct Accounting {
     uint64 pricedAt;
 }
 
-/// @dev One controller's claimable amounts: what was deposited with the shares it bought, and the shares that
-/// were redeemed with the assets they fetched.
+/// @dev What one controller may claim on one side: the assets deposited and the shares they bought, or the shares
+/// redeemed and the assets they fetched.
 struct Claimable {
-    uint128 depositAssets;
-    uint128 depositShares;
-    uint128 redeemShares;
-    uint128 redeemAssets;
+    uint128 assets;
+    uint128 shares;
 }
 
 /// @title Asynchronous vault: ERC-20 shares, ERC-7540 requests both ways, epochs, fees, claims

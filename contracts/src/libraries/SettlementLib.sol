@@ -78,8 +78,7 @@ library SettlementLib {
         s.settledAt = uint64(block.timestamp);
         (s.lastPpsLow, s.lastPpsHigh, s.highWaterMark) = (initial, initial, initial);
         s.pricedAt = uint64(block.timestamp);
-        s.queue.init();
-        s.points[1] = s.queue.point();
+        s.queue.record(1);
         _setParams(s, p);
     }
 
@@ -262,7 +261,7 @@ library SettlementLib {
         uint192 pps = _ppsDown(nav, supply).toUint192();
         uint64 epoch = s.settledEpoch + 1;
         s.settledEpoch = epoch;
-        s.points[epoch + 1] = s.queue.point();
+        s.queue.record(epoch + 1);
         s.settledAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
         s.storedNav = nav.toUint128();

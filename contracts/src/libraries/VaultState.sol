@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Params} from "../interfaces/IVault.sol";
-import {Queue, QueuePoint} from "./QueueLib.sol";
+import {Queue} from "./QueueLib.sol";
 
 /// @dev Everything a vault counts, but for each controller's own requests. Prices per share (PPS) are assets per
 /// share scaled by 1e27; what is read together lies together.
@@ -30,9 +30,8 @@ struct VaultState {
     uint192 windowPps;
     uint64 windowEndsAt;
     Params params;
+    /// its record of an epoch is of the close, that is, of the settlement before it
     Queue queue;
     /// by epoch: the deposit PPS of the first settlement at or after it that accepted deposits
     Checkpoints.Trace208 depositPps;
-    /// the queue as it was when the epoch closed, that is, after the settlement before it
-    mapping(uint256 epoch => QueuePoint) points;
 }
