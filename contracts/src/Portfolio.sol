@@ -26,8 +26,6 @@ contract Portfolio is PostConditions {
     using BucketLib for Bucket;
     using SafeCast for uint256;
 
-    uint256 private constant WAD = 1e18;
-
     /// @dev Losses a day of batches that reduce risk, and of all others, as WAD fractions of low NAV.
     uint256 public constant RAISING_BUDGET = 0.01e18;
     uint256 public constant REDUCING_BUDGET = 0.02e18;

@@ -15,6 +15,8 @@ import {Valuation} from "./Valuation.sol";
 abstract contract PostConditions is Valuation {
     using SafeCast for uint256;
 
+    uint256 internal constant WAD = 1e18;
+
     /// @dev Units by which a position or a debt may grow without having been added to: leaving one position can
     /// round a neighbour in the same market up, and that must never stop an exit.
     uint256 public constant ROUNDING = 10;
@@ -60,9 +62,11 @@ abstract contract PostConditions is Valuation {
         bool reducing;
     }
 
-    /// @dev What answers for a debt together, before and after. Without any debt health has no limit.
+    /// @dev What answers for a debt together, before and after. Without any debt health has no limit. `growth` is
+    /// that of its positions, of which none makes up for another.
     struct Account {
         bool readable;
+        uint256 growth;
         uint256 debtBefore;
         uint256 debtAfter;
         uint256 healthBefore;
@@ -158,14 +162,18 @@ abstract contract PostConditions is Valuation {
             t.borrowed = a.readable && a.debtAfter > a.debtBefore + ROUNDING;
             t.repaid = a.readable && a.debtAfter < a.debtBefore;
             t.grown = t.borrowed || (_sound(t) && _gross(t.afterwards) > _gross(t.before) + ROUNDING);
-            // More would be an ordinary investment; and health says nothing of a position without debt.
-            bool defended = a.debtBefore != 0 && !t.borrowed && a.healthBefore < DEFENDED_HEALTH
-                && a.healthAfter <= DEFENDED_HEALTH;
-            t.raised = t.grown && !defended;
+            t.raised = t.grown && (t.borrowed || !_isDefended(a));
             change.raised = change.raised || t.raised;
             change.grown = change.grown || t.grown;
             change.relieved = change.relieved || t.repaid || (a.readable && a.healthAfter > a.healthBefore);
         }
+    }
+
+    /// @dev More collateral than health needs would be an ordinary investment, and so would be what adds nothing to
+    /// health: a unit that is owned has to count half a unit at least. Health 0 is one that could not be read.
+    function _isDefended(Account memory a) private pure returns (bool) {
+        return a.healthBefore != 0 && a.healthAfter > a.healthBefore && a.healthAfter <= DEFENDED_HEALTH
+            && a.growth * (WAD / 2) <= (a.healthAfter - a.healthBefore) * a.debtAfter;
     }
 
     /// @dev Debts of a shared account move from key to key with what is supplied: only their sum says something,
@@ -183,6 +191,7 @@ abstract contract PostConditions is Valuation {
 
     function _add(Account memory a, Touched memory t) private pure {
         a.readable = a.readable && t.before.readable && t.afterwards.readable;
+        a.growth += _excess(_gross(t.afterwards), _gross(t.before));
         a.debtBefore += t.before.debt;
         a.debtAfter += t.afterwards.debt;
         if (t.before.debt != 0) a.healthBefore = Math.min(a.healthBefore, t.before.health);
