@@ -54,14 +54,18 @@ library MorphoState {
             if lt(returndatasize(), add(0x40, size)) { revert(0, 0) }
             // The first field of a packed pair is in the low half.
             let low := sub(shl(128, 1), 1)
-            for { let i := 0 } lt(i, 3) { i := add(i, 1) } {
-                let pair := mload(add(words, add(0x40, shl(5, i))))
-                mstore(add(market, shl(6, i)), and(pair, low))
-                mstore(add(market, add(0x20, shl(6, i))), shr(128, pair))
-            }
+            let pair := mload(add(words, 0x40))
+            mstore(market, and(pair, low))
+            mstore(add(market, 0x20), shr(128, pair))
+            pair := mload(add(words, 0x60))
+            mstore(add(market, 0x40), and(pair, low))
+            mstore(add(market, 0x60), shr(128, pair))
+            pair := mload(add(words, 0x80))
+            mstore(add(market, 0x80), and(pair, low))
+            mstore(add(market, 0xa0), shr(128, pair))
             mstore(own, mload(add(words, 0xa0)))
             if eq(count, 5) {
-                let pair := mload(add(words, 0xc0))
+                pair := mload(add(words, 0xc0))
                 mstore(add(own, 0x20), and(pair, low))
                 mstore(add(own, 0x40), shr(128, pair))
             }
@@ -72,36 +76,40 @@ library MorphoState {
     /// e^(rate * elapsed) - 1, and the fee as new shares priced without the fee itself.
     function accrue(Market memory market, MarketParams memory params) internal view {
         uint256 elapsed = block.timestamp - market.lastUpdate;
-        if (elapsed == 0 || market.totalBorrowAssets == 0 || params.irm == address(0)) return;
-        uint256 first = _rate(params, market) * elapsed;
-        uint256 second = first * first / (2 * WAD);
-        uint256 third = second * first / (3 * WAD);
-        uint256 interest = market.totalBorrowAssets * (first + second + third) / WAD;
+        uint256 borrowed = market.totalBorrowAssets;
+        if (elapsed == 0 || borrowed == 0 || params.irm == address(0)) return;
+        uint256 interest;
+        {
+            uint256 first = _rate(params, market) * elapsed;
+            uint256 second = first * first / (2 * WAD);
+            interest = borrowed * (first + second + second * first / (3 * WAD)) / WAD;
+        }
         uint256 supplied = market.totalSupplyAssets + interest;
-        if (market.fee != 0) {
-            uint256 fee = interest * market.fee / WAD;
-            uint256 feeShares =
-                fee * (market.totalSupplyShares + VIRTUAL_SHARES) / (supplied - fee + VIRTUAL_ASSETS);
-            market.totalSupplyShares = (feeShares + market.totalSupplyShares).toUint128();
+        uint256 feeRate = market.fee;
+        if (feeRate != 0) {
+            uint256 fee = interest * feeRate / WAD;
+            uint256 shares = market.totalSupplyShares;
+            uint256 feeShares = fee * (shares + VIRTUAL_SHARES) / (supplied - fee + VIRTUAL_ASSETS);
+            market.totalSupplyShares = (feeShares + shares).toUint128();
         }
         market.totalSupplyAssets = supplied.toUint128();
-        market.totalBorrowAssets = (market.totalBorrowAssets + interest).toUint128();
+        // What is borrowed never exceeds what is supplied, which fits.
+        market.totalBorrowAssets = uint128(borrowed + interest);
     }
 
     function supplyToAssetsDown(Market memory market, uint256 shares) internal pure returns (uint256) {
-        return
-            shares * (market.totalSupplyAssets + VIRTUAL_ASSETS) / (market.totalSupplyShares + VIRTUAL_SHARES);
+        (uint256 assets, uint256 total) = (market.totalSupplyAssets, market.totalSupplyShares);
+        return shares * (assets + VIRTUAL_ASSETS) / (total + VIRTUAL_SHARES);
     }
 
     function borrowToAssetsDown(Market memory market, uint256 shares) internal pure returns (uint256) {
-        return
-            shares * (market.totalBorrowAssets + VIRTUAL_ASSETS) / (market.totalBorrowShares + VIRTUAL_SHARES);
+        (uint256 assets, uint256 total) = (market.totalBorrowAssets, market.totalBorrowShares);
+        return shares * (assets + VIRTUAL_ASSETS) / (total + VIRTUAL_SHARES);
     }
 
     function borrowToAssetsUp(Market memory market, uint256 shares) internal pure returns (uint256) {
-        return Math.ceilDiv(
-            shares * (market.totalBorrowAssets + VIRTUAL_ASSETS), market.totalBorrowShares + VIRTUAL_SHARES
-        );
+        (uint256 assets, uint256 total) = (market.totalBorrowAssets, market.totalBorrowShares);
+        return Math.ceilDiv(shares * (assets + VIRTUAL_ASSETS), total + VIRTUAL_SHARES);
     }
 
     /// @dev Both structs lie in memory as they are encoded, word by word.
