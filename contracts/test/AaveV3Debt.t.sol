@@ -281,11 +281,7 @@ contract AaveV3DebtTest is AaveFixture {
 
     function test_class_R_terms_that_cannot_be_kept_are_refused() public {
         AaveV3Connector.Terms memory terms;
-        (terms.keys, terms.borrowable) = (new bytes32[](3), new bytes32[](4));
         terms.minHealth = FLOOR;
-        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.TooManyReserves.selector, 7, 6));
-        new AaveV3Connector(address(this), IAaveV3Pool(address(pool)), terms);
-
         (terms.keys, terms.borrowable) = (new bytes32[](1), new bytes32[](2));
         terms.keys[0] = terms.borrowable[0] = terms.borrowable[1] = key;
         vm.expectRevert(abi.encodeWithSelector(Connector.DuplicateKey.selector, key));

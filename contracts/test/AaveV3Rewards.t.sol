@@ -36,6 +36,7 @@ contract AaveV3RewardsTest is ConnectorFixture {
         (priced[0], priced[1]) = (_priced("DAI", "DAI/USD"), Priced(reward, address(feed)));
         _price(priced);
         key = _keyOf(asset);
+        REPORT_GAS = 300_000;
         lender = _deploy(reward);
         connector = lender;
         _supply(1_000_000e6);

@@ -9,6 +9,11 @@ import {Connector} from "./Connector.sol";
 import {IAaveV3AToken, IAaveV3Pool, IAaveV3Rewards} from "./IAaveV3.sol";
 import {LendingConnector} from "./LendingConnector.sol";
 
+/// @dev Gas that a portfolio gives every report.
+interface IReportStipend {
+    function REPORT_GAS() external view returns (uint256);
+}
+
 /// @title Supplies and debts of one account at one Aave v3 pool
 /// @notice The key of a position is its reserve's asset. A debt belongs to the whole account: it is taken off the
 /// supplies in the order of the keys, so that their sum is what the account owns less what it owes.
@@ -34,10 +39,15 @@ contract AaveV3Connector is LendingConnector {
 
     error InvalidReward(address reward);
     error UnknownReward(address reward);
-    error TooManyReserves(uint256 count, uint256 most);
+    error ReportTooDear(uint256 gas, uint256 stipend);
 
-    /// @dev Reserves that an account in debt can report within the gas that a portfolio gives it.
-    uint256 public constant MAX_RESERVES = 6;
+    /// @dev What a report costs when nothing has been read before: once, for every balance, for every reserve
+    /// in the account's health, for every token to be priced on two hops, for every reward.
+    uint256 private constant REPORT_GAS = 60_000;
+    uint256 private constant BALANCE_GAS = 17_000;
+    uint256 private constant RESERVE_GAS = 27_000;
+    uint256 private constant PRICE_GAS = 60_000;
+    uint256 private constant REWARD_GAS = 80_000;
 
     uint256 private constant RAY = 1e27;
     uint256 private constant VARIABLE_RATE = 2;
@@ -70,10 +80,6 @@ contract AaveV3Connector is LendingConnector {
         LendingConnector(portfolio_, terms.minHealth)
     {
         pool = pool_;
-        uint256 count = terms.keys.length + terms.borrowable.length;
-        if (terms.borrowable.length != 0 && count > MAX_RESERVES) {
-            revert TooManyReserves(count, MAX_RESERVES);
-        }
         _mayBorrow = terms.borrowable.length != 0;
         _allowCollecting(asset);
         for (uint256 i = 0; i < terms.keys.length; i++) {
@@ -82,6 +88,7 @@ contract AaveV3Connector is LendingConnector {
         for (uint256 i = 0; i < terms.borrowable.length; i++) {
             _addBorrowable(terms.borrowable[i], pool_);
         }
+        if (_mayBorrow || terms.rewards.length != 0) _checkGas(terms);
         if (terms.rewards.length == 0) return;
         address controller = IAaveV3AToken(aTokenOf[terms.keys[0]]).getIncentivesController();
         rewardsController = IAaveV3Rewards(controller);
@@ -96,14 +103,19 @@ contract AaveV3Connector is LendingConnector {
     /// @inheritdoc IConnector
     function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 state) {
         address aToken = _aToken(key);
-        if (_inDebt()) (low, high, state) = _reportInDebt(key);
+        uint256 configuration = _configuration();
+        if (configuration & BORROWING != 0) (low, high, state) = _reportInDebt(key, configuration);
         else (low, high, state) = _worth(_addressOf(key), _balance(aToken, address(this)));
         if (_rewards.length != 0) high = _plus(high, _unclaimed(key));
     }
 
     /// @dev Debts reduce the keys one after the other; what no key can bear stays with the last.
-    function _reportInDebt(bytes32 key) private view returns (uint256 low, uint256 high, uint256 state) {
-        Equity memory owed = _owed();
+    function _reportInDebt(bytes32 key, uint256 configuration)
+        private
+        view
+        returns (uint256 low, uint256 high, uint256 state)
+    {
+        Equity memory owed = _owed(configuration);
         Equity memory own;
         uint256 last = _keys.length - 1;
         for (uint256 i = 0; i <= last; i++) {
@@ -117,11 +129,10 @@ contract AaveV3Connector is LendingConnector {
             owed.debtLow -= own.debtLow;
             owed.debtHigh -= own.debtHigh;
         }
-        return _net(own, _healthOrNothing());
+        return _net(own, own.debtHigh == 0 ? 0 : _healthOrNothing());
     }
 
-    function _owed() private view returns (Equity memory owed) {
-        uint256 configuration = pool.getUserConfiguration(address(this));
+    function _owed(uint256 configuration) private view returns (Equity memory owed) {
         for (uint256 i = 0; i < _debts.length; i++) {
             Debt memory debt = _debts[i];
             if (configuration >> (2 * debt.reserve) & 1 == 0) continue;
@@ -274,7 +285,7 @@ contract AaveV3Connector is LendingConnector {
     /// @inheritdoc LendingConnector
     /// @dev Aave's own, of the whole account.
     function _health(bytes32) internal view override returns (uint256 health) {
-        if (!_inDebt()) return type(uint256).max;
+        if (_configuration() & BORROWING == 0) return type(uint256).max;
         (,,,,, health) = pool.getUserAccountData(address(this));
     }
 
@@ -289,8 +300,9 @@ contract AaveV3Connector is LendingConnector {
         }
     }
 
-    function _inDebt() private view returns (bool) {
-        return _mayBorrow && pool.getUserConfiguration(address(this)) & BORROWING != 0;
+    /// @dev Two bits for every reserve of the pool: collateral and, below it, debt.
+    function _configuration() private view returns (uint256) {
+        return _mayBorrow ? pool.getUserConfiguration(address(this)) : 0;
     }
 
     // TERMS
@@ -315,6 +327,22 @@ contract AaveV3Connector is LendingConnector {
         _debts.push(Debt(token, pool_.getReserveData(token).id, debtToken));
         _incentivised[aTokenOf[key] == address(0) ? _keys[0] : key].push(debtToken);
         _allowCollecting(token);
+    }
+
+    /// @dev A report that runs out of gas would leave the position without a value, and a debt that nobody may
+    /// repay: terms that could come to it are refused.
+    function _checkGas(Terms memory terms) private view {
+        uint256 used = REPORT_GAS + BALANCE_GAS * terms.keys.length + REWARD_GAS * terms.rewards.length;
+        for (uint256 i = 0; i < terms.keys.length; i++) {
+            used += RESERVE_GAS + (_addressOf(terms.keys[i]) == asset ? 0 : PRICE_GAS);
+        }
+        for (uint256 i = 0; i < terms.borrowable.length; i++) {
+            used += BALANCE_GAS;
+            if (aTokenOf[terms.borrowable[i]] != address(0)) continue;
+            used += RESERVE_GAS + (_addressOf(terms.borrowable[i]) == asset ? 0 : PRICE_GAS);
+        }
+        uint256 stipend = IReportStipend(portfolio).REPORT_GAS();
+        if (used > stipend) revert ReportTooDear(used, stipend);
     }
 
     /// @dev A receipt token may be earned, but never be taken for something that lies loose.
