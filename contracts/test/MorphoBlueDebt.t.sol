@@ -206,22 +206,6 @@ contract MorphoBlueDebtTest is DebtTest {
         vm.stopPrank();
     }
 
-    function test_class_V_a_report_goes_on_when_the_markets_oracle_does_not() public {
-        _pledge(COLLATERAL);
-        debtor.borrow(debtKey, 100_000e6);
-        (uint256 low, uint256 high, uint256 debt,) = _report();
-        vm.mockCallRevert(params.oracle, abi.encodeCall(IOracle.price, ()), "");
-        (uint256 lowBlind, uint256 highBlind, uint256 debtBlind, uint256 health) = _report();
-        assertEq(lowBlind, low);
-        assertEq(highBlind, high);
-        assertEq(debtBlind, debt);
-        assertEq(health, 0, "the worst there is");
-        _repay(50_000e6);
-        vm.mockCall(params.oracle, abi.encodeCall(IOracle.price, ()), abi.encode(type(uint256).max));
-        (,,, health) = _report();
-        assertEq(health, type(uint128).max, "saturates");
-    }
-
     function test_class_E_collateral_of_a_market_to_lend_to_alone_can_be_taken_but_not_used() public {
         vm.expectRevert(abi.encodeWithSelector(LendingConnector.NotBorrowable.selector, lendOnly));
         lender.supplyCollateral(lendOnly, 1);
