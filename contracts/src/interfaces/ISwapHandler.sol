@@ -25,7 +25,8 @@ struct Consent {
 /// @notice One per vault. Its portfolio pushes exactly `amountIn` of the token to be sold, then calls; what comes
 /// out and what is left over goes to the portfolio within the same call. A swap counts by what has arrived: at
 /// least the signed minimum, and worth, at the oracle's low end, at least what was spent less the slippage that
-/// governance allows. Nothing else lasts: no balance, no allowance, no native value.
+/// governance allows. No input, output or allowance stays behind, and native value is never touched. What a chain
+/// of LiFi steps leaves of a token in between comes here, uncounted, until it is collected.
 interface ISwapHandler {
     event Swapped(address indexed tokenIn, address indexed tokenOut, uint256 spent, uint256 received);
     event TokenListed(address indexed token, uint256 maxSlippageBps);
@@ -105,7 +106,7 @@ interface ISwapHandler {
         bytes calldata data
     ) external returns (uint256 received);
 
-    /// @notice Sends what lies loose here of a token (gifts, refunds) to the portfolio.
+    /// @notice Sends what lies loose here of a token (gifts, what was left between two steps) to the portfolio.
     function collect(address token) external returns (uint256 received);
 
     // WHAT MAY RAISE RISK (governor; through the registry's timelock once the vault is sealed)

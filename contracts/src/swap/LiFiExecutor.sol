@@ -41,14 +41,16 @@ abstract contract LiFiExecutor is SwapPolicy {
         SwapData[] steps;
     }
 
-    /// @dev Approval, balances and price are the handler's affair.
-    function _executeLiFi(Order memory order, bytes calldata data) internal {
+    /// @dev Balances, approval and price are the handler's affair.
+    function _checkLiFi(Order memory order, bytes calldata data) internal view {
         require(data.length >= 4, SelectorNotAllowed(0));
         require(data.length <= MAX_CALLDATA, CalldataTooLong(data.length, MAX_CALLDATA));
         bytes4 selector = bytes4(data[:4]);
         _checkFacet(selector);
-        GenericSwap memory swap = _decode(selector, data);
-        _checkSwap(order, swap);
+        _checkSwap(order, _decode(selector, data));
+    }
+
+    function _callLiFi(bytes calldata data) internal {
         diamond.functionCall(data);
     }
 

@@ -72,8 +72,9 @@ contract SwapHandler is LiFiExecutor {
         bytes calldata data
     ) external override onlyPortfolio returns (uint256 received) {
         Order memory order = Order(tokenIn, tokenOut, amountIn, minOut);
+        _checkLiFi(order, data);
         Before memory before = _open(order, diamond);
-        _executeLiFi(order, data);
+        _callLiFi(data);
         return _close(order, before, diamond);
     }
 
