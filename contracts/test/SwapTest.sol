@@ -62,7 +62,7 @@ abstract contract SwapTest is Devnet {
         _buildRouter();
         _buildDiamond();
         handler = new SwapHandler(address(this), address(uniswap), address(diamond));
-        _allow();
+        _allow(address(facet));
     }
 
     // THE VAULT'S SIDE
@@ -95,7 +95,7 @@ abstract contract SwapTest is Devnet {
         registry.setOracle(address(this), address(router));
     }
 
-    function _source(address base, string memory pair, uint256 deviationBps) private returns (IPriceSource) {
+    function _source(address base, string memory pair, uint256 deviationBps) internal returns (IPriceSource) {
         ChainlinkSource.Config memory config;
         config.base = base;
         config.quote = USD;
@@ -139,7 +139,7 @@ abstract contract SwapTest is Devnet {
     }
 
     /// @dev Slippage leaves room for the feeds' deviation: what is bought counts at its low end.
-    function _allow() private {
+    function _allow(address pinned) internal {
         vm.startPrank(governor);
         handler.listToken(weth, 150);
         handler.listToken(wbtc, 150);
@@ -151,8 +151,8 @@ abstract contract SwapTest is Devnet {
         }
         handler.allowTarget(address(uniswap), IUniswapV3SwapRouter.exactInput.selector, address(uniswap));
         handler.allowTarget(address(forwarder), FeeForwarder.forwardERC20Fees.selector, address(forwarder));
-        handler.pinFacet(SINGLE, address(facet).codehash);
-        handler.pinFacet(MULTIPLE, address(facet).codehash);
+        handler.pinFacet(SINGLE, pinned.codehash);
+        handler.pinFacet(MULTIPLE, pinned.codehash);
         vm.stopPrank();
     }
 
