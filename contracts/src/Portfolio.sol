@@ -11,6 +11,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Value} from "./interfaces/Types.sol";
+import {Brought, BroughtLib} from "./libraries/BroughtLib.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
 import {Valuation} from "./Valuation.sol";
 
@@ -21,6 +22,7 @@ import {Valuation} from "./Valuation.sol";
 contract Portfolio is Valuation {
     using SafeERC20 for IERC20;
     using Address for address;
+    using BroughtLib for Brought[];
     using BucketLib for Bucket;
     using SafeCast for uint256;
 
@@ -74,9 +76,11 @@ contract Portfolio is Valuation {
     function execute(Batch calldata batch) external override locks {
         _checkBatch(batch);
         Change memory change = _open(_targets(batch.calls));
+        Brought[] memory brought = BroughtLib.open(batch.calls, address(asset));
         for (uint256 i; i < batch.calls.length; ++i) {
-            _call(i, batch.calls[i]);
+            _call(i, batch.calls[i], brought);
         }
+        brought.close();
         _close(change);
         _checkImpaired(change.touched, batch.calls);
         _checkValue(batch, change);
@@ -134,7 +138,7 @@ contract Portfolio is Valuation {
 
     /// @inheritdoc IPortfolio
     function release(uint256 assets) external override onlyVault {
-        _spend(address(asset), assets);
+        _spend(assets);
         asset.safeTransfer(escrow, assets);
         emit IdleReleased(assets);
     }
@@ -181,20 +185,22 @@ contract Portfolio is Valuation {
         require(batch.nonce == expected, NonceUsed(batch.nonceKey, expected, batch.nonce));
     }
 
-    function _call(uint256 index, Call calldata action) private {
+    function _call(uint256 index, Call calldata action, Brought[] memory brought) private {
         require(action.data.length >= 4, CallWithoutSelector(index));
         bytes4 selector = bytes4(action.data[:4]);
         require(registry.isAllowed(vault, action.target, selector), CallNotAllowed(action.target, selector));
-        if (action.amount != 0) {
-            _spend(action.token, action.amount);
-            asset.safeTransfer(action.target, action.amount);
+        uint256 amount = action.amount;
+        if (amount != 0) {
+            if (action.token == address(asset)) _spend(amount);
+            else amount = brought.take(action.token, amount);
         }
+        if (amount != 0) IERC20(action.token).safeTransfer(action.target, amount);
         _measured(action.target, action.data);
     }
 
-    function _spend(address token, uint256 assets) private {
-        uint256 available = token == address(asset) ? ledger.idle : 0;
-        require(assets <= available, InsufficientIdle(token, available, assets));
+    function _spend(uint256 assets) private {
+        uint256 available = ledger.idle;
+        require(assets <= available, InsufficientIdle(address(asset), available, assets));
         ledger.idle = (available - assets).toUint128();
     }
 

@@ -100,7 +100,7 @@ contract PortfolioTest is VaultFixture {
         );
         Call[] memory calls = oneCall(1, data);
         calls[0].token = alice;
-        executeReverts(calls, abi.encodeWithSelector(IPortfolio.InsufficientIdle.selector, alice, 0, 1));
+        executeReverts(calls, abi.encodeWithSelector(IPortfolio.NotBroughtIn.selector, alice, 0, 1));
     }
 
     function test_a_loss_beyond_the_signed_limit_reverts() public {

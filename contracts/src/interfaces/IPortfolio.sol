@@ -36,6 +36,8 @@ interface IPortfolio {
     error CallNotAllowed(address target, bytes4 selector);
     error CallWithoutSelector(uint256 index);
     error InsufficientIdle(address token, uint256 available, uint256 wanted);
+    error NotBroughtIn(address token, uint256 available, uint256 wanted);
+    error TokenLeft(address token, uint256 amount);
     error NavBelowFloor(uint256 navLow, uint256 floor);
     error LossAboveLimit(uint256 loss, uint256 limit);
     error LossBudgetExceeded(uint256 level, uint256 budget);

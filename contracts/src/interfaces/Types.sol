@@ -19,8 +19,10 @@ struct Value {
     uint256 high;
 }
 
-/// @dev One action of a batch: push exactly `amount` of `token` from the idle ledger to the connector
-/// `target` (0 for none), then call it with `data`.
+/// @dev One action of a batch: push exactly `amount` of `token` to `target` (0 for none), then call it with
+/// `data`. The vault's asset comes from the idle ledger. Any other token comes from what earlier calls of the
+/// batch brought to the portfolio, of which `type(uint256).max` is everything; none of a token that a call names,
+/// even with the amount 0, may be left there at the end.
 struct Call {
     address target;
     address token;
