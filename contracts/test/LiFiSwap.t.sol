@@ -65,7 +65,7 @@ contract LiFiSwapTest is SwapTest {
         assertEq(handler.collect(weth), loose);
     }
 
-    function test_class_N_input_that_a_step_leaves_comes_back() public {
+    function test_H_05_input_that_a_step_leaves_comes_back() public {
         _push(usdc, IN);
         SwapData memory step = _step(_way(usdc, weth), IN - 500e6);
         step.fromAmount = IN;

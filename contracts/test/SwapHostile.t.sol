@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {console2} from "forge-std/console2.sol";
 import {DiamondCutFacet} from "../devnet/LiFiDiamond.sol";
@@ -144,7 +145,9 @@ contract SwapHostileTest is SwapTest {
         _hostile("keeps the input", HostileDiamond.Lie.KEEPS_THE_INPUT, ISwapHandler.BelowMinimum.selector);
         _hostile("pays another", HostileDiamond.Lie.PAYS_ANOTHER, ISwapHandler.BelowMinimum.selector);
         _hostile("bombs", HostileDiamond.Lie.BOMBS, bytes4(0));
-        _hostile("takes twice", HostileDiamond.Lie.TAKES_TWICE, bytes4(0));
+        _hostile(
+            "takes twice", HostileDiamond.Lie.TAKES_TWICE, IERC20Errors.ERC20InsufficientAllowance.selector
+        );
         hostile.reenter(address(handler), abi.encodeCall(handler.swapUniswap, (_way(usdc, weth), IN, 1)));
         _caught("re-enters the handler", _honest(OUT), OUT, ISwapHandler.NotPortfolio.selector);
         hostile.reenter(address(handler), abi.encodeCall(handler.collect, (weth)));
@@ -330,6 +333,7 @@ contract SwapHostileTest is SwapTest {
         }
         if (caught == ISwapHandler.NotPortfolio.selector) return "caller: NotPortfolio";
         if (caught == GenericSwapFacet.CumulativeSlippageTooLow.selector) return "the diamond's own minimum";
+        if (caught == IERC20Errors.ERC20InsufficientAllowance.selector) return "exact approval";
         return "the call fails";
     }
 

@@ -86,7 +86,7 @@ contract SwapUniswapTest is SwapTest {
         _swap(_way(usdc, weth), 3_000e6, 1);
     }
 
-    function test_class_N_what_the_pools_do_not_take_comes_back() public {
+    function test_H_05_what_the_pools_do_not_take_comes_back() public {
         // More than the pool holds within its range: it takes what it can pay for and no more.
         _push(usdt, 50_000_000e6);
         uint256 received = _swap(_way(usdt, usdc), 50_000_000e6, 20_000_000e6);
