@@ -126,21 +126,43 @@ contract SwapPricesTest is SwapTest {
         handler.consent(weth, usdc, ETHER, 0);
     }
 
-    function test_class_O_with_consent_a_degraded_token_may_be_bought_at_the_bound() public {
+    function test_class_O_with_consent_a_degraded_token_may_be_bought() public {
         _makeEtherStale();
         _push(usdc, 3_000e6);
         vm.prank(guardian);
         handler.consent(usdc, weth, 3_000e6, 0.98e18);
         assertGt(_swap(_way(usdc, weth), 3_000e6, 1), 0.98e18);
+        assertEq(handler.consentOf(usdc, weth).amount, 0, "used up");
+    }
 
+    function test_class_O_a_stale_price_that_nobody_pays_stops_no_exit() public {
         _pushEther(3_300);
         skip(2 days);
         _pushOthers();
         _push(weth, ETHER);
-        vm.prank(guardian);
-        handler.consent(weth, wbtc, ETHER, 1);
         vm.expectPartialRevert(ISwapHandler.BelowOracleBound.selector);
-        _swap(_path(weth, 500, wbtc), ETHER, 1);
+        _swap(_way(weth, usdc), ETHER, 1);
+        vm.prank(guardian);
+        handler.consent(weth, usdc, ETHER, 2_950e6);
+        assertGt(_swap(_way(weth, usdc), ETHER, 1), 2_950e6);
+    }
+
+    function test_class_O_an_exit_at_the_bound_needs_and_uses_no_consent() public {
+        _makeEtherStale();
+        _push(weth, ETHER);
+        vm.prank(guardian);
+        handler.consent(weth, usdc, ETHER, 5_000e6);
+        assertGt(_swap(_way(weth, usdc), ETHER, 1), 2_950e6);
+        assertEq(handler.consentOf(weth, usdc).amount, ETHER);
+    }
+
+    function test_class_O_no_consent_reaches_below_a_sound_price() public {
+        _pushEther(3_300);
+        _push(weth, ETHER);
+        vm.prank(guardian);
+        handler.consent(weth, usdc, ETHER, 1);
+        vm.expectPartialRevert(ISwapHandler.BelowOracleBound.selector);
+        _swap(_way(weth, usdc), ETHER, 1);
     }
 
     function test_class_G_consent_ends_by_time_by_word_and_with_the_role() public {

@@ -12,7 +12,7 @@ struct TokenRule {
     uint256 maxSlippageBps;
 }
 
-/// @dev What the guardian lets go below or without a price: up to `amount` of one token for at least `minOut` of
+/// @dev What the guardian lets go without a sound price: up to `amount` of one token for at least `minOut` of
 /// another, or a part of it at no worse a rate.
 struct Consent {
     address guardian;
@@ -87,8 +87,8 @@ interface ISwapHandler {
 
     /// @notice Swaps on Uniswap v3. `path` is token, fee (3 bytes), token, … as the router reads it: one hop or
     /// several, each through an allowed pool.
-    /// @param amountIn what was pushed; `type(uint256).max`: all of it that lies here, for amounts that nobody
-    /// knew when the batch was signed
+    /// @param amountIn what was pushed; `type(uint256).max`: all of it that lies here, gifts included, for amounts
+    /// that nobody knew when the batch was signed
     /// @param minOut least amount the portfolio must receive, not 0
     /// @return received what the portfolio has received, by measured balance
     function swapUniswap(bytes calldata path, uint256 amountIn, uint256 minOut)
@@ -138,9 +138,9 @@ interface ISwapHandler {
     /// @notice Governor only: a guardian could stop exits by it.
     function lowerSlippage(address token, uint256 maxSlippageBps) external;
 
-    /// @notice Lets the keeper sell up to `amount` of `tokenIn` for at least `minOut` of `tokenOut` (parts at no
-    /// worse a rate) within a day although a price is degraded or unavailable. Replaces what was consented to
-    /// before; `amount` 0 withdraws it. Guardian only.
+    /// @notice While a price is degraded or unavailable, lets the keeper sell up to `amount` of `tokenIn` for at
+    /// least `minOut` of `tokenOut` (parts at no worse a rate) where the oracle's bound would refuse or is missing.
+    /// Stands for a day, replaces what was consented to before; `amount` 0 withdraws it. Guardian only.
     function consent(address tokenIn, address tokenOut, uint256 amount, uint256 minOut) external;
 
     // VIEWS

@@ -136,32 +136,35 @@ contract SwapHandler is LiFiExecutor {
 
     // PRICE
 
-    /// @dev With sound prices: the low worth of what came in must reach that of what went out, less the allowed
+    /// @dev With sound prices, the low worth of what came in must reach that of what went out, less the allowed
     /// slippage. A degraded price (stale, diverged, …) leaves only the way into the vault's asset open, at the same
-    /// bound. Without a price there is no bound, and the keeper's minimum alone would be the thief's: then, and
-    /// for degraded swaps into anything else (a debt to be repaid), the guardian must have consented.
+    /// bound. Without a price there is no bound, and the keeper's minimum alone would be the thief's. Where a
+    /// degraded price stands in the way of an exit or of a debt's repayment, the guardian's consent takes the place
+    /// of the bound.
     function _checkPrice(Order memory order, uint256 spent, uint256 received) private {
         (uint256 cost, Status status) = _worth(order.tokenIn, spent);
         (uint256 worth, Status statusOut) = _worth(order.tokenOut, received);
         if (statusOut > status) status = statusOut;
-        bool priced = status != Status.UNAVAILABLE;
-        if (status != Status.OK && !(priced && order.tokenOut == asset)) {
-            _useConsent(order, spent, received, status);
-        }
-        if (!priced) return;
+        bool bounded = status == Status.OK || (order.tokenOut == asset && status != Status.UNAVAILABLE);
         uint256 slippage = Math.max(rules[order.tokenIn].maxSlippageBps, rules[order.tokenOut].maxSlippageBps);
         uint256 floor = Math.mulDiv(cost, BPS - slippage, BPS, Math.Rounding.Ceil);
-        require(worth >= floor, BelowOracleBound(floor, worth));
+        if (bounded && worth >= floor) return;
+        bool consented = status != Status.OK && _hasConsent(order);
+        require(consented || bounded, PriceDegraded(order.tokenIn, order.tokenOut, status));
+        require(consented, BelowOracleBound(floor, worth));
+        _useConsent(order, spent, received);
     }
 
     /// @dev By the guardian of now: another's word ended with the role.
-    function _useConsent(Order memory order, uint256 spent, uint256 received, Status status) private {
+    function _hasConsent(Order memory order) private view returns (bool) {
+        Consent storage given = consents[order.tokenIn][order.tokenOut];
+        return
+            given.amount != 0 && block.timestamp <= given.until && given.guardian == registry.guardian(vault);
+    }
+
+    function _useConsent(Order memory order, uint256 spent, uint256 received) private {
         Consent storage given = consents[order.tokenIn][order.tokenOut];
         (uint256 amount, uint256 minOut) = (given.amount, given.minOut);
-        require(
-            amount != 0 && block.timestamp <= given.until && given.guardian == registry.guardian(vault),
-            PriceDegraded(order.tokenIn, order.tokenOut, status)
-        );
         require(
             spent <= amount && received >= Math.mulDiv(minOut, spent, amount, Math.Rounding.Ceil),
             ConsentExceeded(amount, minOut)
