@@ -47,6 +47,9 @@ FILES = (
     "contracts/src/libraries/SettlementLib.sol",
     "contracts/src/libraries/QueueLib.sol",
     "contracts/src/libraries/BucketLib.sol",
+    "contracts/src/swap/SwapHandler.sol",
+    "contracts/src/swap/LiFiExecutor.sol",
+    "contracts/src/swap/SwapPolicy.sol",
 )
 FIRST = {
     "Vault": "Vault,ERC7575,ERC7540",
@@ -57,6 +60,9 @@ FIRST = {
     "SettlementLib": "Vault,EmptyVaultGift,Faults",
     "QueueLib": "Queue,QueueUnits,Vault",
     "BucketLib": "Bucket,Portfolio",
+    "SwapHandler": "SwapUniswap,LiFiSwap,SwapPrices,SwapHostile,SwapInBatches",
+    "LiFiExecutor": "LiFiSwap,SwapHostile",
+    "SwapPolicy": "SwapPolicy,SwapPrices,LiFiSwap",
 }
 """Test files most likely to find a fault in a contract; the rest comes after."""
 REFUSED_DEPLOYMENT = re.compile(r"\bexpectRevert\([^;]*;\s*(?:\w[\w\s]*=\s*)?new\s")
