@@ -13,61 +13,30 @@ import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Value} from "./interfaces/Types.sol";
 import {Brought, BroughtLib} from "./libraries/BroughtLib.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
-import {Valuation} from "./Valuation.sol";
+import {PostConditions} from "./PostConditions.sol";
 
 /// @title Idle ledger and connectors of one vault
 /// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
 /// claims to do counts for nothing, what it leaves behind decides. Only positions of connectors that are called
 /// are read; the others count as last marked, before and after alike.
-contract Portfolio is Valuation {
+contract Portfolio is PostConditions {
     using SafeERC20 for IERC20;
     using Address for address;
     using BroughtLib for Brought[];
     using BucketLib for Bucket;
     using SafeCast for uint256;
 
-    uint256 private constant WAD = 1e18;
-
     /// @dev Losses a day of batches that reduce risk, and of all others, as WAD fractions of low NAV.
     uint256 public constant RAISING_BUDGET = 0.01e18;
     uint256 public constant REDUCING_BUDGET = 0.02e18;
-
-    /// @dev Units by which a position may grow without having been added to: leaving one position can round a
-    /// neighbour in the same market up, and that must never stop an exit.
-    uint256 public constant ROUNDING = 10;
 
     mapping(uint256 nonceKey => uint256) public override nextNonce;
     mapping(bytes32 batchHash => address guardian) private cosigners;
     Bucket private raisingLosses;
     Bucket private reducingLosses;
 
-    /// @dev A position of a connector that is called, before and after.
-    struct Touched {
-        address connector;
-        bytes32 key;
-        bytes32[] riskIds;
-        Mark mark;
-        Value before;
-        Value afterwards;
-        bool healthyBefore;
-        bool healthyAfter;
-    }
-
-    /// @dev What calls did. `untouched` is the sum of the other positions' marks; the two lows are what a loss is
-    /// measured by.
-    struct Change {
-        Touched[] touched;
-        uint256 untouched;
-        uint256 idleBefore;
-        uint256 escrowBefore;
-        uint256 lowBefore;
-        uint256 lowAfter;
-        uint256 raisingLevel;
-        bool reducing;
-    }
-
     constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_)
-        Valuation(vault_, registry_, asset_, escrow_)
+        PostConditions(vault_, registry_, asset_, escrow_)
     {}
 
     // BATCHES
@@ -75,18 +44,19 @@ contract Portfolio is Valuation {
     /// @inheritdoc IPortfolio
     function execute(Batch calldata batch) external override locks {
         _checkBatch(batch);
-        Change memory change = _open(_targets(batch.calls));
+        (address[] memory targets, bytes32[] memory named) = _named(batch.calls);
+        Change memory change = _open(targets, named);
         Brought[] memory brought = BroughtLib.open(batch.calls, address(asset));
         for (uint256 i; i < batch.calls.length; ++i) {
             _call(i, batch.calls[i], brought);
         }
         brought.close();
         _close(change);
-        _checkImpaired(change.touched, batch.calls);
+        _checkImpaired(change, batch.calls);
         _checkValue(batch, change);
         if (change.reducing) {
             uint256 level = _reducingLevel(change);
-            if (level > REDUCING_BUDGET && _isCosigned(batch)) level = REDUCING_BUDGET;
+            if (level > REDUCING_BUDGET && _isCosigned()) level = REDUCING_BUDGET;
             _chargeReduction(change, level);
         } else {
             uint256 owed = IVault(vault).overdueExits();
@@ -122,14 +92,15 @@ contract Portfolio is Valuation {
         require(owed > idleBefore, ExitsNotOverdue(owed, idleBefore));
         bytes4 selector = IConnector.withdraw.selector;
         require(registry.isAllowed(vault, connector, selector), CallNotAllowed(connector, selector));
-        address[] memory targets = new address[](1);
-        targets[0] = connector;
-        Change memory change = _open(targets);
+        (address[] memory targets, bytes32[] memory named) = (new address[](1), new bytes32[](1));
+        (targets[0], named[0]) = (connector, key);
+        Change memory change = _open(targets, named);
         uint256 held = _checkForced(change.touched, connector, key);
         assets = Math.min(Math.min(assets, held), owed - idleBefore);
         _measured(connector, abi.encodeCall(IConnector.withdraw, (key, assets)));
         _close(change);
-        require(change.reducing, NotReducing());
+        // A withdrawal that repays something, or frees another token, frees nothing for those who leave.
+        require(change.reducing && ledger.idle > idleBefore, NotReducing());
         _chargeReduction(change, _reducingLevel(change));
         emit Deallocated(connector, key, ledger.idle - idleBefore, msg.sender);
     }
@@ -211,178 +182,17 @@ contract Portfolio is Valuation {
         ledger.idle += (asset.balanceOf(address(this)) - balance).toUint128();
     }
 
-    /// @dev The connectors that are called, each once.
-    function _targets(Call[] calldata calls) private pure returns (address[] memory targets) {
-        targets = new address[](calls.length);
-        uint256 count;
-        for (uint256 i; i < calls.length; ++i) {
-            uint256 j;
-            while (j < count && targets[j] != calls[i].target) ++j;
-            if (j == count) targets[count++] = calls[i].target;
-        }
-        assembly ("memory-safe") {
-            mstore(targets, count)
-        }
-    }
-
-    // BEFORE AND AFTER
-
-    function _open(address[] memory targets) private view returns (Change memory change) {
-        Touched[] memory touched = _positionsOf(targets);
-        change.touched = touched;
-        (change.idleBefore, change.untouched) = (ledger.idle, ledger.totalLow);
-        uint256 lowMarked = change.idleBefore + change.untouched;
-        change.escrowBefore = asset.balanceOf(escrow);
-        uint256 fall;
-        uint256 low;
-        for (uint256 i; i < touched.length; ++i) {
-            Touched memory t = touched[i];
-            t.mark = marks[t.connector][t.key];
-            (t.before, t.healthyBefore) = _report(t.connector, t.key);
-            change.untouched -= t.mark.low;
-            low += t.before.low;
-            fall += _excess(t.mark.low, t.before.low);
-        }
-        change.lowBefore = change.idleBefore + change.untouched + low;
-        change.raisingLevel = _raisingLevel(lowMarked, fall);
-    }
-
-    function _positionsOf(address[] memory targets) private view returns (Touched[] memory touched) {
-        bytes32[][] memory keys = new bytes32[][](targets.length);
-        bytes32[][][] memory riskIds = new bytes32[][][](targets.length);
-        uint256 length;
-        for (uint256 i; i < targets.length; ++i) {
-            (keys[i], riskIds[i]) = registry.positionsOf(vault, targets[i]);
-            length += keys[i].length;
-        }
-        touched = new Touched[](length);
-        for (uint256 i; i < targets.length; ++i) {
-            for (uint256 j; j < keys[i].length; ++j) {
-                Touched memory t = touched[--length];
-                (t.connector, t.key, t.riskIds) = (targets[i], keys[i][j], riskIds[i][j]);
-            }
-        }
-    }
-
-    /// @dev Reads again and marks what was read. For a loss counts what can be known: a position that is impaired
-    /// now is worth nothing, and one that was before has gained nothing, so that its recovery hides no loss.
-    function _close(Change memory change) private {
-        Touched[] memory touched = change.touched;
-        uint256 sum = change.untouched;
-        uint256 low = change.untouched;
-        bool raised;
-        bool announced = _announced();
-        for (uint256 i; i < touched.length; ++i) {
-            Touched memory t = touched[i];
-            (t.afterwards, t.healthyAfter) = _report(t.connector, t.key);
-            sum += t.afterwards.low;
-            if (!t.healthyBefore) low += Math.min(t.before.low, t.afterwards.low);
-            else if (t.healthyAfter) low += t.afterwards.low;
-            raised = raised || _grew(t);
-            if (announced) {
-                bool healthy = t.healthyBefore && t.healthyAfter;
-                _moveFirstReading(t.connector, t.key, t.before, t.afterwards, healthy);
-            }
-            _mark(t);
-        }
-        uint256 idleAfter = ledger.idle;
-        ledger.totalLow = sum.toUint128();
-        change.lowAfter = low + idleAfter;
-        change.reducing = !raised && idleAfter > change.idleBefore;
-        if (raised) _checkExposures(touched);
-        // A change, not a balance: what lies there above what is owed is nobody's condition.
-        uint256 escrowAfter = asset.balanceOf(escrow);
-        require(escrowAfter >= change.escrowBefore, EscrowTouched(change.escrowBefore, escrowAfter));
-    }
-
-    /// @dev An impaired position keeps the exposure it had.
-    function _mark(Touched memory t) private {
-        uint256 high = t.healthyAfter ? t.afterwards.high : t.mark.high;
-        _countExposure(t.riskIds, t.mark.high, high);
-        marks[t.connector][t.key] = Mark(t.afterwards.low.toUint128(), high.toUint128());
-    }
-
-    /// @dev Of a position that is impaired before or after, growth cannot be told from recovery: nothing may be
-    /// pushed to its connector instead.
-    function _grew(Touched memory t) private pure returns (bool) {
-        return t.healthyBefore && t.healthyAfter && t.afterwards.high > t.before.high + ROUNDING;
-    }
-
-    // POST-CONDITIONS
-
-    function _checkValue(Batch calldata batch, Change memory change) private pure {
-        require(change.lowAfter >= batch.minNavAfter, NavBelowFloor(change.lowAfter, batch.minNavAfter));
-        uint256 loss = _excess(change.lowBefore, change.lowAfter);
-        require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
-    }
-
-    /// @dev Nothing is pushed to a connector with an impaired position, and one that has one is called once and
-    /// alone: what comes out of a position without a value would make up for any loss elsewhere.
-    function _checkImpaired(Touched[] memory touched, Call[] calldata calls) private pure {
-        for (uint256 i; i < touched.length; ++i) {
-            Touched memory t = touched[i];
-            if (t.healthyBefore && t.healthyAfter) continue;
-            require(t.healthyBefore || calls.length == 1, ImpairedNotAlone(t.connector, t.key));
-            // Without a value a loss could not be seen: only the plain way out, which the connector itself checks.
-            require(
-                t.healthyBefore || t.before.low != 0
-                    || bytes4(calls[0].data[:4]) == IConnector.withdraw.selector,
-                PositionIsImpaired(t.connector, t.key)
-            );
-            for (uint256 j; j < calls.length; ++j) {
-                require(
-                    calls[j].target != t.connector || calls[j].amount == 0,
-                    PositionIsImpaired(t.connector, t.key)
-                );
-            }
-        }
-    }
-
-    /// @dev What anyone may take out is a listed position whose value is known.
-    /// @return held what it is worth
-    function _checkForced(Touched[] memory touched, address connector, bytes32 key)
+    /// @dev What is called, and the first argument of each call: at a connector, the key of a position.
+    function _named(Call[] calldata calls)
         private
         pure
-        returns (uint256 held)
+        returns (address[] memory targets, bytes32[] memory named)
     {
-        uint256 i;
-        while (i < touched.length && touched[i].key != key) ++i;
-        require(i < touched.length, PositionNotListed(connector, key));
-        require(touched[i].healthyBefore, PositionIsImpaired(connector, key));
-        return touched[i].before.low;
-    }
-
-    /// @dev Exposure under a risk id may rise only within its cap, not at all while risk is paused, and not
-    /// through a connector that is in exit-only mode. Whatever shrinks always passes.
-    function _checkExposures(Touched[] memory touched) private view {
-        uint256 pausedUntil = registry.riskPausedUntil(vault);
-        require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
-        for (uint256 i; i < touched.length; ++i) {
-            Touched memory t = touched[i];
-            if (!_grew(t)) continue;
-            require(!registry.isExitOnly(vault, t.connector), ConnectorIsExitOnly(t.connector));
-            for (uint256 j; j < t.riskIds.length; ++j) {
-                _checkCap(t.riskIds[j], touched);
-            }
+        (targets, named) = (new address[](calls.length), new bytes32[](calls.length));
+        for (uint256 i; i < calls.length; ++i) {
+            targets[i] = calls[i].target;
+            if (calls[i].data.length >= 36) named[i] = bytes32(calls[i].data[4:36]);
         }
-    }
-
-    function _checkCap(bytes32 riskId, Touched[] memory touched) private view {
-        uint256 exposure = exposures[riskId];
-        uint256 cap = registry.cap(vault, riskId);
-        if (exposure <= cap) return;
-        uint256 grown;
-        uint256 shrunk;
-        for (uint256 i; i < touched.length; ++i) {
-            Touched memory t = touched[i];
-            if (!t.healthyBefore || !t.healthyAfter) continue;
-            for (uint256 j; j < t.riskIds.length; ++j) {
-                if (t.riskIds[j] != riskId) continue;
-                grown += _excess(t.afterwards.high, t.before.high);
-                shrunk += _excess(t.before.high, t.afterwards.high);
-            }
-        }
-        require(grown <= shrunk, CapExceeded(riskId, exposure, cap));
     }
 
     // LOSSES
@@ -390,14 +200,14 @@ contract Portfolio is Valuation {
     /// @dev A loss since the last checkpoint is the market's or a third party's: it uses up what new risk may
     /// lose, and never stops a reduction.
     function _chargeRaise(Change memory change) private {
-        uint256 level = change.raisingLevel + _lossInside(change);
+        uint256 level = _raisingLevel(change.lowMarked, change.fall) + _lossInside(change);
         require(level <= RAISING_BUDGET, LossBudgetExceeded(level, RAISING_BUDGET));
         raisingLosses.set(level);
     }
 
     function _chargeReduction(Change memory change, uint256 level) private {
         require(level <= REDUCING_BUDGET, LossBudgetExceeded(level, REDUCING_BUDGET));
-        raisingLosses.set(change.raisingLevel);
+        raisingLosses.set(_raisingLevel(change.lowMarked, change.fall));
         reducingLosses.set(level);
     }
 
@@ -405,9 +215,10 @@ contract Portfolio is Valuation {
         return reducingLosses.current(REDUCING_BUDGET) + _lossInside(change);
     }
 
-    /// @dev By the guardian of now: another's word ended with the role.
-    function _isCosigned(Batch calldata batch) private view returns (bool) {
-        address cosigner = cosigners[keccak256(abi.encode(batch))];
+    /// @dev By the guardian of now: another's word ended with the role. What `execute` was called with is the
+    /// encoding of the batch; an unusual one of the same batch is merely not the one that was cosigned.
+    function _isCosigned() private view returns (bool) {
+        address cosigner = cosigners[keccak256(msg.data[4:])];
         return cosigner != address(0) && cosigner == registry.guardian(vault);
     }
 

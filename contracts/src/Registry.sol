@@ -6,6 +6,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {EnumerableMap} from "@openzeppelin/contracts/utils/structs/EnumerableMap.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 import {IConnector} from "./interfaces/IConnector.sol";
+import {IIsolated} from "./interfaces/IIsolated.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault, Params} from "./interfaces/IVault.sol";
@@ -45,6 +46,7 @@ contract Registry is IRegistry {
         EnumerableSet.AddressSet connectors;
         mapping(address connector => EnumerableSet.Bytes32Set) keys;
         mapping(address connector => mapping(bytes32 key => bytes32[])) riskIds;
+        mapping(address connector => bool) isolated;
         PermissionLib.Permissions allowed;
         PermissionLib.Permissions abdicated;
         EnumerableSet.AddressSet exitOnly;
@@ -166,7 +168,7 @@ contract Registry is IRegistry {
         require(riskIds.length <= MAX_RISK_IDS, TooManyRiskIds(MAX_RISK_IDS));
         require(s.keys[connector].add(key), PositionAlreadyListed(connector, key));
         require(++s.positionCount <= MAX_POSITIONS, TooManyPositions(MAX_POSITIONS));
-        s.connectors.add(connector);
+        if (s.connectors.add(connector)) s.isolated[connector] = _isIsolated(connector);
         s.riskIds[connector][key] = riskIds;
         emit PositionListed(vault, connector, key, riskIds);
     }
@@ -246,7 +248,8 @@ contract Registry is IRegistry {
         require(s.keys[connector].contains(key), PositionUnknown(connector, key));
         (Value memory value, bool healthy) = IPortfolio(s.portfolio).positionValue(connector, key);
         uint256 dust = IERC4626(vault).totalAssets() / DUST_DIVISOR + DUST_UNITS;
-        require(healthy && value.high <= dust, PositionNotEmpty(connector, key));
+        (uint256 debt,) = IPortfolio(s.portfolio).positionDebt(connector, key);
+        require(healthy && value.high + debt <= dust, PositionNotEmpty(connector, key));
         IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key]);
         s.keys[connector].remove(key);
         if (s.keys[connector].length() == 0) s.connectors.remove(connector);
@@ -361,6 +364,54 @@ contract Registry is IRegistry {
         }
     }
 
+    function positionsTouched(address vault, address[] calldata targets, bytes32[] calldata named)
+        external
+        view
+        override
+        returns (address[] memory connectors, bytes32[] memory keys, bool[] memory isolated)
+    {
+        Section storage s = sections[vault];
+        uint256 most = s.positionCount;
+        (connectors, keys, isolated) = (new address[](most), new bytes32[](most), new bool[](most));
+        uint256 count;
+        for (uint256 i; i < targets.length; ++i) {
+            address target = targets[i];
+            bool alone = s.isolated[target];
+            bytes32[] memory own;
+            if (alone && s.keys[target].contains(named[i])) {
+                own = new bytes32[](1);
+                own[0] = named[i];
+            } else {
+                own = s.keys[target].values();
+            }
+            for (uint256 j; j < own.length; ++j) {
+                uint256 k;
+                while (k < count && (keys[k] != own[j] || connectors[k] != target)) ++k;
+                if (k != count) continue;
+                (connectors[k], keys[k], isolated[k]) = (target, own[j], alone);
+                ++count;
+            }
+        }
+        assembly ("memory-safe") {
+            mstore(connectors, count)
+            mstore(keys, count)
+            mstore(isolated, count)
+        }
+    }
+
+    function isIsolated(address vault, address connector) external view override returns (bool) {
+        return sections[vault].isolated[connector];
+    }
+
+    function riskIdsOf(address vault, address connector, bytes32 key)
+        external
+        view
+        override
+        returns (bytes32[] memory)
+    {
+        return sections[vault].riskIds[connector][key];
+    }
+
     function isAllowed(address vault, address connector, bytes4 selector)
         external
         view
@@ -424,6 +475,15 @@ contract Registry is IRegistry {
         require(block.timestamp <= at + CHANGE_WINDOW, ChangeExpired(id, at + CHANGE_WINDOW));
         delete s.changes[id];
         emit ChangeAccepted(vault, id);
+    }
+
+    /// @dev A connector without the function has made no promise.
+    function _isIsolated(address connector) private view returns (bool) {
+        try IIsolated(connector).isolated() returns (bool isolated) {
+            return isolated;
+        } catch {
+            return false;
+        }
     }
 
     function _setDelay(address vault, uint256 delay_) private {

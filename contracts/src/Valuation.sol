@@ -9,6 +9,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Status, Value} from "./interfaces/Types.sol";
+import {ReportLib} from "./libraries/ReportLib.sol";
 
 /// @title What the positions of one vault are worth
 /// @dev In three ways: live, as last checkpointed, and in two readings some time apart, for settlements that
@@ -32,12 +33,24 @@ abstract contract Valuation is IPortfolio {
         uint128 totalLow;
     }
 
-    /// @dev `low` is what the position was worth at its last checkpoint: a settlement, or a batch that called its
-    /// connector. `high` is its last good value as of that batch, or of the first settlement that found value
-    /// in it; it is what the position counts in `exposures`.
+    /// @dev `low` is what the position was worth at its last checkpoint: a settlement, or a batch that touched it.
+    /// `high` is its last good value as of that batch, or of the first settlement that found value in it. Debt
+    /// as of the same moment lies in `debts`, so that positions without any cost one slot.
     struct Mark {
-        uint128 low;
-        uint128 high;
+        uint112 low;
+        uint112 high;
+        bool indebted;
+    }
+
+    /// @dev A position as its connector reports it. What cannot be read is worth 0 to its last good value, and its
+    /// debt is not known; a `healthy` one has been read and may take on risk.
+    struct Report {
+        uint256 low;
+        uint256 high;
+        uint256 debt;
+        uint256 health;
+        bool readable;
+        bool healthy;
     }
 
     struct FirstReading {
@@ -51,6 +64,7 @@ abstract contract Valuation is IPortfolio {
         address[] connectors;
         bytes32[] keys;
         Value[] values;
+        uint256[] debts;
         bool[] healthy;
     }
 
@@ -60,9 +74,10 @@ abstract contract Valuation is IPortfolio {
     address public immutable override escrow;
 
     Ledger internal ledger;
-    mapping(address connector => mapping(bytes32 key => Mark)) public override marks;
+    mapping(address connector => mapping(bytes32 key => Mark)) private marked;
+    mapping(address connector => mapping(bytes32 key => uint256)) private debts;
     /// @inheritdoc IPortfolio
-    mapping(bytes32 riskId => uint256 high) public override exposures;
+    mapping(bytes32 riskId => uint256) public override exposures;
 
     uint256 private announcedAt;
     bytes32 private announcedPositions;
@@ -103,7 +118,8 @@ abstract contract Valuation is IPortfolio {
         require(block.timestamp > until || list != announcedPositions, AnnouncementStands(until));
         (announcedAt, announcedPositions) = (block.timestamp, list);
         for (uint256 i; i < reading.keys.length; ++i) {
-            _setFirst(reading.connectors[i], reading.keys[i], reading.values[i], reading.healthy[i]);
+            Value memory value = reading.values[i];
+            _setFirst(reading.connectors[i], reading.keys[i], value.low, value.high, reading.healthy[i]);
         }
         emit Announced(block.timestamp);
     }
@@ -146,7 +162,31 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (Value memory, bool)
     {
-        return _report(connector, key);
+        Report memory report = _report(connector, key);
+        return (Value(report.low, report.high), report.healthy);
+    }
+
+    /// @inheritdoc IPortfolio
+    function positionDebt(address connector, bytes32 key)
+        external
+        view
+        override
+        whenUnlocked
+        returns (uint256, uint256)
+    {
+        Report memory report = _report(connector, key);
+        return (report.debt, report.health);
+    }
+
+    /// @inheritdoc IPortfolio
+    function marks(address connector, bytes32 key) external view override returns (uint128, uint128) {
+        Mark memory mark = marked[connector][key];
+        return (mark.low, mark.high);
+    }
+
+    /// @inheritdoc IPortfolio
+    function markedDebt(address connector, bytes32 key) external view override returns (uint256) {
+        return debts[connector][key];
     }
 
     // MARKS
@@ -160,10 +200,11 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
     {
         require(msg.sender == address(registry), NotRegistry(msg.sender));
-        Mark memory mark = marks[connector][key];
+        (Mark memory mark, uint256 debt) = _markOf(connector, key);
         ledger.totalLow -= mark.low;
-        _countExposure(riskIds, mark.high, 0);
-        delete marks[connector][key];
+        _countExposure(riskIds, mark.high + debt, 0);
+        delete marked[connector][key];
+        delete debts[connector][key];
     }
 
     /// @dev Marks every position. Settlements leave `high` alone, so that they need not touch exposures; but
@@ -174,19 +215,32 @@ abstract contract Valuation is IPortfolio {
         for (uint256 i; i < reading.keys.length; ++i) {
             (address connector, bytes32 key) = (reading.connectors[i], reading.keys[i]);
             Value memory value = reading.values[i];
-            Mark memory mark = marks[connector][key];
+            Mark memory mark = marked[connector][key];
             fall += _excess(mark.low, value.low);
             sum += value.low;
             if (!reading.healthy[i]) {
                 emit PositionImpaired(connector, key, mark.high);
-            } else if (mark.high == 0 && value.high != 0) {
-                mark.high = value.high.toUint128();
-                _countExposure(_riskIdsOf(connector, key), 0, value.high);
+            } else if (mark.high == 0 && !mark.indebted && value.high + reading.debts[i] != 0) {
+                _setMark(connector, key, value.low, value.high, reading.debts[i]);
+                _countExposure(registry.riskIdsOf(vault, connector, key), 0, value.high + reading.debts[i]);
+                continue;
             }
-            mark.low = value.low.toUint128();
-            marks[connector][key] = mark;
+            mark.low = value.low.toUint112();
+            marked[connector][key] = mark;
         }
         ledger.totalLow = sum.toUint128();
+    }
+
+    function _markOf(address connector, bytes32 key) internal view returns (Mark memory mark, uint256 debt) {
+        mark = marked[connector][key];
+        if (mark.indebted) debt = debts[connector][key];
+    }
+
+    /// @dev The slot of the debt is written with the first and the last of it, and in between.
+    function _setMark(address connector, bytes32 key, uint256 low, uint256 high, uint256 debt) internal {
+        Mark storage mark = marked[connector][key];
+        if (debt != 0 || mark.indebted) debts[connector][key] = debt;
+        marked[connector][key] = Mark(low.toUint112(), high.toUint112(), debt != 0);
     }
 
     function _countExposure(bytes32[] memory riskIds, uint256 from, uint256 to) internal {
@@ -196,22 +250,18 @@ abstract contract Valuation is IPortfolio {
         }
     }
 
-    function _riskIdsOf(address connector, bytes32 key) private view returns (bytes32[] memory) {
-        (bytes32[] memory keys, bytes32[][] memory riskIds) = registry.positionsOf(vault, connector);
-        uint256 i;
-        while (keys[i] != key) ++i;
-        return riskIds[i];
-    }
-
     // READINGS
 
     function _read() internal view returns (Reading memory reading) {
         (reading.connectors, reading.keys) = registry.positionKeys(vault);
         uint256 length = reading.keys.length;
         reading.values = new Value[](length);
+        reading.debts = new uint256[](length);
         reading.healthy = new bool[](length);
         for (uint256 i; i < length; ++i) {
-            (reading.values[i], reading.healthy[i]) = _report(reading.connectors[i], reading.keys[i]);
+            Report memory report = _report(reading.connectors[i], reading.keys[i]);
+            (reading.debts[i], reading.healthy[i]) = (report.debt, report.healthy);
+            reading.values[i] = Value(report.low, report.high);
         }
     }
 
@@ -248,29 +298,25 @@ abstract contract Valuation is IPortfolio {
 
     /// @dev While an announcement is live, what a batch does to a position happens to its first reading, too:
     /// else funds that moved between the readings would be missing from the lesser of them.
-    function _moveFirstReading(
-        address connector,
-        bytes32 key,
-        Value memory before,
-        Value memory afterwards,
-        bool healthy
-    ) internal {
-        if (!healthy) {
-            _setFirst(connector, key, afterwards, false);
+    function _moveFirstReading(address connector, bytes32 key, Report memory before, Report memory afterwards)
+        internal
+    {
+        if (!before.healthy || !afterwards.healthy) {
+            _setFirst(connector, key, afterwards.low, afterwards.high, false);
             return;
         }
         FirstReading memory first = firstReadings[connector][key];
         uint256 low = _excess(first.low + afterwards.low, before.low);
         uint256 high = _excess(first.high + afterwards.high, before.high);
-        _setFirst(connector, key, Value(low, Math.max(low, high)), first.healthy);
+        _setFirst(connector, key, low, Math.max(low, high), first.healthy);
     }
 
     function _announced() internal view returns (bool) {
         return block.timestamp <= announcedAt + MAX_READING_GAP;
     }
 
-    function _setFirst(address connector, bytes32 key, Value memory value, bool healthy) private {
-        (uint256 low, uint256 high) = (Math.min(value.low, MAX_REPORT), Math.min(value.high, MAX_REPORT));
+    function _setFirst(address connector, bytes32 key, uint256 low, uint256 high, bool healthy) private {
+        (low, high) = (Math.min(low, MAX_REPORT), Math.min(high, MAX_REPORT));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_REPORT
         firstReadings[connector][key] = FirstReading(uint112(low), uint112(high), healthy);
     }
@@ -287,11 +333,7 @@ abstract contract Valuation is IPortfolio {
     /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
     /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
     /// impair a position by starving it.
-    function _report(address connector, bytes32 key)
-        internal
-        view
-        returns (Value memory value, bool healthy)
-    {
+    function _report(address connector, bytes32 key) internal view returns (Report memory report) {
         uint256 available = gasleft() * 63 / 64;
         require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
         bytes memory data = abi.encodeCall(IConnector.report, (key));
@@ -302,9 +344,16 @@ abstract contract Valuation is IPortfolio {
             success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
             size := returndatasize()
         }
-        if (!success || size != 96 || words[0] > words[1] || words[1] > MAX_REPORT) {
-            return (Value(0, marks[connector][key].high), false);
+        if (
+            !success || size != 96 || words[0] > words[1] || words[1] > MAX_REPORT
+                || !ReportLib.isKnown(words[2])
+        ) {
+            report.high = marked[connector][key].high;
+            return report;
         }
-        return (Value(words[0], words[1]), words[2] == uint256(Status.OK));
+        uint256 status;
+        (status, report.debt, report.health) = ReportLib.unpack(words[2]);
+        (report.low, report.high) = (words[0], words[1]);
+        (report.readable, report.healthy) = (true, status == uint256(Status.OK));
     }
 }

@@ -67,7 +67,7 @@ abstract contract ConnectorTest is Devnet {
         assertEq(_value(), 0);
     }
 
-    function test_class_E_a_full_exit_takes_the_interest_of_its_own_block() public {
+    function test_class_E_a_full_exit_takes_the_interest_of_its_own_block() public virtual {
         _supply(100_000e6);
         vm.warp(block.timestamp + 30 days);
         uint256 value = _value();
@@ -137,7 +137,7 @@ abstract contract ConnectorTest is Devnet {
         assertEq(IERC20(asset).allowance(address(connector), _protocol()), 0);
     }
 
-    function test_class_N_tokens_already_there_are_not_spent() public {
+    function test_class_N_tokens_already_there_are_not_spent() public virtual {
         deal(asset, address(connector), 7e6);
         _supply(10e6);
         assertEq(_balance(asset, address(connector)), 7e6);

@@ -35,6 +35,11 @@ contract ERC4626Connector is Connector {
         return _worth(token, shares == 0 ? 0 : target.previewRedeem(shares));
     }
 
+    /// @notice See `IIsolated`.
+    function isolated() external pure returns (bool) {
+        return true;
+    }
+
     /// @inheritdoc IConnector
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
         address token = _token(key);

@@ -89,6 +89,11 @@ contract MorphoBlueConnector is Connector {
         return _worth(params.loanToken, _toAssetsDown(shares, market));
     }
 
+    /// @notice See `IIsolated`.
+    function isolated() external pure returns (bool) {
+        return true;
+    }
+
     /// @inheritdoc IConnector
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
         MarketParams memory params = _params(key);

@@ -10,10 +10,11 @@ interface IConnector {
 
     /// @notice Live value of a position in the vault's asset, read from protocol state. May revert: the
     /// portfolio then marks the position impaired.
-    /// @return low floor of what the position is worth
-    /// @return high ceiling of what it is worth
-    /// @return status a `Status` as a word
-    function report(bytes32 key) external view returns (uint256 low, uint256 high, uint256 status);
+    /// @return low floor of what the position is worth, debts taken off
+    /// @return high ceiling of what it is worth, debts taken off
+    /// @return state its `Status`, what it owes and the health of that, packed as `ReportLib` does: without debt
+    /// the `Status` as a word
+    function report(bytes32 key) external view returns (uint256 low, uint256 high, uint256 state);
 
     /// @notice Puts `assets` that the portfolio has just pushed into the position.
     function supply(bytes32 key, uint256 assets) external;

@@ -73,13 +73,16 @@ interface IPortfolio {
     function checkpoint(bool twice) external returns (Value memory value, bool healthy);
 
     /// @notice What a position was worth at the low end at its last checkpoint, that is, at the last settlement
-    /// or batch that called its connector; and the exposure that it counts as.
+    /// or batch that touched it; and its last good value as of that batch, or the first settlement that found any.
     function marks(address connector, bytes32 key) external view returns (uint128 low, uint128 high);
+
+    /// @notice What it owed together with that good value: both together are the exposure it counts as.
+    function markedDebt(address connector, bytes32 key) external view returns (uint256);
 
     /// @notice Sum of the positions' low marks. A batch takes the positions that it does not touch at them.
     function totalLow() external view returns (uint256);
 
-    /// @notice Sum of the exposures that count under a risk id.
+    /// @notice Sum of the exposures that count under a risk id: what positions own, debts not taken off.
     function exposures(bytes32 riskId) external view returns (uint256);
 
     /// @notice Drops the marks of a position that leaves the list. Registry only.
@@ -99,6 +102,9 @@ interface IPortfolio {
         external
         view
         returns (Value memory value, bool healthy);
+
+    /// @notice What one position owes now, in the vault's asset, and its health factor in WAD (0 without debt).
+    function positionDebt(address connector, bytes32 key) external view returns (uint256 debt, uint256 health);
 
     function nextNonce(uint256 nonceKey) external view returns (uint256);
 

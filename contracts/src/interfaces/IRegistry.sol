@@ -85,6 +85,20 @@ interface IRegistry {
         view
         returns (bytes32[] memory keys, bytes32[][] memory riskIds);
 
+    /// @notice The positions that calls of `targets` may change, each once, when the i-th has `named[i]` as its
+    /// first argument: the one it names if the connector is isolated (see `IIsolated`), and all of the connector
+    /// if it is not, or if that is no key.
+    function positionsTouched(address vault, address[] calldata targets, bytes32[] calldata named)
+        external
+        view
+        returns (address[] memory connectors, bytes32[] memory keys, bool[] memory isolated);
+
+    /// @notice Whether the connector said so when its first position was listed.
+    function isIsolated(address vault, address connector) external view returns (bool);
+
+    /// @notice The risk ids of one position; none: it is not listed.
+    function riskIdsOf(address vault, address connector, bytes32 key) external view returns (bytes32[] memory);
+
     function isAllowed(address vault, address connector, bytes4 selector) external view returns (bool);
     function isExitOnly(address vault, address connector) external view returns (bool);
     function riskPausedUntil(address vault) external view returns (uint256);

@@ -10,13 +10,19 @@ library ReportLib {
     uint256 private constant DEBT_BITS = 112;
     uint256 private constant HEALTH_BITS = 128;
 
-    /// @param debt in the vault's asset, at the high end of what it is worth; saturates
+    /// @param debt in the vault's asset, at the end at which the report's high value counts it: that value and it
+    /// together are what is owned; saturates
     /// @param health factor in WAD, 1e18 where liquidation begins; saturates, and counts only with debt
     function pack(Status status, uint256 debt, uint256 health) internal pure returns (uint256) {
         if (debt == 0) return uint256(status);
         debt = Math.min(debt, (1 << DEBT_BITS) - 1);
         health = Math.min(health, (1 << HEALTH_BITS) - 1);
         return uint256(status) | debt << 8 | health << (8 + DEBT_BITS);
+    }
+
+    /// @notice Whether the word has a status that exists and nothing above the health.
+    function isKnown(uint256 word) internal pure returns (bool) {
+        return word & 0xff <= uint256(type(Status).max) && word >> (8 + DEBT_BITS + HEALTH_BITS) == 0;
     }
 
     function unpack(uint256 word) internal pure returns (uint256 status, uint256 debt, uint256 health) {

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IConnector} from "./interfaces/IConnector.sol";
+import {IPortfolio} from "./interfaces/IPortfolio.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {Batch, Call} from "./interfaces/Types.sol";
+import {Valuation} from "./Valuation.sol";
+
+/// @title What calls may leave behind
+/// @dev Judged by positions before and after: whether they raise risk, reduce it, or neither, and what they lose.
+abstract contract PostConditions is Valuation {
+    using SafeCast for uint256;
+
+    uint256 internal constant WAD = 1e18;
+
+    /// @dev Units by which a position or a debt may grow without having been added to: leaving one position can
+    /// round a neighbour in the same market up, and that must never stop an exit.
+    uint256 public constant ROUNDING = 10;
+
+    /// @dev Health up to which collateral may be added to a debt whatever else stands in the way of growth: what is
+    /// close to liquidation costs less to defend than to lose, also those who wait for their exit. Above it adding
+    /// to a position is what it is anywhere.
+    uint256 public constant DEFENDED_HEALTH = 1.25e18;
+
+    /// @dev A position that calls may have touched, before and after. `shared`: its debts and their health are
+    /// those of the connector's whole account. `grown`: its caps have a say, also while it is being defended;
+    /// `raised`: risk is higher for it.
+    struct Touched {
+        address connector;
+        bytes32 key;
+        bytes32[] riskIds;
+        bool shared;
+        bool borrowed;
+        bool repaid;
+        bool grown;
+        bool raised;
+        Mark mark;
+        uint256 markedDebt;
+        Report before;
+        Report afterwards;
+    }
+
+    /// @dev What calls did. `untouched` is the sum of the other positions' marks, `lowMarked` that of all of them
+    /// and idle assets, `fall` what the touched ones had lost since their marks; the two lows are what a loss is
+    /// measured by.
+    struct Change {
+        Touched[] touched;
+        uint256 untouched;
+        uint256 idleBefore;
+        uint256 escrowBefore;
+        uint256 lowMarked;
+        uint256 fall;
+        uint256 lowBefore;
+        uint256 lowAfter;
+        bool raised;
+        bool grown;
+        bool relieved;
+        bool reducing;
+    }
+
+    /// @dev What answers for a debt together, before and after. Without any debt health has no limit. `growth` is
+    /// that of its positions, of which none makes up for another.
+    struct Account {
+        bool readable;
+        uint256 growth;
+        uint256 debtBefore;
+        uint256 debtAfter;
+        uint256 healthBefore;
+        uint256 healthAfter;
+    }
+
+    constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_)
+        Valuation(vault_, registry_, asset_, escrow_)
+    {}
+
+    // BEFORE AND AFTER
+
+    /// @param named first argument of the call of each target
+    function _open(address[] memory targets, bytes32[] memory named)
+        internal
+        view
+        returns (Change memory change)
+    {
+        (address[] memory connectors, bytes32[] memory keys, bool[] memory isolated) =
+            registry.positionsTouched(vault, targets, named);
+        change.touched = new Touched[](keys.length);
+        (change.idleBefore, change.untouched) = (ledger.idle, ledger.totalLow);
+        change.lowMarked = change.idleBefore + change.untouched;
+        change.escrowBefore = asset.balanceOf(escrow);
+        uint256 low;
+        for (uint256 i; i < keys.length; ++i) {
+            Touched memory t = change.touched[i];
+            (t.connector, t.key, t.shared) = (connectors[i], keys[i], !isolated[i]);
+            (t.mark, t.markedDebt) = _markOf(t.connector, t.key);
+            t.before = _report(t.connector, t.key);
+            change.untouched -= t.mark.low;
+            low += t.before.low;
+            change.fall += _excess(t.mark.low, t.before.low);
+        }
+        change.lowBefore = change.idleBefore + change.untouched + low;
+    }
+
+    /// @dev Reads again, marks what was read, and judges. For a loss counts what can be known: a position that is
+    /// impaired now is worth nothing if it was not before, and one that was has gained nothing, so that its
+    /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it.
+    function _close(Change memory change) internal {
+        Touched[] memory touched = change.touched;
+        uint256 sum = change.untouched;
+        uint256 low = change.untouched;
+        uint256 repaid;
+        bool announced = _announced();
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            t.afterwards = _report(t.connector, t.key);
+            (Report memory before, Report memory afterwards) = (t.before, t.afterwards);
+            sum += afterwards.low;
+            if (!before.healthy) {
+                uint256 gain = _excess(afterwards.low, before.low);
+                low += afterwards.low - gain;
+                repaid += Math.min(gain, _excess(before.debt, afterwards.debt));
+            } else if (afterwards.healthy) {
+                low += afterwards.low;
+            }
+            if (announced) _moveFirstReading(t.connector, t.key, before, afterwards);
+            _mark(t);
+        }
+        uint256 idleAfter = ledger.idle;
+        ledger.totalLow = sum.toUint128();
+        change.lowAfter = low + idleAfter + Math.min(repaid, _excess(change.idleBefore, idleAfter));
+        _judge(change);
+        change.reducing = !change.raised && (idleAfter > change.idleBefore || change.relieved);
+        if (change.grown) _checkExposures(change);
+        // A change, not a balance: what lies there above what is owed is nobody's condition.
+        uint256 escrowAfter = asset.balanceOf(escrow);
+        require(escrowAfter >= change.escrowBefore, EscrowTouched(change.escrowBefore, escrowAfter));
+    }
+
+    /// @dev An impaired position keeps the exposure it had. Risk ids are asked for where something has changed.
+    function _mark(Touched memory t) private {
+        (uint256 high, uint256 debt) = (t.afterwards.high, t.afterwards.debt);
+        if (!t.afterwards.healthy) (high, debt) = (t.mark.high, t.markedDebt);
+        (uint256 from, uint256 to) = (t.mark.high + t.markedDebt, high + debt);
+        if (from != to || _gross(t.before) != _gross(t.afterwards)) {
+            t.riskIds = registry.riskIdsOf(vault, t.connector, t.key);
+            _countExposure(t.riskIds, from, to);
+        }
+        _setMark(t.connector, t.key, t.afterwards.low, high, debt);
+    }
+
+    // WHAT A BATCH IS
+
+    /// @dev Risk is raised where a debt has grown, or a position that nobody had to defend.
+    function _judge(Change memory change) private pure {
+        Touched[] memory touched = change.touched;
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            Account memory a = _accountOf(touched, t);
+            t.borrowed = a.readable && a.debtAfter > a.debtBefore + ROUNDING;
+            t.repaid = a.readable && a.debtAfter < a.debtBefore;
+            t.grown = t.borrowed || (_sound(t) && _gross(t.afterwards) > _gross(t.before) + ROUNDING);
+            t.raised = t.grown && (t.borrowed || !_isDefended(a));
+            change.raised = change.raised || t.raised;
+            change.grown = change.grown || t.grown;
+            change.relieved = change.relieved || t.repaid || (a.readable && a.healthAfter > a.healthBefore);
+        }
+    }
+
+    /// @dev More collateral than health needs would be an ordinary investment, and so would be what adds nothing to
+    /// health: a unit that is owned has to count half a unit at least. Health 0 is one that could not be read.
+    function _isDefended(Account memory a) private pure returns (bool) {
+        return a.healthBefore != 0 && a.healthAfter > a.healthBefore && a.healthAfter <= DEFENDED_HEALTH
+            && a.growth * (WAD / 2) <= (a.healthAfter - a.healthBefore) * a.debtAfter;
+    }
+
+    /// @dev Debts of a shared account move from key to key with what is supplied: only their sum says something,
+    /// and their least health.
+    function _accountOf(Touched[] memory touched, Touched memory t) private pure returns (Account memory a) {
+        (a.readable, a.healthBefore, a.healthAfter) = (true, type(uint256).max, type(uint256).max);
+        if (!t.shared) {
+            _add(a, t);
+            return a;
+        }
+        for (uint256 i; i < touched.length; ++i) {
+            if (touched[i].connector == t.connector) _add(a, touched[i]);
+        }
+    }
+
+    function _add(Account memory a, Touched memory t) private pure {
+        a.readable = a.readable && t.before.readable && t.afterwards.readable;
+        a.growth += _excess(_gross(t.afterwards), _gross(t.before));
+        a.debtBefore += t.before.debt;
+        a.debtAfter += t.afterwards.debt;
+        if (t.before.debt != 0) a.healthBefore = Math.min(a.healthBefore, t.before.health);
+        if (t.afterwards.debt != 0) a.healthAfter = Math.min(a.healthAfter, t.afterwards.health);
+    }
+
+    /// @dev Of a position that is impaired before or after, growth cannot be told from recovery: nothing may be
+    /// pushed to its connector instead, but to repay.
+    function _sound(Touched memory t) private pure returns (bool) {
+        return t.before.healthy && t.afterwards.healthy;
+    }
+
+    /// @dev What is owned, debts not taken off.
+    function _gross(Report memory report) private pure returns (uint256) {
+        return report.high + report.debt;
+    }
+
+    // LIMITS
+
+    function _checkValue(Batch calldata batch, Change memory change) internal pure {
+        require(change.lowAfter >= batch.minNavAfter, NavBelowFloor(change.lowAfter, batch.minNavAfter));
+        uint256 loss = _excess(change.lowBefore, change.lowAfter);
+        require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
+    }
+
+    /// @dev A connector that has an impaired position is called once and alone, because what comes out of a
+    /// position without a value would make up for any loss elsewhere. Nothing is pushed to it, unless to repay;
+    /// nothing is borrowed there; and without a value, before or after, only the plain way out is open, which the
+    /// connector itself checks.
+    function _checkImpaired(Change memory change, Call[] calldata calls) internal view {
+        Touched[] memory touched = change.touched;
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (_sound(t)) continue;
+            require(t.before.healthy || calls.length == 1, ImpairedNotAlone(t.connector, t.key));
+            require(_isAllowed(change, t, calls), PositionIsImpaired(t.connector, t.key));
+        }
+    }
+
+    function _isAllowed(Change memory change, Touched memory t, Call[] calldata calls)
+        private
+        view
+        returns (bool)
+    {
+        bool known = (t.before.healthy || t.before.low != 0) && t.afterwards.readable;
+        bool pushed;
+        for (uint256 i; i < calls.length; ++i) {
+            if (calls[i].target != t.connector) continue;
+            if (!known && bytes4(calls[i].data[:4]) != IConnector.withdraw.selector) return false;
+            pushed = pushed || calls[i].amount != 0;
+        }
+        // A worthless position of which something else than the asset came would leave NAV unseen.
+        if (!t.before.healthy && t.before.low == 0 && ledger.idle <= change.idleBefore) return false;
+        if (!pushed) return !t.borrowed;
+        return t.repaid && !change.grown && _gross(t.afterwards) <= _gross(t.before) + ROUNDING;
+    }
+
+    /// @dev What anyone may take out is a listed position whose value is known.
+    /// @return held what it is worth
+    function _checkForced(Touched[] memory touched, address connector, bytes32 key)
+        internal
+        pure
+        returns (uint256 held)
+    {
+        uint256 i;
+        while (i < touched.length && touched[i].key != key) ++i;
+        require(i < touched.length, PositionNotListed(connector, key));
+        require(touched[i].before.healthy, PositionIsImpaired(connector, key));
+        return touched[i].before.low;
+    }
+
+    /// @dev Exposure under a risk id, debts not taken off, may rise only within its cap; risk not at all while it
+    /// is paused, and not through a connector that is in exit-only mode. Whatever shrinks always passes.
+    function _checkExposures(Change memory change) private view {
+        Touched[] memory touched = change.touched;
+        if (change.raised) {
+            uint256 pausedUntil = registry.riskPausedUntil(vault);
+            require(block.timestamp >= pausedUntil, RiskIsPaused(pausedUntil));
+        }
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (!t.grown) continue;
+            require(!t.raised || !registry.isExitOnly(vault, t.connector), ConnectorIsExitOnly(t.connector));
+            for (uint256 j; j < t.riskIds.length; ++j) {
+                _checkCap(t.riskIds[j], touched);
+            }
+        }
+    }
+
+    function _checkCap(bytes32 riskId, Touched[] memory touched) private view {
+        uint256 exposure = exposures[riskId];
+        uint256 cap = registry.cap(vault, riskId);
+        if (exposure <= cap) return;
+        uint256 grown;
+        uint256 shrunk;
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
+            if (!_sound(t)) continue;
+            for (uint256 j; j < t.riskIds.length; ++j) {
+                if (t.riskIds[j] != riskId) continue;
+                grown += _excess(_gross(t.afterwards), _gross(t.before));
+                shrunk += _excess(_gross(t.before), _gross(t.afterwards));
+            }
+        }
+        require(grown <= shrunk, CapExceeded(riskId, exposure, cap));
+    }
+}
