@@ -279,6 +279,11 @@ abstract contract UniswapV3Test is Devnet {
         prices.set(token, answer);
     }
 
+    /// @dev One price, as a fraction of smallest units. Without a denominator there is no route.
+    function _setPrice(address token, uint256 numerator, uint256 denominator) internal {
+        prices.set(token, SetPrices.Answer(numerator, denominator, numerator, denominator, Status.OK));
+    }
+
     function _spot() internal view returns (uint256 root) {
         (root,,,,,,) = pool.slot0();
     }
