@@ -119,7 +119,7 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         connector.withdraw(key, EVERYTHING);
     }
 
-    function test_class_E_everything_claimable_is_claimed() public {
+    function test_M_49_all_fees_are_claimed() public {
         uint256 tokenId = _enter();
         _trade(3);
         (uint256 before0, uint256 before1,) = connector.holdings(key);
@@ -142,7 +142,7 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         uint256 spot = _spot();
         _priceAt(spot, spot);
         (,, uint64[] memory ids) = connector.holdings(key);
-        uint256 tokenId = ids[_any(seed, "which", 0, 3)];
+        uint256 tokenId = ids[_any(seed, "which", 0, 2)];
         uint256 low = _low();
         connector.collectFees(tokenId);
         low = _checkSame(low);
@@ -256,7 +256,7 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
     /// @dev Two pools share the asset, and one ledger each.
     function test_class_R_a_token_is_held_for_one_pool_alone() public {
         (bytes32[] memory keys, address other) = _twoPools();
-        connector = new UniswapV3Connector(address(this), positionManager, keys, _tiers(), TOLERANCE_BPS);
+        connector = _connect(keys);
         _hold(asset, 5e6);
         key = _keyOf(other);
         _hold(asset, 3e6);
@@ -426,11 +426,11 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
 
     /// @dev Whichever is burned, the others are still found.
     function testFuzz_H_12_burning_one_nft_forgets_no_other(uint256 which, uint256 next) public {
-        uint256[] memory ids = new uint256[](4);
-        for (uint256 i = 0; i < 4; i++) {
+        uint256[] memory ids = new uint256[](3);
+        for (uint256 i = 0; i < 3; i++) {
             ids[i] = _enter(_tick(-50 - int24(int256(i))), _tick(50), LIQUIDITY);
         }
-        for (uint256 left = 4; left > 0; left--) {
+        for (uint256 left = 3; left > 0; left--) {
             uint256 i = bound(which, 0, left - 1);
             which = uint256(keccak256(abi.encode(which, next)));
             uint256 low = _low();
@@ -455,16 +455,24 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         return false;
     }
 
-    function test_class_R_a_fifth_nft_is_refused() public {
-        for (uint256 i = 0; i < 4; i++) {
+    function test_class_R_more_nfts_than_may_be_in_a_pool_are_refused() public {
+        assertEq(connector.maxPositions(), 3);
+        _fill(3);
+        connector.withdraw(key, EVERYTHING);
+        _enter();
+        maxPositions = 1;
+        connector = _connect(key);
+        _fill(1);
+    }
+
+    function _fill(uint256 count) private {
+        for (uint256 i = 0; i < count; i++) {
             _enter();
         }
-        _hold(asset, 3000e6);
+        _hold(token1, 3000e6);
         (int24 lower, int24 upper) = (_tick(-50), _tick(0));
         vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.TooManyPositions.selector, key));
         connector.mint(key, lower, upper, 0, 3000e6, 0, 1);
-        connector.withdraw(key, EVERYTHING);
-        _enter();
     }
 
     // AMOUNTS
@@ -589,6 +597,13 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
 
         vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidTolerance.selector, 1001));
         _new(keys, 1001);
+
+        maxPositions = 0;
+        vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidMaxPositions.selector, 0));
+        _new(keys, TOLERANCE_BPS);
+        maxPositions = 4;
+        vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidMaxPositions.selector, 4));
+        _new(keys, TOLERANCE_BPS);
     }
 
     function test_M_36_a_token_without_a_price_cannot_be_listed() public {
@@ -603,7 +618,7 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
     }
 
     function _new(bytes32[] memory keys, uint256 toleranceBps) private {
-        new UniswapV3Connector(address(this), positionManager, keys, _tiers(), toleranceBps);
+        new UniswapV3Connector(address(this), positionManager, keys, _tiers(), toleranceBps, maxPositions);
     }
 }
 

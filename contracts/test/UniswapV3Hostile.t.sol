@@ -101,7 +101,7 @@ contract UniswapV3HostileTest is UniswapV3Test {
 
     // FROZEN TOKENS
 
-    function test_class_E_a_frozen_token_does_not_keep_the_asset_in() public {
+    function test_M_59_a_frozen_token_does_not_keep_the_asset_in() public {
         _enter(_tick(-50), _tick(50), 1e15);
         (uint256 held0,,) = connector.holdings(key);
         uint256 low = _low();
@@ -121,7 +121,7 @@ contract UniswapV3HostileTest is UniswapV3Test {
         assertEq(connector.release(key, token0, EVERYTHING), held0After);
     }
 
-    function test_class_E_a_frozen_asset_does_not_keep_the_other_token_in() public {
+    function test_M_59_a_frozen_asset_does_not_keep_the_other_token_in() public {
         asset = token0;
         _setPrice(token1, 1e18, 3000e6);
         connector = _connect(key);
@@ -135,7 +135,7 @@ contract UniswapV3HostileTest is UniswapV3Test {
         assertEq(minted.tokensOwed1, 0);
     }
 
-    function test_class_E_tokens_that_are_both_frozen_are_not_called_collected() public {
+    function test_M_59_tokens_that_are_both_frozen_are_not_called_collected() public {
         uint256 tokenId = _enter(_tick(-50), _tick(50), 1e15);
         connector.decrease(tokenId, ALL, 1, 1);
         hostile.freeze(address(connector));

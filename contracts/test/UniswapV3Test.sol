@@ -78,6 +78,7 @@ abstract contract UniswapV3Test is Devnet {
     int24 internal constant MAX_TICK = 887_220;
     uint256 internal constant TOLERANCE_BPS = 100;
 
+    uint256 internal maxPositions = 3;
     IPositionManagerFull internal positionManager;
     ISwapRouter internal swapRouter;
     UniswapV3Connector internal connector;
@@ -160,13 +161,16 @@ abstract contract UniswapV3Test is Devnet {
         return least + uint256(keccak256(abi.encode(seed, what))) % (most - least + 1);
     }
 
-    /// @dev NFTs below, around and above the pool's price, and over all prices.
+    /// @dev Three NFTs: on one side of the pool's price, around it, and over all prices.
     function _enterAnywhere(uint256 seed, uint128 unit) internal {
-        _enter(_tick(-90), _tick(-1), _anyLiquidity(seed, "below", unit));
+        bool under = _any(seed, "under", 0, 1) == 0;
         _enter(
-            _tick(-int24(int256(_any(seed, "width", 0, 40)))), _tick(1), _anyLiquidity(seed, "around", unit)
+            _tick(under ? int24(-90) : int24(1)),
+            _tick(under ? int24(-1) : int24(70)),
+            _anyLiquidity(seed, "side", unit)
         );
-        _enter(_tick(1), _tick(70), _anyLiquidity(seed, "above", unit));
+        int24 from = -int24(int256(_any(seed, "width", 0, 40)));
+        _enter(_tick(from), _tick(1), _anyLiquidity(seed, "around", unit));
         _enter(-MAX_TICK, MAX_TICK, _anyLiquidity(seed, "all", unit));
     }
 
@@ -197,7 +201,14 @@ abstract contract UniswapV3Test is Devnet {
     function _connect(bytes32 key_) internal returns (UniswapV3Connector) {
         bytes32[] memory keys = new bytes32[](1);
         keys[0] = key_;
-        return new UniswapV3Connector(address(this), positionManager, keys, _tiers(), TOLERANCE_BPS);
+        return _connect(keys);
+    }
+
+    function _connect(bytes32[] memory keys) internal returns (UniswapV3Connector) {
+        return
+            new UniswapV3Connector(
+                address(this), positionManager, keys, _tiers(), TOLERANCE_BPS, maxPositions
+            );
     }
 
     function _tiers() internal pure returns (uint24[] memory tiers) {

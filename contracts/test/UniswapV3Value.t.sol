@@ -6,14 +6,14 @@ import {INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity
 import {Status} from "../src/interfaces/Types.sol";
 import {LiquidityMath} from "../src/libraries/LiquidityMath.sol";
 import {TickMath} from "../src/oracle/TickMath.sol";
-import {UniswapV3Test} from "./UniswapV3Test.sol";
+import {SetPrices, UniswapV3Test} from "./UniswapV3Test.sol";
 
 /// @notice What liquidity is worth, for tokens of 6, 8, 18 and 27 decimals in either order, below, inside and above
 /// the pool's price and over all prices, after real swaps.
 contract UniswapV3ValueTest is UniswapV3Test {
     // THE REPORT IS THE EXIT
 
-    /// @dev Four NFTs round down twice each: what they hold and what they are owed.
+    /// @dev Three NFTs round down twice each: what they hold and what they are owed.
     function testFuzz_class_V_the_report_is_what_a_full_exit_yields(uint256 seed) public {
         uint128 unit = _openAny(seed);
         _enterAnywhere(seed, unit);
@@ -184,6 +184,27 @@ contract UniswapV3ValueTest is UniswapV3Test {
         assertApproxEqAbs(_exit(_spot()), low, 10 * _units(_spot()));
         (,, uint64[] memory ids) = connector.holdings(key);
         assertEq(ids.length, 0);
+    }
+
+    // ANY PRICE
+
+    function testFuzz_class_V_no_price_makes_the_report_revert(
+        uint256 seed,
+        uint128 numerator,
+        uint128 denominator,
+        uint128 ratio
+    ) public {
+        _enterAnywhere(seed, _openAny(seed));
+        SetPrices.Answer memory answer;
+        // Within what a router can say: 2^144 units must be worth less than 2^256.
+        answer.lowNumerator = bound(numerator, 0, type(uint104).max) >> seed % 104;
+        answer.lowDenominator = bound(denominator, 1, type(uint104).max);
+        answer.highNumerator = answer.lowNumerator + bound(ratio, 0, answer.lowNumerator);
+        answer.highDenominator = answer.lowDenominator;
+        prices.set(asset == token0 ? token1 : token0, answer);
+        (uint256 low, uint256 high) = _report();
+        assertLe(low, high);
+        assertGt(high, 0);
     }
 
     // STATUS

@@ -31,8 +31,9 @@ contract UniswapV3Connector is UniswapV3Holdings {
         INonfungiblePositionManager positionManager_,
         bytes32[] memory keys,
         uint24[] memory feeTiers,
-        uint256 toleranceBps_
-    ) UniswapV3Holdings(portfolio_, positionManager_, keys, feeTiers, toleranceBps_) {}
+        uint256 toleranceBps_,
+        uint256 maxPositions_
+    ) UniswapV3Holdings(portfolio_, positionManager_, keys, feeTiers, toleranceBps_, maxPositions_) {}
 
     // TOKENS IN AND OUT
 
@@ -109,7 +110,7 @@ contract UniswapV3Connector is UniswapV3Holdings {
         uint256 min1
     ) external onlyPortfolio returns (uint256 tokenId) {
         Holding storage holding = _holding(key);
-        if (holding.tokenIds.length == MAX_POSITIONS) revert TooManyPositions(key);
+        if (holding.tokenIds.length == maxPositions) revert TooManyPositions(key);
         _checkEntry(key, holding, tickLower, tickUpper, min0, min1);
         Spending memory spending = _setAside(key, holding, amount0, amount1);
         INonfungiblePositionManager.MintParams memory params;

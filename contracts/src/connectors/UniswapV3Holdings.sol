@@ -25,10 +25,11 @@ import {Connector} from "./Connector.sol";
 abstract contract UniswapV3Holdings is Connector {
     using SafeCast for uint256;
 
-    /// @notice NFTs in one pool at a time. More would not fit the gas of a report.
-    uint256 public constant MAX_POSITIONS = 4;
-
     uint256 public constant MAX_TOLERANCE_BPS = 1_000;
+
+    /// @dev A report reads each NFT for 45,000 gas, beside the 35,000 that it takes anyway and what the oracle does: no
+    /// more than three fit the 250,000 it may use.
+    uint256 private constant MOST_POSITIONS = 3;
 
     uint256 private constant BPS = 10_000;
     uint256 private constant Q96 = LiquidityMath.Q96;
@@ -75,6 +76,7 @@ abstract contract UniswapV3Holdings is Connector {
     event PositionBurned(bytes32 indexed key, uint256 indexed tokenId);
 
     error InvalidTolerance(uint256 bps);
+    error InvalidMaxPositions(uint256 count);
     error FeeTierNotListed(bytes32 key, uint24 fee);
     error Unpriceable(address token);
     error TokenNotInPool(bytes32 key, address token);
@@ -93,6 +95,10 @@ abstract contract UniswapV3Holdings is Connector {
     /// @notice How far outside the oracle's range a pool's price may be for liquidity to be added.
     uint256 public immutable toleranceBps;
 
+    /// @notice NFTs that may be in one pool at a time. To be chosen by what the oracle costs: with too many a report
+    /// runs out of gas, and the position counts as impaired.
+    uint256 public immutable maxPositions;
+
     /// @dev Roots of 1 - tolerance and 1 + tolerance, as Q96.
     uint256 private immutable _lowestFactor;
     uint256 private immutable _highestFactor;
@@ -107,16 +113,20 @@ abstract contract UniswapV3Holdings is Connector {
 
     /// @param keys pools that may be entered; the position manager's own, with tokens that the vault's oracle prices
     /// @param feeTiers fees they may have, in hundredths of a basis point
-    /// @param toleranceBps_ see `toleranceBps`
+    /// @param toleranceBps_ see `toleranceBps`; at most 1000
+    /// @param maxPositions_ see `maxPositions`; 1 to 3
     constructor(
         address portfolio_,
         INonfungiblePositionManager positionManager_,
         bytes32[] memory keys,
         uint24[] memory feeTiers,
-        uint256 toleranceBps_
+        uint256 toleranceBps_,
+        uint256 maxPositions_
     ) Connector(portfolio_) {
         if (toleranceBps_ > MAX_TOLERANCE_BPS) revert InvalidTolerance(toleranceBps_);
+        if (maxPositions_ == 0 || maxPositions_ > MOST_POSITIONS) revert InvalidMaxPositions(maxPositions_);
         positionManager = positionManager_;
+        maxPositions = maxPositions_;
         toleranceBps = toleranceBps_;
         _lowestFactor = Math.sqrt(((BPS - toleranceBps_) << 192) / BPS);
         _highestFactor = Math.sqrt(((BPS + toleranceBps_) << 192) / BPS);

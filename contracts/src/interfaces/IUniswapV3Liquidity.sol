@@ -20,18 +20,20 @@ interface ILiquidityPool {
             uint8 feeProtocol,
             bool unlocked
         );
+
+    /// @dev As whole words: decoding the eight, of which two are used, would cost a report a tenth of what it reads.
     function ticks(int24 tick)
         external
         view
         returns (
-            uint128 liquidityGross,
-            int128 liquidityNet,
+            uint256 liquidityGross,
+            uint256 liquidityNet,
             uint256 feeGrowthOutside0X128,
             uint256 feeGrowthOutside1X128,
-            int56 tickCumulativeOutside,
-            uint160 secondsPerLiquidityOutsideX128,
-            uint32 secondsOutside,
-            bool initialized
+            uint256 tickCumulativeOutside,
+            uint256 secondsPerLiquidityOutsideX128,
+            uint256 secondsOutside,
+            uint256 initialized
         );
 }
 
