@@ -21,10 +21,13 @@ library CodeStore {
     }
 
     function read(address store) internal view returns (bytes memory data) {
-        uint256 length = store.code.length - 1;
-        data = new bytes(length);
+        // Every byte is written: allocating in Solidity would write them all twice.
         assembly ("memory-safe") {
+            data := mload(0x40)
+            let length := sub(extcodesize(store), 1)
+            mstore(data, length)
             extcodecopy(store, add(data, 32), 1, length)
+            mstore(0x40, and(add(add(data, 63), length), not(31)))
         }
     }
 }

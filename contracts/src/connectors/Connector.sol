@@ -114,6 +114,19 @@ abstract contract Connector is IConnector {
         status = uint256(verdict);
     }
 
+    /// @dev The most that `amount` may be worth, as far as there is a price: for what is not yet owned, such as
+    /// rewards to be claimed, which must not make a report revert, nor its position worth anything at all.
+    function _highOrNothing(address token, uint256 amount) internal view returns (uint256 high) {
+        if (token == asset || amount == 0) return amount;
+        Status status;
+        try IOracleRouter(registry.oracle(vault)).value(token, asset, amount) returns (
+            uint256, uint256 most, Status seen
+        ) {
+            (high, status) = (most, seen);
+        } catch {}
+        if (status == Status.UNAVAILABLE) high = 0;
+    }
+
     function _addAssets(Equity memory equity, address token, uint256 amount) internal view {
         (uint256 low, uint256 high, uint256 status) = _worth(token, amount);
         equity.assetsLow = _plus(equity.assetsLow, low);

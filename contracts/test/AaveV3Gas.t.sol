@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
+import {Status} from "../src/interfaces/Types.sol";
+import {ReportLib} from "../src/libraries/ReportLib.sol";
+import {PriceAggregator} from "../devnet/PriceAggregator.sol";
+import {ConnectorFixture} from "./fixtures/ConnectorFixture.sol";
+
+/// @title The dearest reports that terms allow, in a transaction that has touched nothing before
+abstract contract AaveV3GasTest is ConnectorFixture {
+    AaveV3Connector private lender;
+    bytes32[] private keys;
+
+    /// @dev With the least stipend that the terms are accepted for.
+    function _terms()
+        internal
+        pure
+        virtual
+        returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend);
+
+    function setUp() public override {
+        super.setUp();
+        address reward = _address(".aave.reward.token");
+        _priceAll(reward);
+        string[] memory supplied;
+        string[] memory borrowed;
+        bool rewarded;
+        (supplied, borrowed, rewarded, REPORT_GAS) = _terms();
+        AaveV3Connector.Terms memory terms;
+        (terms.keys, terms.borrowable) = (_keysOf(supplied), _keysOf(borrowed));
+        if (rewarded) {
+            terms.rewards = new address[](1);
+            terms.rewards[0] = reward;
+        }
+        terms.minHealth = 1.05e18;
+        IAaveV3Pool pool = IAaveV3Pool(_address(".aave.pool"));
+        uint256 stipend = REPORT_GAS--;
+        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.ReportTooDear.selector, stipend, stipend - 1));
+        new AaveV3Connector(address(this), pool, terms);
+        REPORT_GAS = stipend;
+        lender = new AaveV3Connector(address(this), pool, terms);
+        connector = lender;
+        keys = terms.keys;
+        for (uint256 i = 0; i < supplied.length; i++) {
+            uint256 amount = _isEther(supplied[i]) ? 100e18 : 200_000e6;
+            _give(_token(supplied[i]), amount);
+            connector.supply(keys[i], amount);
+        }
+        for (uint256 i = 0; i < borrowed.length; i++) {
+            lender.borrow(terms.borrowable[i], _isEther(borrowed[i]) ? 10e18 : 20_000e6);
+        }
+        vm.warp(block.timestamp + 1 hours);
+    }
+
+    function test_class_V_the_first_key_fits_its_stipend() public {
+        _measure(keys[0], true);
+    }
+
+    function test_class_V_the_last_key_fits_its_stipend() public {
+        _measure(keys[keys.length - 1], false);
+    }
+
+    function _measure(bytes32 which, bool indebted) private {
+        uint256 start = gasleft();
+        (uint256 low,, uint256 state) = connector.report(which);
+        uint256 used = start - gasleft();
+        emit log_named_uint("gas", used);
+        assertLt(used, REPORT_GAS);
+        assertGt(low, 0);
+        (uint256 status, uint256 debt,) = ReportLib.unpack(state);
+        assertEq(status, uint256(Status.OK));
+        assertEq(debt != 0, indebted);
+    }
+
+    function _priceAll(address reward) private {
+        PriceAggregator feed = new PriceAggregator(8, "REWARD / USD", address(this));
+        feed.push(2e8);
+        Priced[] memory priced = new Priced[](4);
+        priced[0] = _priced("WETH", "ETH/USD");
+        priced[1] = _priced("USDT", "USDT/USD");
+        priced[2] = _priced("wstETH", "wstETH/USD");
+        priced[3] = Priced(reward, address(feed));
+        _price(priced);
+    }
+
+    function _keysOf(string[] memory symbols) private view returns (bytes32[] memory named) {
+        named = new bytes32[](symbols.length);
+        for (uint256 i = 0; i < symbols.length; i++) {
+            named[i] = _keyOf(_token(symbols[i]));
+        }
+    }
+
+    function _isEther(string memory symbol) private pure returns (bool) {
+        return bytes(symbol)[0] == "W" || bytes(symbol)[0] == "w";
+    }
+}
+
+/// @dev Dollars against ether: what the present stipend allows.
+contract AaveV3PairGasTest is AaveV3GasTest {
+    function _terms()
+        internal
+        pure
+        override
+        returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend)
+    {
+        (supplied, borrowed) = (new string[](2), new string[](1));
+        (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
+        (rewarded, stipend) = (false, 225_000);
+    }
+}
+
+/// @dev Dollars of two kinds against ether.
+contract AaveV3DollarGasTest is AaveV3GasTest {
+    function _terms()
+        internal
+        pure
+        override
+        returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend)
+    {
+        (supplied, borrowed) = (new string[](2), new string[](2));
+        (supplied[0], supplied[1], borrowed[0], borrowed[1]) = ("WETH", "USDC", "USDC", "USDT");
+        (rewarded, stipend) = (false, 329_000);
+    }
+}
+
+/// @dev A loop of staked ether.
+contract AaveV3LoopGasTest is AaveV3GasTest {
+    function _terms()
+        internal
+        pure
+        override
+        returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend)
+    {
+        (supplied, borrowed) = (new string[](2), new string[](1));
+        (supplied[0], supplied[1], borrowed[0]) = ("wstETH", "USDC", "WETH");
+        (rewarded, stipend) = (false, 312_000);
+    }
+}
+
+/// @dev Dollars against ether, with a reward.
+contract AaveV3RewardGasTest is AaveV3GasTest {
+    function _terms()
+        internal
+        pure
+        override
+        returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend)
+    {
+        (supplied, borrowed) = (new string[](2), new string[](1));
+        (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
+        (rewarded, stipend) = (true, 305_000);
+    }
+}

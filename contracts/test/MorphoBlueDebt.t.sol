@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Connector} from "../src/connectors/Connector.sol";
+import {IMorphoBlue} from "../src/connectors/IMorphoBlue.sol";
+import {LendingConnector} from "../src/connectors/LendingConnector.sol";
+import {MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
+import {DebtTest, IDebtConnector} from "./fixtures/DebtTest.sol";
+import {Id, IMorpho, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
+import {IOracle} from "@morpho-org/morpho-blue/src/interfaces/IOracle.sol";
+import {MorphoBalancesLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoBalancesLib.sol";
+import {MorphoLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoLib.sol";
+
+contract MorphoBlueDebtTest is DebtTest {
+    using MorphoBalancesLib for IMorpho;
+    using MorphoLib for IMorpho;
+
+    IMorpho private morpho;
+    MorphoBlueConnector private lender;
+    MarketParams private params;
+    bytes32 private lendOnly;
+
+    function setUp() public override {
+        super.setUp();
+        _priceEther();
+        weth = _token("WETH");
+        morpho = IMorpho(_address(".morpho.address"));
+        debtKey = _market("WETH/USDC");
+        (key, collateralKey) = (debtKey, debtKey);
+        lendOnly = _market("WBTC/USDC");
+        MorphoBlueConnector.Terms memory terms;
+        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](1), new bytes32[](1), FLOOR);
+        (terms.keys[0], terms.borrowable[0]) = (lendOnly, debtKey);
+        terms.rewards = new address[](1);
+        terms.rewards[0] = _address(".aave.reward.token");
+        lender = new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        (connector, debtor) = (lender, IDebtConnector(address(lender)));
+        params = morpho.idToMarketParams(Id.wrap(debtKey));
+    }
+
+    // THE SHARED SUITE
+
+    function _pledge(uint256 amount) internal override {
+        _give(weth, amount);
+        lender.supplyCollateral(debtKey, amount);
+    }
+
+    function _unpledge(uint256 amount) internal override returns (uint256) {
+        return lender.withdrawCollateral(debtKey, amount);
+    }
+
+    function _owed() internal view override returns (uint256) {
+        return morpho.expectedBorrowAssets(params, address(connector));
+    }
+
+    function _held() internal view override returns (uint256) {
+        return morpho.collateral(Id.wrap(debtKey), address(connector));
+    }
+
+    function _protocolHealth() internal view override returns (uint256) {
+        return _held() * IOracle(params.oracle).price() / 1e36 * params.lltv / WAD * WAD / _owed();
+    }
+
+    function _threshold() internal view override returns (uint256) {
+        return params.lltv;
+    }
+
+    function _borrowLimit() internal view override returns (uint256) {
+        return 300_000e6 * params.lltv / WAD;
+    }
+
+    function _spender() internal view override returns (address) {
+        return address(morpho);
+    }
+
+    function _report() internal view override returns (uint256, uint256, uint256, uint256) {
+        return _unpacked(debtKey);
+    }
+
+    function _repayFor(address donor, uint256 assets) internal override {
+        deal(asset, donor, assets);
+        vm.startPrank(donor);
+        assertTrue(IERC20(asset).approve(address(morpho), assets));
+        morpho.accrueInterest(params);
+        if (assets < _owed()) morpho.repay(params, assets, 0, address(connector), "");
+        else morpho.repay(params, 0, _shares(), address(connector), "");
+        vm.stopPrank();
+    }
+
+    function _liquidate(address liquidator) internal override {
+        _liquidate(liquidator, _shares() / 2, 0);
+    }
+
+    function _liquidate(address liquidator, uint256 shares, uint256 seized) private {
+        deal(asset, liquidator, 1e15);
+        vm.startPrank(liquidator);
+        assertTrue(IERC20(asset).approve(address(morpho), 1e15));
+        morpho.liquidate(params, address(connector), seized, shares, "");
+        vm.stopPrank();
+    }
+
+    function _shares() private view returns (uint256) {
+        return morpho.borrowShares(Id.wrap(debtKey), address(connector));
+    }
+
+    // MORPHO'S OWN
+
+    function test_class_V_H_19_supply_collateral_and_debt_count_once_each() public {
+        _supply(1_000e6);
+        (uint256 low, uint256 high,,) = _report();
+        assertEq(low, high);
+        assertApproxEqAbs(low, 1_000e6, 1);
+        _pledge(10e18);
+        (uint256 lowBoth,, uint256 debt,) = _report();
+        assertApproxEqAbs(lowBoth, 1_000e6 + uint256(30_000e6) * 9950 / 10_050, 10);
+        assertEq(debt, 0);
+        debtor.borrow(debtKey, 5_000e6);
+        (uint256 lowAfter,,,) = _report();
+        assertApproxEqAbs(lowAfter, lowBoth - 5_000e6, 2);
+        connector.withdraw(debtKey, EVERYTHING);
+        (uint256 lowLeft,,,) = _report();
+        assertApproxEqAbs(lowLeft, lowAfter - 1_000e6, 2, "the rest stays counted");
+    }
+
+    function test_class_V_bad_debt_is_a_loss_at_once() public {
+        _supply(1_000_000e6);
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 200_000e6);
+        _push("ETH/USD", 1000e8);
+        uint256 before = morpho.expectedSupplyAssets(params, address(connector));
+        _liquidate(makeAddr("liquidator"), 0, COLLATERAL);
+        assertEq(_owed(), 0, "the market has written the rest off");
+        (uint256 low, uint256 high, uint256 debt,) = _report();
+        assertEq(debt, 0);
+        assertEq(low, high);
+        assertEq(low, morpho.expectedSupplyAssets(params, address(connector)));
+        assertLt(low, before - 1_000e6);
+        assertEq(connector.withdraw(debtKey, EVERYTHING), low);
+    }
+
+    function testFuzz_class_N_repaying_shares_costs_what_they_owe(uint256 shares, uint256 time) public {
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 100_000e6);
+        vm.warp(block.timestamp + bound(time, 0, 300 days));
+        shares = bound(shares, 1, 2 * _shares());
+        uint256 all = _shares();
+        uint256 owed = _owed();
+        _give(asset, owed);
+        uint256 balance = _balance(asset, address(this));
+        uint256 repaid = lender.repayShares(debtKey, shares, owed);
+        assertEq(_balance(asset, address(this)), balance + owed - repaid);
+        assertEq(_shares(), shares < all ? all - shares : 0);
+        assertApproxEqAbs(_owed() + repaid, owed, 2);
+    }
+
+    function test_M_45_shares_that_cost_more_than_was_pushed_are_refused() public {
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 100_000e6);
+        _give(asset, 50_000e6);
+        uint256 shares = _shares();
+        vm.expectPartialRevert(Connector.SlippageExceeded.selector);
+        lender.repayShares(debtKey, shares, 50_000e6);
+        vm.expectRevert(Connector.ZeroAmount.selector);
+        lender.repayShares(debtKey, shares, 0);
+        vm.expectRevert(Connector.ZeroAmount.selector);
+        lender.repayShares(debtKey, 0, 1);
+    }
+
+    /// @dev As after interest on a debt of hardly any shares: one of them is a whole dollar.
+    function test_M_45_an_inflated_debt_share_is_refused_both_ways() public {
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 1_000e6);
+        bytes32 slot = bytes32(uint256(keccak256(abi.encode(debtKey, uint256(3)))) + 1);
+        uint256 assets = uint128(uint256(vm.load(address(morpho), slot)));
+        vm.store(address(morpho), slot, bytes32(assets | (assets / 1e6) << 128));
+        bytes32 own = bytes32(
+            uint256(keccak256(abi.encode(address(connector), keccak256(abi.encode(debtKey, uint256(2)))))) + 1
+        );
+        vm.store(address(morpho), own, bytes32(uint256(1_000) | COLLATERAL << 128));
+        vm.expectPartialRevert(Connector.SlippageExceeded.selector);
+        debtor.borrow(debtKey, 1_000.5e6);
+        _give(asset, 1.9e6);
+        vm.expectPartialRevert(Connector.SlippageExceeded.selector);
+        debtor.repay(debtKey, 1.9e6);
+    }
+
+    function test_class_E_a_full_exit_takes_what_the_market_has_at_hand() public {
+        _supply(1_000_000e6);
+        uint256 left = morpho.totalSupplyAssets(Id.wrap(debtKey)) - morpho.totalBorrowAssets(Id.wrap(debtKey));
+        _borrowAsStranger(left - 300_000e6);
+        uint256 value = morpho.expectedSupplyAssets(params, address(connector));
+        assertEq(connector.withdraw(debtKey, EVERYTHING), 300_000e6);
+        assertApproxEqAbs(_value(), value - 300_000e6, 1, "the rest stays a position");
+        vm.expectRevert(abi.encodeWithSelector(LendingConnector.Illiquid.selector, debtKey));
+        connector.withdraw(debtKey, EVERYTHING);
+    }
+
+    function _borrowAsStranger(uint256 assets) private {
+        address stranger = makeAddr("stranger");
+        deal(weth, stranger, 1_000_000e18);
+        vm.startPrank(stranger);
+        assertTrue(IERC20(weth).approve(address(morpho), 1_000_000e18));
+        morpho.supplyCollateral(params, 1_000_000e18, stranger, "");
+        morpho.borrow(params, assets, 0, stranger, stranger);
+        vm.stopPrank();
+    }
+
+    function test_class_V_a_report_goes_on_when_the_markets_oracle_does_not() public {
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 100_000e6);
+        (uint256 low, uint256 high, uint256 debt,) = _report();
+        vm.mockCallRevert(params.oracle, abi.encodeCall(IOracle.price, ()), "");
+        (uint256 lowBlind, uint256 highBlind, uint256 debtBlind, uint256 health) = _report();
+        assertEq(lowBlind, low);
+        assertEq(highBlind, high);
+        assertEq(debtBlind, debt);
+        assertEq(health, 0, "the worst there is");
+        _repay(50_000e6);
+        vm.mockCall(params.oracle, abi.encodeCall(IOracle.price, ()), abi.encode(type(uint256).max));
+        (,,, health) = _report();
+        assertEq(health, type(uint128).max, "saturates");
+    }
+
+    function test_class_E_collateral_of_a_market_to_lend_to_alone_can_be_taken_but_not_used() public {
+        vm.expectRevert(abi.encodeWithSelector(LendingConnector.NotBorrowable.selector, lendOnly));
+        lender.supplyCollateral(lendOnly, 1);
+        vm.expectRevert(abi.encodeWithSelector(LendingConnector.NotBorrowable.selector, lendOnly));
+        lender.borrow(lendOnly, 1);
+        vm.expectRevert(abi.encodeWithSelector(LendingConnector.NotBorrowable.selector, lendOnly));
+        lender.repay(lendOnly, 1);
+        vm.expectRevert(abi.encodeWithSelector(Connector.EmptyPosition.selector, lendOnly));
+        lender.withdrawCollateral(lendOnly, EVERYTHING);
+
+        address wbtc = _token("WBTC");
+        deal(wbtc, address(this), 1e8);
+        assertTrue(IERC20(wbtc).approve(address(morpho), 1e8));
+        morpho.supplyCollateral(morpho.idToMarketParams(Id.wrap(lendOnly)), 1e8, address(connector), "");
+        assertEq(lender.withdrawCollateral(lendOnly, EVERYTHING), 1e8);
+    }
+
+    function test_class_E_M_21_rewards_that_others_claimed_for_it_are_collected() public {
+        address reward = _address(".aave.reward.token");
+        deal(reward, address(connector), 4e18);
+        assertEq(debtor.collect(reward), 4e18);
+        assertEq(_balance(reward, address(this)), 4e18);
+    }
+
+    function test_class_R_a_market_is_in_one_list_once() public {
+        MorphoBlueConnector.Terms memory terms;
+        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](1), new bytes32[](1), FLOOR);
+        (terms.keys[0], terms.borrowable[0]) = (debtKey, debtKey);
+        vm.expectRevert(abi.encodeWithSelector(Connector.DuplicateKey.selector, debtKey));
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        terms.minHealth = 1.009e18;
+        vm.expectRevert(
+            abi.encodeWithSelector(LendingConnector.InvalidFloor.selector, 1.009e18, uint256(1.01e18))
+        );
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+    }
+}
