@@ -104,10 +104,10 @@ contract LiquidityMathTest is UniswapV3Test {
         }
     }
 
-    /// @dev Not more than two roundings too much: of the amount, and of the liquidity that holds it.
+    /// @dev Not more too much than a unit of liquidity holds, and the part that `amount` was rounded by.
     function _assertLeast(uint256 paid, uint256 want, uint256 all, uint128 liquidity) private pure {
         uint256 unitOfLiquidity = (all + 1) / liquidity + 1;
-        assertLe(paid, want + 2 + (want + 1) / all + unitOfLiquidity);
+        assertLe(paid, want + 1 + unitOfLiquidity);
     }
 
     function testFuzz_class_U_the_root_of_a_price_is_its_root(uint256 value0, uint256 value1) public pure {

@@ -197,7 +197,7 @@ contract UniswapV3ValueTest is UniswapV3Test {
         _enterAnywhere(seed, _openAny(seed));
         SetPrices.Answer memory answer;
         // Within what a router can say: 2^144 units must be worth less than 2^256.
-        answer.lowNumerator = bound(numerator, 0, type(uint104).max) >> seed % 104;
+        answer.lowNumerator = Math.max(1, bound(numerator, 0, type(uint104).max) >> seed % 104);
         answer.lowDenominator = bound(denominator, 1, type(uint104).max);
         answer.highNumerator = answer.lowNumerator + bound(ratio, 0, answer.lowNumerator);
         answer.highDenominator = answer.lowDenominator;

@@ -28,10 +28,10 @@ library LiquidityMath {
     }
 
     /// @notice Least part of `liquidity`, which holds `amount` of a token, that pays `wanted` of it.
-    /// @dev One unit more than asked for makes up for the rounding of `amount` and of what is paid.
+    /// @dev Enough, because `amount` was rounded down: a unit of liquidity holds at least its part of it.
     function partFor(uint128 liquidity, uint256 amount, uint256 wanted) internal pure returns (uint128) {
         if (wanted >= amount) return liquidity;
-        return uint128(Math.mulDiv(liquidity, wanted + 1, amount, Math.Rounding.Ceil));
+        return uint128(Math.mulDiv(liquidity, wanted, amount, Math.Rounding.Ceil));
     }
 
     /// @notice Root of the price at which `value0` of worth per unit of token0 meets `value1` per unit of token1,
