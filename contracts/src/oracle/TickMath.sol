@@ -29,15 +29,12 @@ library TickMath {
 
         bytes memory factors = FACTORS;
         uint256 ratio = 1 << 128;
-        for (uint256 k = 0; magnitude != 0; k++) {
-            if (magnitude & 1 != 0) {
-                uint256 factor;
-                assembly ("memory-safe") {
-                    factor := shr(128, mload(add(add(factors, 32), mul(k, 16))))
-                }
-                ratio = (ratio * factor) >> 128;
+        // One factor for each bit that is set. Neither overflows: both are of 128 bits, the first ratio of 129.
+        assembly ("memory-safe") {
+            for { let factor := add(factors, 32) } magnitude { factor := add(factor, 16) } {
+                if and(magnitude, 1) { ratio := shr(128, mul(ratio, shr(128, mload(factor)))) }
+                magnitude := shr(1, magnitude)
             }
-            magnitude >>= 1;
         }
         // The factors are those of negative ticks, which keep the product below one.
         if (tick > 0) ratio = type(uint256).max / ratio;
