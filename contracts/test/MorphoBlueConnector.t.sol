@@ -122,7 +122,7 @@ contract MorphoBlueConnectorTest is ConnectorTest {
         (uint256 first, uint256 second) = _reportBoth();
         emit log_named_uint("first market", first);
         emit log_named_uint("second market", second);
-        assertLe(second, 25_000);
+        assertLe(second, 23_000);
     }
 
     function _reportBoth() private returns (uint256 first, uint256 second) {

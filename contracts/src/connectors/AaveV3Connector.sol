@@ -106,7 +106,7 @@ contract AaveV3Connector is LendingConnector {
         uint256 configuration = _configuration();
         if (configuration & BORROWING != 0) (low, high, state) = _reportInDebt(key, configuration);
         else (low, high, state) = _worth(_addressOf(key), _balance(aToken, address(this)));
-        if (_rewards.length != 0) high = _plus(high, _unclaimed(key));
+        if (address(rewardsController) != address(0)) high = _plus(high, _unclaimed(key));
     }
 
     /// @dev Debts reduce the keys one after the other; what no key can bear stays with the last.

@@ -13,8 +13,6 @@ abstract contract LendingConnector is Connector {
     error Illiquid(bytes32 key);
     error NotBorrowable(bytes32 key);
 
-    uint256 internal constant WAD = 1e18;
-
     /// @dev Below it interest and rounding of a few blocks could liquidate what an action leaves behind.
     uint256 private constant LEAST_FLOOR = 1.01e18;
 

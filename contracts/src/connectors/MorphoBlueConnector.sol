@@ -30,6 +30,7 @@ contract MorphoBlueConnector is LendingConnector {
         uint256 minHealth;
     }
 
+    uint256 private constant WAD = 1e18;
     uint256 private constant ORACLE_SCALE = 1e36;
     uint256 private constant PARAMS_LENGTH = 160;
     uint256 private constant SUPPLY_SLOTS = 4;
