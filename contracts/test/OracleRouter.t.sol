@@ -199,6 +199,11 @@ contract OracleRouterTest is Test {
         _router(weth, USD, hops);
     }
 
+    function test_class_O_a_route_has_an_end() public {
+        vm.expectRevert(abi.encodeWithSelector(OracleRouter.RouteTooLong.selector, 6, 5));
+        _router(weth, usdc, new OracleRouter.Hop[](6));
+    }
+
     function test_class_R_a_route_is_given_once() public {
         OracleRouter.Route[] memory routes = new OracleRouter.Route[](2);
         routes[0] = OracleRouter.Route(weth, usdc, _hops());

@@ -144,7 +144,9 @@ def _deploy_oracle(devnet: Devnet) -> Address:
     for token, feed in ((weth, "ETH/USD"), (usdc, "USDC/USD")):
         proxy, heartbeat = (manifest["feeds"][feed][field] for field in ("proxy", "heartbeat"))
         bounds = (WAD // 100, 1_000_000 * WAD)
-        config = (token, dollar, proxy, heartbeat, *bounds, 50, manifest["sequencer"], 3600, nobody, 0)
+        sequencer = (manifest["sequencer"], 3600)
+        name = feed.replace("/", " / ")
+        config = (token, dollar, proxy, heartbeat, *bounds, 50, *sequencer, nobody, 0, 0, name)
         sources.append(devnet.deploy(deployer, "ChainlinkSource", [config]))
     routes = [(weth, usdc, [(sources[0], False), (sources[1], True)])]
     return devnet.deploy(deployer, "OracleRouter", [routes])
