@@ -14,7 +14,14 @@ from keeper.chain.snapshot import Snapshot, take
 from keeper.contracts import encode_call
 from keeper.simulation.deploy import encoded
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import Deployment, Listing, deploy_core, deploy_vault, list_and_seal
+from keeper.simulation.vault import (
+    Deployment,
+    Listing,
+    deploy_core,
+    deploy_vault,
+    lending_terms,
+    list_and_seal,
+)
 from keeper.units import WAD
 
 MARKETS = ("WETH/USDC", "wstETH/USDC")
@@ -64,7 +71,7 @@ def two_morpho_markets(devnet: Devnet) -> Parts:
 def parts_over(devnet: Devnet, keys: Sequence[bytes]) -> Parts:
     """A sealed vault over Morpho Blue markets, each under a cap of its own."""
     core = deploy_core(devnet)
-    arguments = [core.portfolio, devnet.manifest["morpho"]["address"], keys]
+    arguments = [core.portfolio, devnet.manifest["morpho"]["address"], lending_terms(keys)]
     connector = devnet.deploy(devnet.key("deployer"), "MorphoBlueConnector", arguments)
     list_and_seal(devnet, core, [Listing(f"morpho:{key.hex()}", connector, key) for key in keys])
     return Parts(core.vault, core.portfolio, core.quorum, core.asset, tuple((connector, key) for key in keys))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {AaveV3Connector, IAaveV3Pool} from "../src/connectors/AaveV3Connector.sol";
+import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {ConnectorTest} from "./ConnectorTest.sol";
@@ -17,7 +18,13 @@ contract AaveV3ConnectorTest is ConnectorTest {
         etherKey = _keyOf(_token("WETH"));
         bytes32[] memory keys = new bytes32[](2);
         (keys[0], keys[1]) = (key, etherKey);
-        connector = new AaveV3Connector(address(this), IAaveV3Pool(pool), keys);
+        connector = _deploy(keys);
+    }
+
+    function _deploy(bytes32[] memory keys) private returns (AaveV3Connector) {
+        AaveV3Connector.Terms memory terms;
+        (terms.keys, terms.minHealth) = (keys, 1.05e18);
+        return new AaveV3Connector(address(this), IAaveV3Pool(pool), terms);
     }
 
     function _protocol() internal view override returns (address) {
@@ -28,14 +35,14 @@ contract AaveV3ConnectorTest is ConnectorTest {
         bytes32[] memory keys = new bytes32[](1);
         keys[0] = _keyOf(makeAddr("token"));
         vm.expectRevert(abi.encodeWithSelector(Connector.InvalidKey.selector, keys[0]));
-        new AaveV3Connector(address(this), IAaveV3Pool(pool), keys);
+        _deploy(keys);
     }
 
     function test_class_R_a_key_counts_once() public {
         bytes32[] memory keys = new bytes32[](2);
         (keys[0], keys[1]) = (key, key);
         vm.expectRevert(abi.encodeWithSelector(Connector.DuplicateKey.selector, key));
-        new AaveV3Connector(address(this), IAaveV3Pool(pool), keys);
+        _deploy(keys);
     }
 
     function test_class_U_another_asset_is_valued_as_a_range() public {

@@ -3,49 +3,16 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Connector} from "../src/connectors/Connector.sol";
-import {IConnector} from "../src/interfaces/IConnector.sol";
 import {Status} from "../src/interfaces/Types.sol";
-import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
-import {OracleRouter} from "../src/oracle/OracleRouter.sol";
-import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
-import {Devnet} from "./Devnet.sol";
+import {ConnectorFixture} from "./fixtures/ConnectorFixture.sol";
 
 /// @title What every connector must do, on the real protocols
-/// @notice This test is the connector's portfolio, vault and registry. A connector's own test says where the
-/// position is and adds what only its protocol can do.
-abstract contract ConnectorTest is Devnet {
-    address internal constant USD = address(840);
-    uint256 internal constant EVERYTHING = type(uint256).max;
-    uint256 internal constant REPORT_GAS = 250_000;
-
-    IConnector internal connector;
-    bytes32 internal key;
-    address public asset;
-    address internal router;
-
-    // THE VAULT'S SIDE
-
-    function vault() external view returns (address) {
-        return address(this);
-    }
-
-    function registry() external view returns (address) {
-        return address(this);
-    }
-
-    function oracle(address) external view returns (address) {
-        return router;
-    }
-
+/// @notice A connector's own test says where the position is and adds what only its protocol can do.
+abstract contract ConnectorTest is ConnectorFixture {
     // WHAT A CONNECTOR'S TEST SAYS
 
     /// @dev Where approvals go.
     function _protocol() internal view virtual returns (address);
-
-    function setUp() public virtual {
-        _load();
-        asset = _token("USDC");
-    }
 
     // EVERY WAY IN AND OUT
 
@@ -159,47 +126,5 @@ abstract contract ConnectorTest is Devnet {
         uint256 before = gasleft();
         connector.report(key);
         assertLt(before - gasleft(), REPORT_GAS);
-    }
-
-    // STEPS
-
-    function _supply(uint256 assets) internal {
-        deal(asset, address(this), _balance(asset, address(this)) + assets);
-        assertTrue(IERC20(asset).transfer(address(connector), assets));
-        connector.supply(key, assets);
-    }
-
-    function _value() internal view returns (uint256) {
-        (uint256 low, uint256 high, uint256 status) = connector.report(key);
-        assertEq(low, high);
-        assertEq(status, uint256(Status.OK));
-        return low;
-    }
-
-    /// @dev WETH to USDC through dollars, with the devnet's feeds.
-    function _priceEther() internal {
-        address weth = _token("WETH");
-        OracleRouter.Route[] memory routes = new OracleRouter.Route[](1);
-        routes[0].base = weth;
-        routes[0].quote = asset;
-        routes[0].hops = new OracleRouter.Hop[](2);
-        routes[0].hops[0].source = _source(weth, "ETH/USD");
-        routes[0].hops[1].source = _source(asset, "USDC/USD");
-        routes[0].hops[1].inverse = true;
-        router = address(new OracleRouter(routes));
-        _push("ETH/USD", 3000e8);
-        _push("USDC/USD", 1e8);
-    }
-
-    function _source(address base, string memory pair) private returns (IPriceSource) {
-        ChainlinkSource.Config memory config;
-        config.base = base;
-        config.quote = USD;
-        config.aggregator = _feed(pair, "proxy");
-        config.heartbeat = 1 days;
-        config.minimum = 0.01e18;
-        config.maximum = 100_000e18;
-        config.deviationBps = 50;
-        return new ChainlinkSource(config);
     }
 }

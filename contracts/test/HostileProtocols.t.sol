@@ -5,7 +5,8 @@ import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC4626} from "@openzeppelin/contracts/token/ERC20/extensions/ERC4626.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
-import {AaveV3Connector, IAaveV3Pool} from "../src/connectors/AaveV3Connector.sol";
+import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {CodeStore} from "../src/connectors/CodeStore.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {ERC4626Connector} from "../src/connectors/ERC4626Connector.sol";
@@ -146,14 +147,15 @@ contract HostileProtocolsTest is Test {
 
     function test_class_V_a_pool_that_books_less_than_it_got_is_refused() public {
         ForgetfulPool pool = new ForgetfulPool();
-        bytes32[] memory keys = new bytes32[](1);
-        keys[0] = _keyOf(asset);
-        AaveV3Connector aave = new AaveV3Connector(address(this), IAaveV3Pool(address(pool)), keys);
+        AaveV3Connector.Terms memory terms;
+        (terms.keys, terms.minHealth) = (new bytes32[](1), 1.05e18);
+        terms.keys[0] = _keyOf(asset);
+        AaveV3Connector aave = new AaveV3Connector(address(this), IAaveV3Pool(address(pool)), terms);
         token.mint(address(aave), 1_000e6);
         vm.expectRevert(
             abi.encodeWithSelector(Connector.SlippageExceeded.selector, 1_000e6 - 2, 1_000e6 - 100_000)
         );
-        aave.supply(keys[0], 1_000e6);
+        aave.supply(terms.keys[0], 1_000e6);
     }
 
     // COMING OUT

@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Connector} from "../src/connectors/Connector.sol";
-import {IMorphoBlue, MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
+import {IMorphoBlue} from "../src/connectors/IMorphoBlue.sol";
+import {MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
 import {ConnectorTest} from "./ConnectorTest.sol";
 import {Id, IMorpho, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
 import {MorphoBalancesLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoBalancesLib.sol";
@@ -22,7 +23,13 @@ contract MorphoBlueConnectorTest is ConnectorTest {
         keys.push(_market("WBTC/USDC"));
         keys.push(_market("WETH/USDC"));
         key = keys[0];
-        connector = new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), keys);
+        connector = _deploy();
+    }
+
+    function _deploy() private returns (MorphoBlueConnector) {
+        MorphoBlueConnector.Terms memory terms;
+        (terms.keys, terms.minHealth) = (keys, 1.05e18);
+        return new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
     }
 
     function _protocol() internal view override returns (address) {
@@ -32,13 +39,13 @@ contract MorphoBlueConnectorTest is ConnectorTest {
     function test_a_market_that_does_not_exist_is_no_key() public {
         keys[1] = keccak256("market");
         vm.expectRevert(abi.encodeWithSelector(Connector.InvalidKey.selector, keys[1]));
-        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), keys);
+        _deploy();
     }
 
     function test_class_R_a_key_counts_once() public {
         keys[1] = keys[0];
         vm.expectRevert(abi.encodeWithSelector(Connector.DuplicateKey.selector, keys[0]));
-        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), keys);
+        _deploy();
     }
 
     /// @dev Against Morpho's own library, with and without a market fee.

@@ -23,6 +23,7 @@ THRESHOLD: Final = 2
 EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
+_MIN_HEALTH_WAD: Final = 105 * WAD // 100
 
 PARAMS: Final[tuple[int | str, ...]] = (
     WAD // 100,  # management fee, 1 % a year
@@ -163,9 +164,13 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
         "metamorpho": _address_key(metamorpho["vault"]),
     }
     addresses = {
-        "aave_v3": devnet.deploy(deployer, "AaveV3Connector", [portfolio, aave["pool"], [keys["aave_v3"]]]),
+        "aave_v3": devnet.deploy(
+            deployer, "AaveV3Connector", [portfolio, aave["pool"], lending_terms([keys["aave_v3"]])]
+        ),
         "morpho_blue": devnet.deploy(
-            deployer, "MorphoBlueConnector", [portfolio, morpho["address"], [keys["morpho_blue"]]]
+            deployer,
+            "MorphoBlueConnector",
+            [portfolio, morpho["address"], lending_terms([keys["morpho_blue"]])],
         ),
         "metamorpho": devnet.deploy(deployer, "ERC4626Connector", [portfolio, [keys["metamorpho"]]]),
     }
@@ -192,6 +197,11 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
     return tuple(
         Listing(venues[name], addresses[name], keys[name], name, params[name]) for name in sorted(venues)
     )
+
+
+def lending_terms(keys: Sequence[bytes]) -> tuple[Sequence[bytes], list[bytes], list[str], int]:
+    """Terms of a lending connector that supplies to these keys, borrows nothing and claims no rewards."""
+    return keys, [], [], _MIN_HEALTH_WAD
 
 
 def _market_params(market: Mapping[str, Any]) -> dict[str, Any]:

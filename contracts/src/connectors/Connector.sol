@@ -3,10 +3,12 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
 import {IOracleRouter} from "../interfaces/IOracleRouter.sol";
 import {IRegistry} from "../interfaces/IRegistry.sol";
 import {Status} from "../interfaces/Types.sol";
+import {ReportLib} from "../libraries/ReportLib.sol";
 
 /// @dev What a connector asks of its portfolio once, when it is made.
 interface IPortfolioOrigin {
@@ -21,6 +23,17 @@ interface IPortfolioOrigin {
 abstract contract Connector is IConnector {
     using SafeERC20 for IERC20;
 
+    /// @dev What is owned and owed, each as a range in the vault's asset, under the worst status of its prices.
+    struct Equity {
+        uint256 assetsLow;
+        uint256 assetsHigh;
+        uint256 debtLow;
+        uint256 debtHigh;
+        uint256 status;
+    }
+
+    event Collected(address indexed token, uint256 amount);
+
     error NotPortfolio(address caller);
     error UnknownKey(bytes32 key);
     error DuplicateKey(bytes32 key);
@@ -28,6 +41,7 @@ abstract contract Connector is IConnector {
     error ZeroAmount();
     error EmptyPosition(bytes32 key);
     error SlippageExceeded(uint256 limit, uint256 seen);
+    error NotCollectable(address token);
 
     /// @notice Amount that asks `withdraw` for everything.
     uint256 internal constant EVERYTHING = type(uint256).max;
@@ -40,6 +54,10 @@ abstract contract Connector is IConnector {
 
     IRegistry public immutable registry;
 
+    /// @notice Tokens that `collect` sends to the portfolio. Fixed when the connector is made; none of them is
+    /// what a position is held in.
+    mapping(address token => bool) public isCollectable;
+
     modifier onlyPortfolio() {
         if (msg.sender != portfolio) revert NotPortfolio(msg.sender);
         _;
@@ -50,6 +68,28 @@ abstract contract Connector is IConnector {
         vault = IPortfolioOrigin(portfolio_).vault();
         asset = IPortfolioOrigin(portfolio_).asset();
         registry = IRegistry(IPortfolioOrigin(portfolio_).registry());
+    }
+
+    /// @notice Sends what lies loose here to the portfolio: rewards that a third party claimed for this address,
+    /// refunds, airdrops. Positions are not touched.
+    function collect(address token) external onlyPortfolio returns (uint256 collected) {
+        if (!isCollectable[token]) revert NotCollectable(token);
+        uint256 amount = _loose(token);
+        if (amount == 0) revert ZeroAmount();
+        uint256 balanceBefore = _balance(token, portfolio);
+        IERC20(token).safeTransfer(portfolio, amount);
+        collected = _received(token, balanceBefore, amount);
+        emit Collected(token, collected);
+    }
+
+    /// @dev What of a collectable token is no part of a position.
+    function _loose(address token) internal view virtual returns (uint256) {
+        return _balance(token, address(this));
+    }
+
+    /// @dev For constructors, with tokens that hold no position.
+    function _allowCollecting(address token) internal {
+        isCollectable[token] = true;
     }
 
     /// @dev The key of a position that an address names.
@@ -72,6 +112,56 @@ abstract contract Connector is IConnector {
         Status verdict;
         (low, high, verdict) = IOracleRouter(registry.oracle(vault)).value(token, asset, amount);
         status = uint256(verdict);
+    }
+
+    /// @dev The most that `amount` may be worth, as far as there is a price: for what is not yet owned, such as
+    /// rewards to be claimed, which must not make a report revert, nor its position worth anything at all.
+    function _highOrNothing(address token, uint256 amount) internal view returns (uint256 high) {
+        if (token == asset || amount == 0) return amount;
+        Status status;
+        try IOracleRouter(registry.oracle(vault)).value(token, asset, amount) returns (
+            uint256, uint256 most, Status seen
+        ) {
+            (high, status) = (most, seen);
+        } catch {}
+        if (status == Status.UNAVAILABLE) high = 0;
+    }
+
+    function _addAssets(Equity memory equity, address token, uint256 amount) internal view {
+        (uint256 low, uint256 high, uint256 status) = _worth(token, amount);
+        equity.assetsLow = _plus(equity.assetsLow, low);
+        equity.assetsHigh = _plus(equity.assetsHigh, high);
+        equity.status = Math.max(equity.status, status);
+    }
+
+    function _addDebt(Equity memory equity, address token, uint256 amount) internal view {
+        (uint256 low, uint256 high, uint256 status) = _worth(token, amount);
+        equity.debtLow = _plus(equity.debtLow, low);
+        equity.debtHigh = _plus(equity.debtHigh, high);
+        equity.status = Math.max(equity.status, status);
+    }
+
+    /// @dev The three words of a report: assets less debts, floored at nothing, because a position that owes
+    /// more than it owns is the protocol's loss and not that of other positions.
+    /// @param health factor in WAD, which counts only with debt
+    function _net(Equity memory equity, uint256 health)
+        internal
+        pure
+        returns (uint256 low, uint256 high, uint256 state)
+    {
+        low = _less(equity.assetsLow, equity.debtHigh);
+        high = _less(equity.assetsHigh, equity.debtLow);
+        state = ReportLib.pack(Status(equity.status), equity.debtHigh, health);
+    }
+
+    /// @dev Saturates: a value without a ceiling is the greatest number there is.
+    function _plus(uint256 one, uint256 other) internal pure returns (uint256) {
+        return one > type(uint256).max - other ? type(uint256).max : one + other;
+    }
+
+    /// @dev Saturates at nothing.
+    function _less(uint256 one, uint256 other) internal pure returns (uint256) {
+        return one > other ? one - other : 0;
     }
 
     function _balance(address token, address account) internal view returns (uint256) {

@@ -1,97 +1,89 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Address} from "@openzeppelin/contracts/utils/Address.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
 import {Connector} from "./Connector.sol";
+import {IMorphoBlue, IMorphoOracle, Market, MarketParams} from "./IMorphoBlue.sol";
+import {LendingConnector} from "./LendingConnector.sol";
+import {Holding, MorphoState} from "./MorphoState.sol";
 
-/// @dev Morpho Blue's own structs, field for field.
-struct MarketParams {
-    address loanToken;
-    address collateralToken;
-    address oracle;
-    address irm;
-    uint256 lltv;
-}
+/// @title Supplies, collateral and debts in markets of Morpho Blue
+/// @notice The key of a position is the market id. Every market stands for itself: its collateral secures its
+/// debt alone.
+contract MorphoBlueConnector is LendingConnector {
+    using MorphoState for IMorphoBlue;
+    using MorphoState for Market;
+    using SafeERC20 for IERC20;
 
-struct Market {
-    uint128 totalSupplyAssets;
-    uint128 totalSupplyShares;
-    uint128 totalBorrowAssets;
-    uint128 totalBorrowShares;
-    uint128 lastUpdate;
-    uint128 fee;
-}
+    /// @param keys markets that may only be supplied
+    /// @param borrowable markets that may be supplied, given collateral and borrowed from
+    /// @param rewards tokens that third parties may claim for this address, to be collected
+    /// @param minHealth health factor that an action must leave, in WAD
+    struct Terms {
+        bytes32[] keys;
+        bytes32[] borrowable;
+        address[] rewards;
+        uint256 minHealth;
+    }
 
-/// @dev What is used of Morpho Blue.
-interface IMorphoBlue {
-    function idToMarketParams(bytes32 id) external view returns (MarketParams memory);
-    function extSloads(bytes32[] calldata slots) external view returns (bytes32[] memory);
-    function supply(MarketParams calldata, uint256 assets, uint256 shares, address onBehalf, bytes calldata)
-        external
-        returns (uint256 assetsSupplied, uint256 sharesSupplied);
-    function withdraw(MarketParams calldata, uint256 assets, uint256 shares, address onBehalf, address to)
-        external
-        returns (uint256 assetsWithdrawn, uint256 sharesWithdrawn);
-}
-
-/// @dev A Morpho Blue interest rate model: borrow rate per second, in WAD.
-interface IRateModel {
-    function borrowRateView(MarketParams calldata, Market calldata) external view returns (uint256);
-}
-
-/// @title Supply positions in markets of Morpho Blue
-/// @notice The key of a position is the market id.
-contract MorphoBlueConnector is Connector {
-    using Address for address;
-    using SafeCast for uint256;
-
-    uint256 private constant WAD = 1e18;
-    uint256 private constant VIRTUAL_ASSETS = 1;
-    uint256 private constant VIRTUAL_SHARES = 1e6;
-
-    /// @dev Slots of the mappings `position` and `market` in Morpho's storage (`MorphoStorageLib`).
-    uint256 private constant POSITION_SLOT = 2;
-    uint256 private constant MARKET_SLOT = 3;
-
+    uint256 private constant ORACLE_SCALE = 1e36;
     uint256 private constant PARAMS_LENGTH = 160;
+    uint256 private constant SUPPLY_SLOTS = 4;
+    uint256 private constant ALL_SLOTS = 5;
 
     IMorphoBlue public immutable morpho;
 
-    /// @dev The parameters of every accepted market, one after the other. They are immutable in Morpho and a
-    /// report needs all five words of them: from storage they would cost more than the rest of it.
+    /// @dev The parameters of every accepted market, one after the other, those to borrow from last. They are
+    /// immutable in Morpho and a report needs all five words of them: from storage they would cost more than
+    /// the rest of it.
     address private immutable _store;
 
-    /// @param keys ids of markets that may be supplied; each must exist
-    constructor(address portfolio_, IMorphoBlue morpho_, bytes32[] memory keys) Connector(portfolio_) {
+    /// @dev Where in the store the markets to borrow from begin.
+    uint256 private immutable _firstBorrowable;
+
+    constructor(address portfolio_, IMorphoBlue morpho_, Terms memory terms)
+        LendingConnector(portfolio_, terms.minHealth)
+    {
         morpho = morpho_;
-        bytes memory rows;
-        for (uint256 i = 0; i < keys.length; i++) {
-            MarketParams memory params = morpho_.idToMarketParams(keys[i]);
-            if (params.loanToken == address(0)) revert InvalidKey(keys[i]);
-            for (uint256 j = 0; j < i; j++) {
-                if (keys[j] == keys[i]) revert DuplicateKey(keys[i]);
-            }
-            rows = bytes.concat(rows, abi.encode(params));
+        bytes memory rows = _rows(morpho_, terms.keys, "");
+        _firstBorrowable = rows.length;
+        _store = CodeStore.write(_rows(morpho_, terms.borrowable, rows));
+        _allowCollecting(asset);
+        for (uint256 i = 0; i < terms.rewards.length; i++) {
+            _allowCollecting(terms.rewards[i]);
         }
-        _store = CodeStore.write(rows);
     }
 
+    // VALUE
+
     /// @inheritdoc IConnector
-    /// @dev Equals what a full exit would pay now: interest and fee accrued to this block, shares rounded down.
-    function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 status) {
-        MarketParams memory params = _params(key);
-        (Market memory market, uint256 shares) = _read(key);
-        if (shares == 0) return (0, 0, 0);
-        _accrue(params, market);
-        return _worth(params.loanToken, _toAssetsDown(shares, market));
+    /// @dev What a full exit would pay now: interest and fee accrued to this block, assets rounded down and debt
+    /// up. A market that is only supplied is read without the slot of collateral and debt.
+    function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 state) {
+        (MarketParams memory params, bool borrowable) = _params(key);
+        (Market memory market, Holding memory own) = morpho.read(key, borrowable ? ALL_SLOTS : SUPPLY_SLOTS);
+        if ((own.supplyShares | own.borrowShares) != 0) market.accrue(params);
+        uint256 supplied = own.supplyShares == 0 ? 0 : market.supplyToAssetsDown(own.supplyShares);
+        if ((own.borrowShares | own.collateral) == 0) return _worth(params.loanToken, supplied);
+
+        Equity memory equity;
+        _addAssets(equity, params.loanToken, supplied);
+        _addAssets(equity, params.collateralToken, own.collateral);
+        if (own.borrowShares == 0) return _net(equity, 0);
+        uint256 owed = market.borrowToAssetsUp(own.borrowShares);
+        _addDebt(equity, params.loanToken, owed);
+        return _net(equity, _healthOrNothing(params, own.collateral, owed));
     }
+
+    // SUPPLIES
 
     /// @inheritdoc IConnector
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
-        MarketParams memory params = _params(key);
+        (MarketParams memory params,) = _params(key);
         if (assets == 0) revert ZeroAmount();
         uint256 tokensBefore = _balance(params.loanToken, address(this));
 
@@ -100,47 +92,211 @@ contract MorphoBlueConnector is Connector {
         _checkSpent(params.loanToken, address(morpho), tokensBefore, assets);
 
         // Shares are rounded down: at an honest share price that costs one unit of the asset at most.
-        (Market memory market,) = _read(key);
-        uint256 worth = _toAssetsDown(shares, market);
+        (Market memory market,) = morpho.read(key, SUPPLY_SLOTS);
+        uint256 worth = market.supplyToAssetsDown(shares);
         if (worth + 1 < assets) revert SlippageExceeded(assets - 1, worth);
     }
 
     /// @inheritdoc IConnector
     /// @dev A full exit burns shares, so that no interest of this very block stays behind; Morpho accrues first.
+    /// Of a market that cannot pay all of it, it takes what is at hand; what is lent out stays a position.
     function withdraw(bytes32 key, uint256 assets)
         external
         override
         onlyPortfolio
         returns (uint256 withdrawn)
     {
-        MarketParams memory params = _params(key);
+        (MarketParams memory params,) = _params(key);
         if (assets == 0) revert ZeroAmount();
-        (, uint256 position) = _read(key);
-        if (position == 0) revert EmptyPosition(key);
+        (Market memory market, Holding memory own) = morpho.read(key, SUPPLY_SLOTS);
+        if (own.supplyShares == 0) revert EmptyPosition(key);
 
         uint256 balanceBefore = _balance(params.loanToken, portfolio);
+        uint256 available = _less(market.totalSupplyAssets, market.totalBorrowAssets);
         (uint256 paid, uint256 burned) = assets == EVERYTHING
-            ? morpho.withdraw(params, 0, position, address(this), portfolio)
+            ? _withdrawAll(key, params, own.supplyShares, available)
             : morpho.withdraw(params, assets, 0, address(this), portfolio);
         withdrawn = _received(params.loanToken, balanceBefore, assets == EVERYTHING ? paid : assets);
 
-        (Market memory market,) = _read(key);
-        uint256 worth = _toAssetsDown(burned, market);
+        (market,) = morpho.read(key, SUPPLY_SLOTS);
+        uint256 worth = market.supplyToAssetsDown(burned);
         if (worth > withdrawn + 1) revert SlippageExceeded(withdrawn + 1, worth);
     }
 
+    /// @param available what the market has not lent out, which interest does not change
+    function _withdrawAll(bytes32 key, MarketParams memory params, uint256 shares, uint256 available)
+        private
+        returns (uint256 paid, uint256 burned)
+    {
+        try morpho.withdraw(params, 0, shares, address(this), portfolio) returns (
+            uint256 paid_, uint256 burned_
+        ) {
+            return (paid_, burned_);
+        } catch {
+            if (available == 0) revert Illiquid(key);
+            return morpho.withdraw(params, available, 0, address(this), portfolio);
+        }
+    }
+
+    // COLLATERAL
+
+    /// @notice Pledges `assets` of the market's collateral that have just been pushed.
+    function supplyCollateral(bytes32 key, uint256 assets) external onlyPortfolio {
+        MarketParams memory params = _borrowable(key);
+        if (assets == 0) revert ZeroAmount();
+        uint256 tokensBefore = _balance(params.collateralToken, address(this));
+        _approve(params.collateralToken, address(morpho), assets);
+        morpho.supplyCollateral(params, assets, address(this), "");
+        _checkSpent(params.collateralToken, address(morpho), tokensBefore, assets);
+    }
+
+    /// @notice Takes collateral back to the portfolio; the greatest number is all of it. Of any listed market,
+    /// because anybody may pledge for anybody.
+    function withdrawCollateral(bytes32 key, uint256 assets)
+        external
+        onlyPortfolio
+        keepsHealth(key)
+        returns (uint256 withdrawn)
+    {
+        (MarketParams memory params,) = _params(key);
+        if (assets == 0) revert ZeroAmount();
+        (, Holding memory own) = morpho.read(key, ALL_SLOTS);
+        if (own.collateral == 0) revert EmptyPosition(key);
+        if (assets == EVERYTHING) assets = own.collateral;
+        uint256 balanceBefore = _balance(params.collateralToken, portfolio);
+        morpho.withdrawCollateral(params, assets, address(this), portfolio);
+        withdrawn = _received(params.collateralToken, balanceBefore, assets);
+    }
+
+    // DEBTS
+
+    /// @notice Borrows `assets` of the market's loan token to the portfolio.
+    function borrow(bytes32 key, uint256 assets) external onlyPortfolio keepsHealth(key) {
+        MarketParams memory params = _borrowable(key);
+        if (assets == 0) revert ZeroAmount();
+        uint256 balanceBefore = _balance(params.loanToken, portfolio);
+        (, uint256 shares) = morpho.borrow(params, assets, 0, address(this), portfolio);
+        _received(params.loanToken, balanceBefore, assets);
+
+        // Shares are rounded up: at an honest share price that costs one unit of the asset at most.
+        (Market memory market,) = morpho.read(key, SUPPLY_SLOTS);
+        uint256 owed = market.borrowToAssetsDown(shares);
+        if (owed > assets + 1) revert SlippageExceeded(assets + 1, owed);
+    }
+
+    /// @notice Repays with what has just been pushed: `assets`, or all that lies here for the greatest number.
+    /// What closes the debt repays its shares, so that nothing is left of it and nothing that others repay in
+    /// between makes it fail; what is too much goes back.
+    /// @return repaid what the debt took
+    function repay(bytes32 key, uint256 assets) external onlyPortfolio returns (uint256 repaid) {
+        MarketParams memory params = _borrowable(key);
+        if (assets == EVERYTHING) assets = _balance(params.loanToken, address(this));
+        if (assets == 0) revert ZeroAmount();
+        (Market memory market, uint256 shares, uint256 owed) = _accruedDebt(key, params);
+        if (assets >= owed) return _repay(params, market, 0, shares, assets);
+        return _repay(params, market, assets, 0, assets);
+    }
+
+    /// @notice Repays `shares` of the debt, or all of them if there are fewer, with what has just been pushed.
+    /// @param assets pushed; what is too much goes back
+    /// @return repaid what the debt took
+    function repayShares(bytes32 key, uint256 shares, uint256 assets)
+        external
+        onlyPortfolio
+        returns (uint256 repaid)
+    {
+        MarketParams memory params = _borrowable(key);
+        if (shares == 0 || assets == 0) revert ZeroAmount();
+        (Market memory market, uint256 held,) = _accruedDebt(key, params);
+        shares = Math.min(shares, held);
+        uint256 cost = market.borrowToAssetsUp(shares);
+        if (cost > assets) revert SlippageExceeded(assets, cost);
+        return _repay(params, market, 0, shares, assets);
+    }
+
+    /// @param amount of assets to repay, or of `shares`: one of the two is nothing
+    /// @param pushed assets that the portfolio has sent for it
+    function _repay(
+        MarketParams memory params,
+        Market memory market,
+        uint256 amount,
+        uint256 shares,
+        uint256 pushed
+    ) private returns (uint256 repaid) {
+        address token = params.loanToken;
+        repaid = (amount | shares) == 0 ? 0 : Math.max(amount, market.borrowToAssetsUp(shares));
+        if (repaid != 0) {
+            uint256 tokensBefore = _balance(token, address(this));
+            _approve(token, address(morpho), repaid);
+            (, uint256 burned) = morpho.repay(params, amount, shares, address(this), "");
+            _checkSpent(token, address(morpho), tokensBefore, repaid);
+            uint256 worth = market.borrowToAssetsUp(burned);
+            if (worth + 1 < repaid) revert SlippageExceeded(repaid - 1, worth);
+        }
+        if (repaid < pushed) IERC20(token).safeTransfer(portfolio, pushed - repaid);
+    }
+
+    function _accruedDebt(bytes32 key, MarketParams memory params)
+        private
+        returns (Market memory market, uint256 shares, uint256 owed)
+    {
+        morpho.accrueInterest(params);
+        Holding memory own;
+        (market, own) = morpho.read(key, ALL_SLOTS);
+        shares = own.borrowShares;
+        owed = market.borrowToAssetsUp(shares);
+    }
+
+    // HEALTH
+
+    /// @inheritdoc LendingConnector
+    /// @dev Worth of the collateral by the market's own oracle, times LLTV, over the debt.
+    function _health(bytes32 key) internal view override returns (uint256) {
+        (MarketParams memory params,) = _params(key);
+        (Market memory market, Holding memory own) = morpho.read(key, ALL_SLOTS);
+        if (own.borrowShares == 0) return type(uint256).max;
+        market.accrue(params);
+        uint256 price = IMorphoOracle(params.oracle).price();
+        return _healthAt(price, params.lltv, own.collateral, market.borrowToAssetsUp(own.borrowShares));
+    }
+
+    /// @dev A report goes on without it, at the worst there is.
+    function _healthOrNothing(MarketParams memory params, uint256 collateral, uint256 owed)
+        private
+        view
+        returns (uint256)
+    {
+        try IMorphoOracle(params.oracle).price() returns (uint256 price) {
+            return _healthAt(price, params.lltv, collateral, owed);
+        } catch {
+            return 0;
+        }
+    }
+
+    function _healthAt(uint256 price, uint256 lltv, uint256 collateral, uint256 owed)
+        private
+        pure
+        returns (uint256)
+    {
+        (bool fits, uint256 worth) = Math.tryMul(collateral, price);
+        if (!fits) return type(uint256).max;
+        return worth / ORACLE_SCALE * lltv / WAD * WAD / owed;
+    }
+
+    // TERMS
+
     /// @dev The market whose id is `key`: Morpho's id is the hash of the parameters.
-    function _params(bytes32 key) private view returns (MarketParams memory params) {
+    function _params(bytes32 key) private view returns (MarketParams memory params, bool borrowable) {
         bytes memory rows = CodeStore.read(_store);
-        uint256 end = rows.length + 32;
-        for (uint256 offset = 32; offset < end;) {
+        uint256 length = rows.length;
+        for (uint256 offset = 0; offset < length;) {
             bytes32 id;
             assembly ("memory-safe") {
                 // The row itself is the struct: five words, one after the other.
-                params := add(rows, offset)
+                params := add(add(rows, 0x20), offset)
                 id := keccak256(params, PARAMS_LENGTH)
             }
-            if (id == key) return params;
+            if (id == key) return (params, offset >= _firstBorrowable);
             unchecked {
                 offset += PARAMS_LENGTH;
             }
@@ -148,48 +304,30 @@ contract MorphoBlueConnector is Connector {
         revert UnknownKey(key);
     }
 
-    /// @dev Market state and our shares as stored, in one call.
-    function _read(bytes32 key) private view returns (Market memory market, uint256 shares) {
-        uint256 slot = uint256(keccak256(abi.encode(key, MARKET_SLOT)));
-        bytes32 own = keccak256(abi.encode(address(this), keccak256(abi.encode(key, POSITION_SLOT))));
-        // An array of four as the six words it is encoded in: the coder of arrays costs as much as a cold slot.
-        bytes memory words = address(morpho)
-            .functionStaticCall(
-                abi.encodeWithSelector(IMorphoBlue.extSloads.selector, 32, 4, slot, slot + 1, slot + 2, own)
-            );
-        uint256[3] memory pairs;
-        (,, pairs[0], pairs[1], pairs[2], shares) =
-            abi.decode(words, (uint256, uint256, uint256, uint256, uint256, uint256));
-        // The first field of a packed pair is in the low half.
-        market.totalSupplyAssets = uint128(pairs[0]);
-        market.totalSupplyShares = uint128(pairs[0] >> 128);
-        market.totalBorrowAssets = uint128(pairs[1]);
-        market.totalBorrowShares = uint128(pairs[1] >> 128);
-        market.lastUpdate = uint128(pairs[2]);
-        market.fee = uint128(pairs[2] >> 128);
+    function _borrowable(bytes32 key) private view returns (MarketParams memory params) {
+        bool borrowable;
+        (params, borrowable) = _params(key);
+        if (!borrowable) revert NotBorrowable(key);
     }
 
-    /// @dev What Morpho's `_accrueInterest` would do to the supply side now: three terms of the Taylor series
-    /// of e^(rate * elapsed) - 1, and the fee as new shares priced without the fee itself.
-    function _accrue(MarketParams memory params, Market memory market) private view {
-        uint256 elapsed = block.timestamp - market.lastUpdate;
-        if (elapsed == 0 || market.totalBorrowAssets == 0 || params.irm == address(0)) return;
-        uint256 first = IRateModel(params.irm).borrowRateView(params, market) * elapsed;
-        uint256 second = first * first / (2 * WAD);
-        uint256 third = second * first / (3 * WAD);
-        uint256 interest = market.totalBorrowAssets * (first + second + third) / WAD;
-        uint256 supplied = market.totalSupplyAssets + interest;
-        if (market.fee != 0) {
-            uint256 fee = interest * market.fee / WAD;
-            uint256 feeShares =
-                fee * (market.totalSupplyShares + VIRTUAL_SHARES) / (supplied - fee + VIRTUAL_ASSETS);
-            market.totalSupplyShares = (feeShares + market.totalSupplyShares).toUint128();
+    function _rows(IMorphoBlue morpho_, bytes32[] memory keys, bytes memory rows)
+        private
+        returns (bytes memory)
+    {
+        for (uint256 i = 0; i < keys.length; i++) {
+            MarketParams memory params = morpho_.idToMarketParams(keys[i]);
+            if (params.loanToken == address(0)) revert InvalidKey(keys[i]);
+            for (uint256 offset = 0; offset < rows.length; offset += PARAMS_LENGTH) {
+                bytes32 id;
+                assembly ("memory-safe") {
+                    id := keccak256(add(add(rows, 0x20), offset), PARAMS_LENGTH)
+                }
+                if (id == keys[i]) revert DuplicateKey(keys[i]);
+            }
+            rows = bytes.concat(rows, abi.encode(params));
+            _allowCollecting(params.loanToken);
+            _allowCollecting(params.collateralToken);
         }
-        market.totalSupplyAssets = supplied.toUint128();
-    }
-
-    function _toAssetsDown(uint256 shares, Market memory market) private pure returns (uint256) {
-        return
-            shares * (market.totalSupplyAssets + VIRTUAL_ASSETS) / (market.totalSupplyShares + VIRTUAL_SHARES);
+        return rows;
     }
 }
