@@ -106,7 +106,7 @@ contract HostileProtocolsTest is Test {
         key = _keyOf(address(greedy));
         bytes32[] memory keys = new bytes32[](1);
         keys[0] = key;
-        connector = new ERC4626Connector(address(this), keys);
+        connector = new ERC4626Connector(address(this), keys, new address[](0));
     }
 
     // THE VAULT'S SIDE
@@ -181,7 +181,7 @@ contract HostileProtocolsTest is Test {
     function test_class_E_a_vault_that_lets_nothing_go_says_so() public {
         _supply(1_000e6);
         greedy.set(GreedyVault.Trick.PAYS_NOTHING);
-        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Illiquid.selector, key));
+        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Illiquid.selector, key, 0));
         connector.withdraw(key, EVERYTHING);
     }
 

@@ -172,7 +172,7 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
             "MorphoBlueConnector",
             [portfolio, morpho["address"], lending_terms([keys["morpho_blue"]])],
         ),
-        "metamorpho": devnet.deploy(deployer, "ERC4626Connector", [portfolio, [keys["metamorpho"]]]),
+        "metamorpho": devnet.deploy(deployer, "ERC4626Connector", [portfolio, [keys["metamorpho"]], []]),
     }
     params: dict[str, dict[str, Any]] = {
         "aave_v3": {
