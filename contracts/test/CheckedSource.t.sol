@@ -28,7 +28,7 @@ contract CheckedSourceTest is Prices {
         assertGe(high, meanHigh);
         // A mean below the feeds' range widens it downwards, one above upwards.
         _swap(weth, 900e18);
-        _later(20 minutes);
+        _later(40 minutes);
         (meanLow, meanHigh,) = market.price();
         (low, high,) = checked.price();
         assertEq(low, meanLow, "the mean is the lower");
@@ -87,7 +87,7 @@ contract CheckedSourceTest is Prices {
         checked.observe();
         assertEq(checked.persisted(), type(uint256).max);
         _swap(usdc, dollars);
-        _later(35 minutes);
+        _later(65 minutes);
         (uint256 low,,) = checked.price();
         assertApproxEqRel(low, honest, 0.001e18);
         assertGt(checked.persisted(), honest, "the higher of two readings is the honest one");
@@ -107,6 +107,8 @@ contract CheckedSourceTest is Prices {
         (low,,) = checked.price();
         assertEq(low, standing);
         assertEq(checked.persisted(), standing);
+        (uint256 mean,,) = market.price();
+        assertGt(mean, standing, "the mean of an hour is not there yet");
     }
 
     function test_class_O_readings_end_after_a_day() public {
@@ -197,7 +199,7 @@ contract CheckedSourceTest is Prices {
         emit log_named_uint("Chainlink feed with constancy", before - gasleft());
         before = gasleft();
         twap.price();
-        emit log_named_uint("TWAP of 30 minutes", before - gasleft());
+        emit log_named_uint("TWAP of an hour", before - gasleft());
         before = gasleft();
         feeds.value(weth, usdc, 1e18);
         emit log_named_uint("route of two feeds (warm)", before - gasleft());
