@@ -6,24 +6,10 @@ import {Status} from "../src/interfaces/Types.sol";
 import {TickMath} from "../src/oracle/TickMath.sol";
 import {IUniswapV3Pool, UniswapV3TwapSource} from "../src/oracle/UniswapV3TwapSource.sol";
 import {Devnet} from "./Devnet.sol";
+import {ISwapRouter} from "./fixtures/Prices.sol";
 
 interface IPoolState {
     function liquidity() external view returns (uint128);
-}
-
-interface ISwapRouter {
-    struct Swap {
-        address tokenIn;
-        address tokenOut;
-        uint24 fee;
-        address recipient;
-        uint256 deadline;
-        uint256 amountIn;
-        uint256 amountOutMinimum;
-        uint160 sqrtPriceLimitX96;
-    }
-
-    function exactInputSingle(Swap calldata swap) external returns (uint256);
 }
 
 /// @dev Puts the library at an address of its own, so that a revert can be expected of it.
@@ -120,6 +106,22 @@ contract TwapSourceTest is Devnet {
         _expectNone(source);
     }
 
+    function test_class_O_what_a_block_left_is_known_after_any_number_of_swaps() public {
+        UniswapV3TwapSource source = _source(weth, usdc);
+        for (uint256 i; i < 5; ++i) {
+            (,, uint256 before,) = source.market();
+            uint256 dollars = _swap(weth, 300e18);
+            _swap(weth, 100e18);
+            _swap(usdc, dollars / 2);
+            (,, uint256 standing, uint256 spot) = source.market();
+            assertEq(standing, before);
+            assertLt(spot, before);
+            vm.warp(block.timestamp + 12 * i + 1);
+            (,, standing,) = source.market();
+            assertEq(standing, spot);
+        }
+    }
+
     function test_class_O_an_answer_of_another_shape_is_no_price() public {
         UniswapV3TwapSource source = _source(weth, usdc);
         vm.mockCall(
@@ -175,13 +177,14 @@ contract TwapSourceTest is Devnet {
 
     // STEPS
 
-    function _swap(address token, uint256 amount) private {
-        deal(token, address(this), amount);
+    function _swap(address token, uint256 amount) private returns (uint256) {
+        deal(token, address(this), _balance(token, address(this)) + amount);
         address router = _address(".uniswap.swap_router");
         IERC20(token).approve(router, amount);
-        ISwapRouter(router)
+        address other = token == weth ? usdc : weth;
+        return ISwapRouter(router)
             .exactInputSingle(
-                ISwapRouter.Swap(token, usdc, 500, address(this), block.timestamp, amount, 0, 0)
+                ISwapRouter.Swap(token, other, 500, address(this), block.timestamp, amount, 0, 0)
             );
     }
 

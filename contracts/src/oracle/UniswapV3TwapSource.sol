@@ -12,6 +12,7 @@ interface IUniswapV3Pool {
     function token0() external view returns (address);
     function token1() external view returns (address);
     function slot0() external view returns (uint160, int24, uint16, uint16, uint16, uint8, bool);
+    function observations(uint256 index) external view returns (uint32, int56, uint160, bool);
     function observe(uint32[] calldata secondsAgos)
         external
         view
@@ -22,15 +23,13 @@ interface IUniswapV3Pool {
 /// @notice All or nothing: a pool that cannot give the whole window, or whose liquidity was too little to make
 /// the window costly to move, has no price. The window is never shortened.
 contract UniswapV3TwapSource is IPriceSource {
-    /// @dev What the pool remembers. Ticks are rounded toward negative infinity.
+    /// @dev What the pool remembers.
     /// @param covered whether it remembers the whole window
-    /// @param mean mean tick over the window
-    /// @param standing tick at which the last block left it: what happens in this block does not change it
+    /// @param mean mean tick over the window, rounded toward negative infinity
     /// @param liquidity harmonic mean of in-range liquidity over the window
     struct Memory {
         bool covered;
         int256 mean;
-        int256 standing;
         uint256 liquidity;
     }
 
@@ -49,6 +48,8 @@ contract UniswapV3TwapSource is IPriceSource {
     /// @dev A search through thousands of cold observations stays below it.
     uint256 private constant OBSERVE_GAS = 70_000;
     uint256 private constant SLOT_GAS = 10_000;
+
+    int256 private constant NO_TICK = type(int256).min;
 
     IUniswapV3Pool public immutable pool;
     address public immutable base;
@@ -101,7 +102,7 @@ contract UniswapV3TwapSource is IPriceSource {
 
     /// @inheritdoc IPriceSource
     function price() external view returns (uint256 low, uint256 high, Status status) {
-        (low, high,) = _price();
+        (low, high) = _price();
         if (low == 0) return (0, type(uint256).max, Status.UNAVAILABLE);
     }
 
@@ -112,24 +113,49 @@ contract UniswapV3TwapSource is IPriceSource {
     /// own block
     /// @return spot price at this point of this block
     function market() external view returns (uint256 low, uint256 high, uint256 standing, uint256 spot) {
-        int256 tick;
-        (low, high, tick) = _price();
+        (low, high) = _price();
         if (low == 0) return (0, 0, 0, 0);
-        (standing,) = _range(tick);
         (bool success, uint256[10] memory words) =
             BoundedRead.read(address(pool), SLOT_GAS, abi.encodeCall(IUniswapV3Pool.slot0, ()), 7);
+        if (!success) return (low, high, 0, 0);
         // forge-lint: disable-next-line(unsafe-typecast) a pool's own tick
-        if (success) (spot,) = _range(int24(int256(words[1])));
+        int256 tick = int24(int256(words[1]));
+        (spot,) = _range(tick);
+        (standing,) = _range(_standing(tick, words[2], words[3]));
     }
 
     /// @dev The mean tick is rounded toward negative infinity and every tick was itself rounded down, so the
     /// geometric mean price lies between that tick and the next: these are low and high.
-    function _price() private view returns (uint256 low, uint256 high, int256 standing) {
+    function _price() private view returns (uint256 low, uint256 high) {
         Memory memory seen = _observe(pool, window);
-        if (!seen.covered || seen.liquidity < minLiquidity) return (0, 0, 0);
+        if (!seen.covered || seen.liquidity < minLiquidity) return (0, 0);
         (low, high) = _range(seen.mean);
-        if (high == type(uint256).max) return (0, 0, 0);
-        standing = seen.standing;
+        if (high == type(uint256).max) return (0, 0);
+    }
+
+    /// @dev Tick at which the last block left the pool. The first change of tick in a block writes an observation,
+    /// with the tick before it: without one of this block the tick has not changed, and with one the tick since
+    /// the observation before is the rise of the accumulator between them, over the time.
+    function _standing(int256 tick, uint256 index, uint256 cardinality) private view returns (int256) {
+        (uint256 at, int56 sum, bool known) = _observation(index);
+        if (!known) return NO_TICK;
+        unchecked {
+            // forge-lint: disable-next-line(unsafe-typecast) the pool counts time so
+            if (at != uint32(block.timestamp)) return tick;
+            (uint256 before, int56 sumBefore, bool older) =
+                _observation((index + cardinality - 1) % cardinality);
+            // forge-lint: disable-next-line(unsafe-typecast) time and sums are meant to wrap
+            int256 elapsed = int256(uint256(uint32(at - before)));
+            if (!older || elapsed == 0) return NO_TICK;
+            return int256(sum - sumBefore) / elapsed;
+        }
+    }
+
+    function _observation(uint256 index) private view returns (uint256 at, int56 sum, bool known) {
+        bytes memory data = abi.encodeCall(IUniswapV3Pool.observations, (index));
+        (bool success, uint256[10] memory words) = BoundedRead.read(address(pool), SLOT_GAS, data, 4);
+        // forge-lint: disable-next-line(unsafe-typecast) as the pool has it
+        (at, sum, known) = (words[0], int56(int256(words[1])), success && words[3] == 1);
     }
 
     /// @dev Low and high price of a tick.
@@ -144,20 +170,19 @@ contract UniswapV3TwapSource is IPriceSource {
     }
 
     function _observe(IUniswapV3Pool target, uint256 elapsed) private view returns (Memory memory seen) {
-        uint32[] memory secondsAgos = new uint32[](3);
+        uint32[] memory secondsAgos = new uint32[](2);
         // forge-lint: disable-next-line(unsafe-typecast) the window
-        (secondsAgos[0], secondsAgos[1]) = (uint32(elapsed), 1);
+        secondsAgos[0] = uint32(elapsed);
         bytes memory data = abi.encodeCall(IUniswapV3Pool.observe, (secondsAgos));
-        (bool success, uint256[10] memory words) = BoundedRead.read(address(target), OBSERVE_GAS, data, 10);
-        // Two arrays of three. A pool younger than the window, or whose observations do not reach back that
+        (bool success, uint256[10] memory words) = BoundedRead.read(address(target), OBSERVE_GAS, data, 8);
+        // Two arrays of two. A pool younger than the window, or whose observations do not reach back that
         // far, has reverted.
-        if (!success || words[0] != 64 || words[1] != 192 || words[2] != 3 || words[6] != 3) return seen;
+        if (!success || words[0] != 64 || words[1] != 160 || words[2] != 2 || words[5] != 2) return seen;
         unchecked {
             // Both accumulators are meant to wrap.
             // forge-lint: disable-start(unsafe-typecast)
-            int256 tickDelta = int56(int256(words[5])) - int56(int256(words[3]));
-            seen.standing = int56(int256(words[5])) - int56(int256(words[4]));
-            uint256 liquidityDelta = uint160(words[9]) - uint160(words[7]);
+            int256 tickDelta = int56(int256(words[4])) - int56(int256(words[3]));
+            uint256 liquidityDelta = uint160(words[7]) - uint160(words[6]);
             // forge-lint: disable-end(unsafe-typecast)
             if (liquidityDelta == 0) return seen;
             // forge-lint: disable-next-line(unsafe-typecast) the window
