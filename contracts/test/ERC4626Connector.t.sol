@@ -7,6 +7,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Id, IMorpho, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {ERC4626Connector} from "../src/connectors/ERC4626Connector.sol";
+import {IOracleRouter} from "../src/interfaces/IOracleRouter.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {ConnectorTest} from "./ConnectorTest.sol";
 
@@ -263,6 +264,27 @@ contract ERC4626ConnectorTest is ConnectorTest {
         vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
         connector.report(key);
         assertEq(connector.withdraw(key, EVERYTHING), 1_000e6);
+    }
+
+    // ANOTHER TOKEN'S VAULT
+
+    function test_M_31_shares_of_another_token_are_priced_by_the_router_alone() public {
+        _priceEther();
+        address weth = _token("WETH");
+        plain = new PlainVault(IERC20(weth));
+        keys[1] = key = _keyOf(address(plain));
+        connector = exact = new ERC4626Connector(address(this), keys, new address[](0));
+        deal(weth, address(connector), 10e18);
+        connector.supply(key, 10e18);
+        (uint256 low, uint256 high, uint256 status) = connector.report(key);
+        (uint256 worthLow, uint256 worthHigh,) = IOracleRouter(router).value(weth, asset, 10e18);
+        assertEq(low, worthLow);
+        assertEq(high, worthHigh);
+        assertEq(status, uint256(Status.OK));
+        vm.warp(block.timestamp + 2 days);
+        (low,, status) = connector.report(key);
+        assertEq(low, worthLow);
+        assertEq(status, uint256(Status.STALE), "and its faults are the position's");
     }
 
     // REWARDS

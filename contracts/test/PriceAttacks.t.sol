@@ -177,6 +177,15 @@ contract PriceAttacksTest is VaultFixture, Prices {
         _expect("feed is a return bomb", Status.UNAVAILABLE);
     }
 
+    function test_class_T_a_vault_that_burns_all_gas_fails_no_settlement() public {
+        _request();
+        vm.etch(address(uint160(uint256(wethKey))), hex"5b600056");
+        assertFalse(_takesRisk());
+        vault.settle(settlement());
+        assertEq(vault.claimableDepositRequest(0, bob), 0, "deposits wait");
+        assertApproxEqAbs(vault.maxWithdraw(alice), 100_000e6, 2, "exits do not");
+    }
+
     // WHAT HAPPENS THEN
 
     /// @dev Deposit, new risk and an exit under the price as it now is.
