@@ -294,6 +294,18 @@ contract ChainlinkSourceTest is Test {
         assertEq(uint256(status), uint256(Status.CONSTANT));
     }
 
+    function test_class_T_a_history_from_the_future_reverts_nothing() public {
+        ChainlinkSource source = _watched();
+        uint80 round = uint80(proxy.latestRound());
+        vm.mockCall(
+            address(proxy),
+            abi.encodeCall(proxy.getRoundData, (round - 1)),
+            abi.encode(round - 1, 3000e8, 1, type(uint256).max, round - 1)
+        );
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
     function test_class_O_a_frozen_feed_is_found_however_many_rounds_it_writes() public {
         ChainlinkSource source = _watched();
         for (uint256 i; i < 72; ++i) {

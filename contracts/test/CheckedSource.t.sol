@@ -200,6 +200,10 @@ contract CheckedSourceTest is Prices {
         before = gasleft();
         twap.price();
         emit log_named_uint("TWAP of an hour", before - gasleft());
+        _swap(weth, 1e18);
+        before = gasleft();
+        twap.market();
+        emit log_named_uint("pool after a swap in its block", before - gasleft());
         before = gasleft();
         feeds.value(weth, usdc, 1e18);
         emit log_named_uint("route of two feeds (warm)", before - gasleft());

@@ -141,11 +141,9 @@ contract OracleRouterTest is Test {
         ];
         for (uint256 i; i < 5; ++i) {
             vm.etch(address(dollarUsd), codes[i]);
-            uint256 before = gasleft();
             (bool success, bytes memory answer) =
-                address(router).call{gas: 300_000}(abi.encodeCall(router.value, (weth, usdc, 1e18)));
+                address(router).call{gas: 250_000}(abi.encodeCall(router.value, (weth, usdc, 1e18)));
             assertTrue(success);
-            assertLt(before - gasleft(), 260_000);
             (uint256 low,, uint256 status) = abi.decode(answer, (uint256, uint256, uint256));
             assertEq(low, 0);
             assertEq(status, uint256(Status.UNAVAILABLE));

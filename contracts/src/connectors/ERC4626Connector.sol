@@ -263,7 +263,7 @@ contract ERC4626Connector is Connector {
         returns (uint256 least, uint256 most, bool sound)
     {
         uint256 shares = _shares(key);
-        uint256 waiting;
+        uint256 waiting = 0;
         if (target.asyncDeposit) {
             waiting = _view(key, abi.encodeCall(IERC7540Deposit.pendingDepositRequest, (0, address(this))));
             shares += _view(key, abi.encodeCall(IERC4626.maxMint, (address(this))));

@@ -73,7 +73,7 @@ contract ChainlinkSource is IPriceSource {
 
     /// @dev Live proxies answer for less than 20k.
     uint256 private constant FEED_GAS = 50_000;
-    uint256 private constant CROSS_CHECK_GAS = 90_000;
+    uint256 private constant CROSS_CHECK_GAS = 120_000;
 
     /// @dev The history is looked at 1, 2, 4 … 512 rounds back.
     uint256 private constant DEEPEST_ROUND = 512;
@@ -211,7 +211,8 @@ contract ChainlinkSource is IPriceSource {
             Round memory earlier = _round(aggregator, latest.id - back);
             if (earlier.id == 0) return true;
             if (earlier.answer != latest.answer) return false;
-            if (earlier.updatedAt + constantAfter < block.timestamp) return true;
+            uint256 since = Math.min(earlier.updatedAt, block.timestamp);
+            if (block.timestamp - since > constantAfter) return true;
         }
         return false;
     }

@@ -25,7 +25,6 @@ contract CheckedSource is IPriceSource {
         uint64 at;
     }
 
-    error UnknownRoute(address base, address quote);
     error UnknownDecimals(address token);
     error InvalidTolerance(uint256 bps);
     error TooEarly(uint256 until);
@@ -40,7 +39,7 @@ contract CheckedSource is IPriceSource {
     uint256 public constant MAX_READING_AGE = 24 hours;
 
     uint256 private constant FEEDS_GAS = 130_000;
-    uint256 private constant MARKET_GAS = 90_000;
+    uint256 private constant MARKET_GAS = 120_000;
 
     IOracleRouter public immutable feeds;
     UniswapV3TwapSource public immutable market;

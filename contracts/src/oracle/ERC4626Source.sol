@@ -12,9 +12,9 @@ contract ERC4626Source is RateSource {
     uint256 private immutable _divisor;
 
     /// @param vault also the base: the share is the vault's own token
-    /// @param maxGrowth part by which the rate may grow in a day, in WAD
-    constructor(IERC4626 vault, uint256 maxGrowth)
-        RateSource(address(vault), _assetOf(vault), address(vault), maxGrowth)
+    /// @param maxGrowth_ part by which the rate may grow in a day, in WAD
+    constructor(IERC4626 vault, uint256 maxGrowth_)
+        RateSource(address(vault), _assetOf(vault), address(vault), maxGrowth_)
     {
         uint256 unit = 10 ** _decimals(base);
         uint256 assetDecimals = _decimals(quote);

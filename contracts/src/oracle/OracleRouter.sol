@@ -40,9 +40,9 @@ contract OracleRouter is IOracleRouter {
 
     uint256 private constant MAX_HOPS = 5;
 
-    /// @dev Two feeds and a pool take 110k. A report of 250k that meets a source which burns all of it is left
+    /// @dev Two feeds and a pool take 135k. A report of 250k that meets a source which burns all of it is left
     /// with enough to say so.
-    uint256 private constant SOURCE_GAS = 200_000;
+    uint256 private constant SOURCE_GAS = 225_000;
 
     mapping(address base => mapping(address quote => Hop[])) private _hops;
 

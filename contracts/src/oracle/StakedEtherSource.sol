@@ -14,9 +14,9 @@ contract StakedEtherSource is RateSource {
     error UnsupportedDecimals(uint256 decimals);
 
     /// @param stakedEther token, or an address that stands for it, in which the rate is
-    /// @param maxGrowth part by which the rate may grow in a day, in WAD
-    constructor(address wrapped, address stakedEther, uint256 maxGrowth)
-        RateSource(wrapped, stakedEther, wrapped, maxGrowth)
+    /// @param maxGrowth_ part by which the rate may grow in a day, in WAD
+    constructor(address wrapped, address stakedEther, uint256 maxGrowth_)
+        RateSource(wrapped, stakedEther, wrapped, maxGrowth_)
     {
         // The rate is per 10^18, and so in WAD for such a token only.
         uint256 decimals = _decimals(wrapped);

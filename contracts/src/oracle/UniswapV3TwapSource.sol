@@ -46,7 +46,7 @@ contract UniswapV3TwapSource is IPriceSource {
     uint32 public constant MIN_WINDOW = 10 minutes;
 
     /// @dev A search through thousands of cold observations stays below it.
-    uint256 private constant OBSERVE_GAS = 70_000;
+    uint256 private constant OBSERVE_GAS = 80_000;
     uint256 private constant SLOT_GAS = 10_000;
 
     int256 private constant NO_TICK = type(int256).min;
