@@ -142,7 +142,7 @@ contract OracleRouterTest is Test {
         for (uint256 i; i < 5; ++i) {
             vm.etch(address(dollarUsd), codes[i]);
             (bool success, bytes memory answer) =
-                address(router).call{gas: 250_000}(abi.encodeCall(router.value, (weth, usdc, 1e18)));
+                address(router).call{gas: 270_000}(abi.encodeCall(router.value, (weth, usdc, 1e18)));
             assertTrue(success);
             (uint256 low,, uint256 status) = abi.decode(answer, (uint256, uint256, uint256));
             assertEq(low, 0);
