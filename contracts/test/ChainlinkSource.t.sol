@@ -21,7 +21,7 @@ contract ChainlinkSourceTest is Test {
         vm.warp(1_000_000);
         aggregator = _aggregator(8);
         proxy = new PriceFeedProxy(aggregator, address(this));
-        aggregator.push(3000e8);
+        aggregator.push(2990e8);
         sequencer = new SequencerUptimeFeed(address(this));
         vm.warp(1_010_000);
         aggregator.push(3000e8);
@@ -194,9 +194,146 @@ contract ChainlinkSourceTest is Test {
         new ChainlinkSource(config);
 
         config = _config();
-        config.sequencer = address(0xdead);
+        config.description = "BTC / USD";
+        vm.expectRevert(
+            abi.encodeWithSelector(ChainlinkSource.DescriptionMismatch.selector, "BTC / USD", "ETH / USD")
+        );
+        new ChainlinkSource(config);
+        config.description = "ETH / USD";
+        new ChainlinkSource(config);
+    }
+
+    /// @dev Bounds in another unit, or of another pair, show at once.
+    function test_M_12_bounds_that_the_feed_is_not_inside_are_refused() public {
+        ChainlinkSource.Config memory config = _config();
+        (config.minimum, config.maximum) = (10e8, 100_000e8);
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.NoAnswer.selector, address(proxy)));
+        new ChainlinkSource(config);
+        (config.minimum, config.maximum) = (3001e18, 100_000e18);
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.NoAnswer.selector, address(proxy)));
+        new ChainlinkSource(config);
+        config = _config();
+        config.aggregator = address(_aggregator(8));
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.NoAnswer.selector, config.aggregator));
+        new ChainlinkSource(config);
+    }
+
+    function test_class_O_a_sequencer_comes_with_a_grace_period_and_must_be_one() public {
+        ChainlinkSource.Config memory config = _config();
+        config.gracePeriod = 1 hours;
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidGracePeriod.selector, 1 hours));
+        new ChainlinkSource(config);
+        (config.sequencer, config.gracePeriod) = (address(sequencer), 0);
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidGracePeriod.selector, 0));
+        new ChainlinkSource(config);
+        (config.sequencer, config.gracePeriod) = (address(0xdead), 1 hours);
         vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidSequencer.selector, address(0xdead)));
         new ChainlinkSource(config);
+        // A price feed is no sequencer's.
+        config.sequencer = address(proxy);
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.InvalidSequencer.selector, address(proxy)));
+        new ChainlinkSource(config);
+    }
+
+    // A FROZEN FEED
+
+    function test_class_O_rounds_that_all_give_one_answer_are_a_frozen_feed() public {
+        ChainlinkSource source = _watched();
+        _rounds(6, 3000e8);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK), "six hours are no more than allowed");
+        _rounds(6, 3000e8);
+        _expect(source, 2985e18, 3015e18, Status.CONSTANT);
+        _rounds(40, 3000e8);
+        _expect(source, 2985e18, 3015e18, Status.CONSTANT);
+        _rounds(1, 3000e8 + 1);
+        (,, status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK), "any other answer shows life");
+    }
+
+    function test_class_O_an_answer_that_moved_and_came_back_is_not_frozen() public {
+        ChainlinkSource source = _watched();
+        _rounds(8, 3000e8);
+        _rounds(1, 3001e8);
+        _rounds(1, 3000e8);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
+    /// @dev A feed without rounds is late, which is another fault than frozen.
+    function test_class_O_a_feed_without_new_rounds_is_stale_and_not_constant() public {
+        ChainlinkSource source = _watched();
+        aggregator.push(3001e8);
+        vm.warp(block.timestamp + 2 hours);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.STALE));
+    }
+
+    function test_class_O_constancy_is_off_for_a_stablecoin() public {
+        ChainlinkSource source = new ChainlinkSource(_config());
+        _rounds(48, 3000e8);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
+    function test_class_O_the_rounds_of_another_aggregator_say_nothing() public {
+        ChainlinkSource source = _watched();
+        _rounds(7, 3000e8);
+        PriceAggregator next = _aggregator(8);
+        next.push(3000e8);
+        proxy.setAggregator(next);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
+    function test_class_O_a_history_that_is_gone_shows_no_life() public {
+        ChainlinkSource source = _watched();
+        uint80 round = uint80(proxy.latestRound());
+        vm.mockCallRevert(address(proxy), abi.encodeCall(proxy.getRoundData, (round - 1)), "");
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.CONSTANT));
+    }
+
+    function test_class_T_a_history_from_the_future_reverts_nothing() public {
+        ChainlinkSource source = _watched();
+        uint80 round = uint80(proxy.latestRound());
+        vm.mockCall(
+            address(proxy),
+            abi.encodeCall(proxy.getRoundData, (round - 1)),
+            abi.encode(round - 1, 3000e8, 1, type(uint256).max, round - 1)
+        );
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
+    function test_class_O_a_frozen_feed_is_found_however_many_rounds_it_writes() public {
+        ChainlinkSource source = _watched();
+        for (uint256 i; i < 72; ++i) {
+            vm.warp(block.timestamp + 10 minutes);
+            aggregator.push(3000e8);
+        }
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.CONSTANT));
+    }
+
+    function test_class_O_constancy_within_a_heartbeat_or_beyond_the_history_is_refused() public {
+        ChainlinkSource.Config memory config = _config();
+        uint256[2] memory wrong = [uint256(1 hours), 32 hours + 1];
+        for (uint256 i; i < 2; ++i) {
+            config.constantAfter = wrong[i];
+            vm.expectRevert(
+                abi.encodeWithSelector(
+                    ChainlinkSource.InvalidConstancy.selector, wrong[i], 1 hours + 1, 32 hours
+                )
+            );
+            new ChainlinkSource(config);
+        }
+    }
+
+    function test_class_O_constancy_of_a_feed_without_history_is_refused() public {
+        vm.mockCallRevert(address(proxy), abi.encodeWithSelector(proxy.getRoundData.selector), "");
+        vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.NoHistory.selector, address(proxy)));
+        _watched();
     }
 
     function test_class_O_a_second_source_of_another_pair_is_refused() public {
@@ -221,6 +358,20 @@ contract ChainlinkSourceTest is Test {
 
     // STEPS
 
+    function _watched() private returns (ChainlinkSource) {
+        ChainlinkSource.Config memory config = _config();
+        config.constantAfter = 6 hours;
+        return new ChainlinkSource(config);
+    }
+
+    /// @dev One round an hour.
+    function _rounds(uint256 count, int256 answer) private {
+        for (uint256 i; i < count; ++i) {
+            vm.warp(block.timestamp + 1 hours);
+            aggregator.push(answer);
+        }
+    }
+
     function _aggregator(uint8 decimals) private returns (PriceAggregator) {
         return new PriceAggregator(decimals, "ETH / USD", address(this));
     }
@@ -238,6 +389,7 @@ contract ChainlinkSourceTest is Test {
     /// @dev The second source is another feed of the same pair, without a deviation of its own.
     function _withSecond() private returns (ChainlinkSource source, PriceAggregator other) {
         other = _aggregator(8);
+        other.push(3000e8);
         ChainlinkSource.Config memory config = _config();
         (config.aggregator, config.deviationBps) = (address(other), 0);
         IPriceSource second = new ChainlinkSource(config);

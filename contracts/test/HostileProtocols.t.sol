@@ -10,6 +10,7 @@ import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {CodeStore} from "../src/connectors/CodeStore.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {ERC4626Connector} from "../src/connectors/ERC4626Connector.sol";
+import {Status} from "../src/interfaces/Types.sol";
 import {Token} from "./fixtures/Tokens.sol";
 
 /// @dev An allowance that using it does not lower.
@@ -106,7 +107,7 @@ contract HostileProtocolsTest is Test {
         key = _keyOf(address(greedy));
         bytes32[] memory keys = new bytes32[](1);
         keys[0] = key;
-        connector = new ERC4626Connector(address(this), keys);
+        connector = new ERC4626Connector(address(this), keys, new address[](0));
     }
 
     // THE VAULT'S SIDE
@@ -181,8 +182,46 @@ contract HostileProtocolsTest is Test {
     function test_class_E_a_vault_that_lets_nothing_go_says_so() public {
         _supply(1_000e6);
         greedy.set(GreedyVault.Trick.PAYS_NOTHING);
-        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Illiquid.selector, key));
+        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Illiquid.selector, key, 0));
         connector.withdraw(key, EVERYTHING);
+    }
+
+    // VIEWS THAT HARM
+
+    /// @dev A preview that burns the gas it gets, or answers at length: the report then fails within what it was
+    /// given, which the portfolio takes for impairment, and never for a value.
+    function test_class_T_views_that_burn_or_bomb_cost_no_more_than_a_report() public {
+        _supply(1_000e6);
+        bytes[2] memory codes = [bytes(hex"5b600056"), hex"6207a1205ff3"];
+        for (uint256 i; i < 2; ++i) {
+            vm.etch(address(greedy), codes[i]);
+            uint256 before = gasleft();
+            (bool success,) = address(connector).call{gas: 250_000}(abi.encodeCall(connector.report, (key)));
+            assertLt(before - gasleft(), 260_000);
+            assertFalse(success);
+        }
+    }
+
+    function test_class_T_a_short_answer_is_none() public {
+        _supply(1_000e6);
+        vm.mockCall(address(greedy), abi.encodeCall(greedy.previewRedeem, (1_000e6)), hex"01");
+        (uint256 low, uint256 high, uint256 status) = connector.report(key);
+        assertEq(low, 999e6);
+        assertEq(high, 1_000e6);
+        assertEq(status, uint256(Status.UNAVAILABLE));
+        vm.mockCall(address(greedy), abi.encodeCall(greedy.convertToAssets, (1_000e6)), hex"01");
+        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
+        connector.report(key);
+    }
+
+    function test_class_T_starving_a_report_fails_it_and_lowers_no_value() public {
+        _supply(1_000e6);
+        bytes memory data = abi.encodeCall(connector.report, (key));
+        (, bytes memory full) = address(connector).call(data);
+        for (uint256 gas_ = 10_000; gas_ < 300_000; gas_ += 1_000) {
+            (bool success, bytes memory answer) = address(connector).call{gas: gas_}(data);
+            if (success) assertEq(answer, full);
+        }
     }
 
     // CODE AS A STORE

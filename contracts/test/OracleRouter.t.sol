@@ -6,6 +6,7 @@ import {Test} from "forge-std/Test.sol";
 import {PriceAggregator} from "../devnet/PriceAggregator.sol";
 import {TestToken} from "../devnet/TestToken.sol";
 import {Status} from "../src/interfaces/Types.sol";
+import {BoundedRead} from "../src/oracle/BoundedRead.sol";
 import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
 
@@ -128,6 +129,37 @@ contract OracleRouterTest is Test {
         _expectNone(router);
     }
 
+    /// @dev Burning all gas, answering at length, too briefly, with no such status, or with the ends swapped.
+    function test_class_T_a_hostile_source_costs_its_stipend_and_gives_no_price() public {
+        OracleRouter router = _etherToDollar();
+        bytes[5] memory codes = [
+            bytes(hex"5b600056"),
+            hex"620186a05ff3",
+            hex"604060005260206000f3",
+            hex"60015f526001602052600760405260605ff3",
+            hex"60025f526001602052600060405260605ff3"
+        ];
+        for (uint256 i; i < 5; ++i) {
+            vm.etch(address(dollarUsd), codes[i]);
+            (bool success, bytes memory answer) =
+                address(router).call{gas: 270_000}(abi.encodeCall(router.value, (weth, usdc, 1e18)));
+            assertTrue(success);
+            (uint256 low,, uint256 status) = abi.decode(answer, (uint256, uint256, uint256));
+            assertEq(low, 0);
+            assertEq(status, uint256(Status.UNAVAILABLE));
+        }
+    }
+
+    /// @dev The caller's gas decides nothing: it is enough, or the call fails as a whole.
+    function testFuzz_class_T_starving_a_route_changes_no_value(uint256 gas_) public {
+        bytes memory data = abi.encodeCall(OracleRouter.value, (weth, usdc, 1e18));
+        OracleRouter router = _etherToDollar();
+        (, bytes memory full) = address(router).call(data);
+        (bool success, bytes memory answer) = address(router).call{gas: bound(gas_, 3_000, 300_000)}(data);
+        if (success) assertEq(answer, full);
+        else assertEq(answer.length == 0 || bytes4(answer) == BoundedRead.NotEnoughGas.selector, true);
+    }
+
     function testFuzz_class_T_no_amount_makes_it_revert(uint256 amount) public {
         (uint256 low, uint256 high, Status status) = _etherToDollar().value(weth, usdc, amount);
         assertLe(low, high);
@@ -197,6 +229,11 @@ contract OracleRouterTest is Test {
         hops[0] = OracleRouter.Hop(etherUsd, false);
         vm.expectRevert(abi.encodeWithSelector(OracleRouter.UnknownDecimals.selector, USD));
         _router(weth, USD, hops);
+    }
+
+    function test_class_O_a_route_has_an_end() public {
+        vm.expectRevert(abi.encodeWithSelector(OracleRouter.RouteTooLong.selector, 6, 5));
+        _router(weth, usdc, new OracleRouter.Hop[](6));
     }
 
     function test_class_R_a_route_is_given_once() public {

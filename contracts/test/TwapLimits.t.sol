@@ -35,6 +35,10 @@ contract OddPool {
         (ticks, spans) = (new int56[](2), new uint160[](2));
         (ticks[1], spans[1]) = (TICKS, LIQUIDITY);
     }
+
+    function observations(uint256) external view returns (uint32, int56, uint160, bool) {
+        return (uint32(block.timestamp), TICKS, 0, true);
+    }
 }
 
 /// @title Average prices at the ends of what a pool can have, and pairs without a price
@@ -82,12 +86,27 @@ contract TwapLimitsTest is Devnet {
 
     function test_class_O_accumulators_that_stand_still_are_no_price() public {
         (address token0, address token1) = _tokens(18, 18);
-        _expectNone(_odd(token0, token1, 0, 0));
+        IUniswapV3Pool pool = IUniswapV3Pool(address(new OddPool(token0, token1, 0, 0)));
+        vm.expectRevert(abi.encodeWithSelector(UniswapV3TwapSource.WindowNotCovered.selector, WINDOW));
+        new UniswapV3TwapSource(pool, token0, token1, WINDOW, 1, 1);
+    }
+
+    /// @dev With one observation, of this block, nobody knows what the last block left.
+    function test_M_60_a_tick_out_of_range_is_no_price_and_no_revert() public {
+        (address token0, address token1) = _tokens(18, 18);
+        (uint256 low,, uint256 standing, uint256 spot) =
+            _odd(token0, token1, -int56(uint56(WINDOW)) * 1000, 1).market();
+        assertGt(low, 0);
+        assertEq(standing, 0);
+        assertGt(spot, 0);
+        (,, Status status) = _odd(token0, token1, -int56(uint56(WINDOW)) * 900_000, 1).price();
+        assertEq(uint256(status), uint256(Status.UNAVAILABLE));
     }
 
     function test_class_U_decimals_too_far_apart_or_unknown_are_refused() public {
         (address token0, address token1) = _tokens(0, 19);
         IUniswapV3Pool pool = _pool(token0, token1, 0);
+        vm.warp(block.timestamp + WINDOW);
         vm.expectRevert(abi.encodeWithSelector(UniswapV3TwapSource.UnsupportedDecimals.selector, 0, 19));
         new UniswapV3TwapSource(pool, token0, token1, WINDOW, 1, 1);
 

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {TickMath} from "../src/oracle/TickMath.sol";
 import {IUniswapV3Pool, UniswapV3TwapSource} from "../src/oracle/UniswapV3TwapSource.sol";
 import {Devnet} from "./Devnet.sol";
+import {ISwapRouter} from "./fixtures/Prices.sol";
+
+interface IPoolState {
+    function liquidity() external view returns (uint128);
+}
 
 /// @dev Puts the library at an address of its own, so that a revert can be expected of it.
 contract Ticks {
@@ -51,20 +57,83 @@ contract TwapSourceTest is Devnet {
         assertLt(high, 100_000e18);
     }
 
-    function test_class_O_a_window_the_pool_does_not_reach_is_no_price() public {
-        _expectNone(new UniswapV3TwapSource(pool, weth, usdc, 365 days, 1, 1));
+    /// @dev What the block before left is `standing`; what this one has done so far is `spot`.
+    function test_class_O_a_block_cannot_change_what_the_one_before_left() public {
+        UniswapV3TwapSource source = _source(weth, usdc);
+        (uint256 low, uint256 high, uint256 standing, uint256 spot) = source.market();
+        assertEq(standing, spot);
+        assertLe(low, standing);
+        _swap(weth, 500e18);
+        (uint256 lowNow, uint256 highNow, uint256 standingNow, uint256 spotNow) = source.market();
+        assertEq(lowNow, low, "no second has passed");
+        assertEq(highNow, high);
+        assertEq(standingNow, standing);
+        assertLt(spotNow, spot);
+        vm.warp(block.timestamp + 12);
+        (lowNow,, standingNow, spotNow) = source.market();
+        assertEq(standingNow, spotNow, "the next block sees what was left");
+        assertLt(lowNow, low, "and the mean begins to move");
     }
 
-    function test_class_O_too_few_observations_are_no_price() public {
+    function test_class_O_a_pool_too_small_or_too_young_is_refused() public {
+        vm.expectRevert(abi.encodeWithSelector(UniswapV3TwapSource.WindowNotCovered.selector, 365 days));
+        new UniswapV3TwapSource(pool, weth, usdc, 365 days, 1, 1);
         (,,, uint16 cardinality,,,) = pool.slot0();
-        UniswapV3TwapSource enough = new UniswapV3TwapSource(pool, weth, usdc, WINDOW, cardinality, 1);
-        (,, Status status) = enough.price();
-        assertEq(uint256(status), uint256(Status.OK));
-        _expectNone(new UniswapV3TwapSource(pool, weth, usdc, WINDOW, cardinality + 1, 1));
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                UniswapV3TwapSource.TooFewObservations.selector, cardinality, cardinality + 1
+            )
+        );
+        new UniswapV3TwapSource(pool, weth, usdc, WINDOW, cardinality + 1, 1);
+        vm.expectPartialRevert(UniswapV3TwapSource.TooLittleLiquidity.selector);
+        new UniswapV3TwapSource(pool, weth, usdc, WINDOW, 1, type(uint128).max);
+        vm.expectPartialRevert(UniswapV3TwapSource.TooLittleLiquidity.selector);
+        new UniswapV3TwapSource(pool, weth, usdc, WINDOW, 1, 0);
+        vm.expectRevert(abi.encodeWithSelector(UniswapV3TwapSource.WindowTooShort.selector, 599, 10 minutes));
+        new UniswapV3TwapSource(pool, weth, usdc, 599, 1, 1);
     }
 
-    function test_class_O_too_little_liquidity_is_no_price() public {
-        _expectNone(new UniswapV3TwapSource(pool, weth, usdc, WINDOW, 1, type(uint128).max));
+    /// @dev Liquidity that leaves after the source was made counts at once, as the harmonic mean does.
+    function test_class_O_liquidity_that_left_is_no_price() public {
+        uint256 liquidity = uint256(uint128(IPoolState(address(pool)).liquidity()));
+        UniswapV3TwapSource source =
+            new UniswapV3TwapSource(pool, weth, usdc, WINDOW, 1, uint128(liquidity * 9 / 10));
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+        // Pushed through all its positions, the pool has nearly nothing in range.
+        _swap(weth, 1_000_000e18);
+        vm.warp(block.timestamp + 1 minutes);
+        _expectNone(source);
+    }
+
+    function test_class_O_what_a_block_left_is_known_after_any_number_of_swaps() public {
+        UniswapV3TwapSource source = _source(weth, usdc);
+        for (uint256 i; i < 5; ++i) {
+            (,, uint256 before,) = source.market();
+            uint256 dollars = _swap(weth, 300e18);
+            _swap(weth, 100e18);
+            _swap(usdc, dollars / 2);
+            (,, uint256 standing, uint256 spot) = source.market();
+            assertEq(standing, before);
+            assertLt(spot, before);
+            vm.warp(block.timestamp + 12 * i + 1);
+            (,, standing,) = source.market();
+            assertEq(standing, spot);
+        }
+    }
+
+    function test_class_O_an_answer_of_another_shape_is_no_price() public {
+        UniswapV3TwapSource source = _source(weth, usdc);
+        vm.mockCall(
+            address(pool),
+            abi.encodeWithSelector(pool.observe.selector),
+            abi.encode(new int56[](4), new uint160[](4))
+        );
+        _expectNone(source);
+        vm.mockCallRevert(address(pool), abi.encodeWithSelector(pool.observe.selector), "");
+        _expectNone(source);
+        (uint256 low, uint256 high, uint256 standing, uint256 spot) = source.market();
+        assertEq(low + high + standing + spot, 0);
     }
 
     function test_class_O_a_pool_of_another_pair_is_refused() public {
@@ -75,8 +144,6 @@ contract TwapSourceTest is Devnet {
         _source(weth, weth);
         vm.expectRevert(abi.encodeWithSelector(UniswapV3TwapSource.InvalidPool.selector, address(9)));
         new UniswapV3TwapSource(IUniswapV3Pool(address(9)), weth, usdc, WINDOW, 1, 1);
-        vm.expectRevert(UniswapV3TwapSource.InvalidWindow.selector);
-        new UniswapV3TwapSource(pool, weth, usdc, 0, 1, 1);
     }
 
     // TICKS
@@ -109,6 +176,17 @@ contract TwapSourceTest is Devnet {
     }
 
     // STEPS
+
+    function _swap(address token, uint256 amount) private returns (uint256) {
+        deal(token, address(this), _balance(token, address(this)) + amount);
+        address router = _address(".uniswap.swap_router");
+        IERC20(token).approve(router, amount);
+        address other = token == weth ? usdc : weth;
+        return ISwapRouter(router)
+            .exactInputSingle(
+                ISwapRouter.Swap(token, other, 500, address(this), block.timestamp, amount, 0, 0)
+            );
+    }
 
     function _source(address base, address quote) private returns (UniswapV3TwapSource) {
         return new UniswapV3TwapSource(pool, base, quote, WINDOW, 2, 1);

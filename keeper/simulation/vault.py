@@ -145,7 +145,9 @@ def _deploy_oracle(devnet: Devnet) -> Address:
     for token, feed in ((weth, "ETH/USD"), (usdc, "USDC/USD")):
         proxy, heartbeat = (manifest["feeds"][feed][field] for field in ("proxy", "heartbeat"))
         bounds = (WAD // 100, 1_000_000 * WAD)
-        config = (token, dollar, proxy, heartbeat, *bounds, 50, manifest["sequencer"], 3600, nobody, 0)
+        sequencer = (manifest["sequencer"], 3600)
+        name = feed.replace("/", " / ")
+        config = (token, dollar, proxy, heartbeat, *bounds, 50, *sequencer, nobody, 0, 0, name)
         sources.append(devnet.deploy(deployer, "ChainlinkSource", [config]))
     routes = [(weth, usdc, [(sources[0], False), (sources[1], True)])]
     return devnet.deploy(deployer, "OracleRouter", [routes])
@@ -170,7 +172,7 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
             "MorphoBlueConnector",
             [portfolio, morpho["address"], lending_terms([keys["morpho_blue"]])],
         ),
-        "metamorpho": devnet.deploy(deployer, "ERC4626Connector", [portfolio, [keys["metamorpho"]]]),
+        "metamorpho": devnet.deploy(deployer, "ERC4626Connector", [portfolio, [keys["metamorpho"]], []]),
     }
     params: dict[str, dict[str, Any]] = {
         "aave_v3": {

@@ -2,38 +2,73 @@
 pragma solidity ^0.8.28;
 
 import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
+import {ERC165Checker} from "@openzeppelin/contracts/utils/introspection/ERC165Checker.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
+import {IERC7540Deposit, IERC7540Redeem} from "../interfaces/IERC7540.sol";
+import {Status} from "../interfaces/Types.sol";
+import {BoundedRead} from "../oracle/BoundedRead.sol";
 import {Connector} from "./Connector.sol";
 
-/// @title Shares of any ERC-4626 vaults
-/// @notice The key of a position is the vault. Its asset is read once: EIP-4626 forbids that it changes.
+/// @title Shares of any ERC-4626 vaults, ERC-7540 ones among them
+/// @notice The key of a position is the vault. Its asset is read once: EIP-4626 forbids that it changes. A
+/// vault that says by ERC-165 that it redeems on request is asked by `requestRedeem`, and what it then has ready
+/// leaves by `claim` or `withdraw`; one that takes deposits on request is asked by `supply`. Requests of such a
+/// vault must all be one (id 0).
 contract ERC4626Connector is Connector {
-    /// @dev Largest part of a deposit that entering may cost in fees and rounding: 10 bps. The minimum of
-    /// `previewDeposit` alone would follow a share price that somebody has just inflated.
-    uint256 private constant ENTRY_LOSS_DIVISOR = 1000;
+    /// @dev Largest part of a deposit that entering may cost in fees and rounding, and least that leaving is
+    /// thought to cost where a vault does not say: 10 bps. The minimum of `previewDeposit` alone would follow a
+    /// share price that somebody has just inflated.
+    uint256 private constant LOSS_DIVISOR = 1000;
 
-    error Illiquid(bytes32 key);
+    /// @dev What one view may cost of the 250k of a report: a MetaMorpho vault of three markets, cold, takes 130k.
+    uint256 private constant VIEW_GAS = 200_000;
 
-    mapping(bytes32 key => address) public tokenOf;
+    bytes4 private constant ERC7575_SHARE = 0x2f0a18c5;
+
+    struct Target {
+        address token;
+        bool asyncDeposit;
+        bool asyncRedeem;
+    }
+
+    error Illiquid(bytes32 key, uint256 available);
+    error AboveLimit(bytes32 key, uint256 limit, uint256 assets);
+    error NotAsynchronous(bytes32 key);
+    error RequestNotPooled(bytes32 key, uint256 requestId);
+    error NothingToClaim(bytes32 key);
+    error InvalidReward(address token);
+
+    /// @notice The vault's views give no value: a report then reverts, and its position is impaired.
+    error Unreadable(bytes32 key);
+
+    mapping(bytes32 key => Target) private _targets;
 
     /// @param keys vaults that may be entered
-    constructor(address portfolio_, bytes32[] memory keys) Connector(portfolio_) {
+    /// @param rewards tokens that third parties may send here for holding shares
+    constructor(address portfolio_, bytes32[] memory keys, address[] memory rewards) Connector(portfolio_) {
         for (uint256 i = 0; i < keys.length; i++) {
             address target = _addressOf(keys[i]);
             // A vault around this very vault would count the same assets twice.
             if (target == vault || target.code.length == 0) revert InvalidKey(keys[i]);
-            if (tokenOf[keys[i]] != address(0)) revert DuplicateKey(keys[i]);
-            tokenOf[keys[i]] = IERC4626(target).asset();
+            if (_targets[keys[i]].token != address(0)) revert DuplicateKey(keys[i]);
+            if (ERC165Checker.supportsInterface(target, ERC7575_SHARE) && IERC7575(target).share() != target)
+            {
+                revert InvalidKey(keys[i]);
+            }
+            _targets[keys[i]] = Target({
+                token: IERC4626(target).asset(),
+                asyncDeposit: ERC165Checker.supportsInterface(target, type(IERC7540Deposit).interfaceId),
+                asyncRedeem: ERC165Checker.supportsInterface(target, type(IERC7540Redeem).interfaceId)
+            });
+        }
+        _allowCollecting(asset);
+        for (uint256 i = 0; i < rewards.length; i++) {
+            if (_targets[_keyOf(rewards[i])].token != address(0)) revert InvalidReward(rewards[i]);
+            _allowCollecting(rewards[i]);
         }
     }
 
-    /// @inheritdoc IConnector
-    function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 status) {
-        address token = _token(key);
-        IERC4626 target = IERC4626(_addressOf(key));
-        uint256 shares = target.balanceOf(address(this));
-        return _worth(token, shares == 0 ? 0 : target.previewRedeem(shares));
-    }
+    // VIEWS
 
     /// @notice See `IIsolated`.
     function isolated() external pure returns (bool) {
@@ -41,66 +76,280 @@ contract ERC4626Connector is Connector {
     }
 
     /// @inheritdoc IConnector
+    /// @dev A synchronous vault's `previewRedeem` is what leaving pays. Where it fails, what `convertToAssets`
+    /// says is the ceiling and the floor is less, with a status that lets nothing in. An asynchronous vault's
+    /// preview always fails: its shares, those it is to mint and those it is to redeem count as it converts them,
+    /// besides assets that wait at either end.
+    function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 status) {
+        Target memory target = _target(key);
+        (uint256 least, uint256 most, bool sound) =
+            target.asyncDeposit || target.asyncRedeem ? _requested(key, target) : _quote(key, _shares(key));
+        (low, high, status) = _worth(target.token, most);
+        if (sound) return (low, high, status);
+        (low,,) = _worth(target.token, least);
+        status = uint256(Status.UNAVAILABLE);
+    }
+
+    /// @notice Asset of the vault that is the key.
+    function tokenOf(bytes32 key) external view returns (address) {
+        return _targets[key].token;
+    }
+
+    /// @notice Whether the vault takes deposits, and whether it redeems, on request.
+    function isAsync(bytes32 key) external view returns (bool deposits, bool redemptions) {
+        Target memory target = _target(key);
+        return (target.asyncDeposit, target.asyncRedeem);
+    }
+
+    /// @notice What the vault lets go now, in its asset: 0 while shares are locked, the vault is paused or a
+    /// request waits.
+    function withdrawable(bytes32 key) public view returns (uint256 assets) {
+        _target(key);
+        (, assets) = _tryView(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+    }
+
+    // IN
+
+    /// @inheritdoc IConnector
+    /// @dev Into a vault that takes deposits on request: a request.
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
-        address token = _token(key);
-        IERC4626 target = IERC4626(_addressOf(key));
+        Target memory target = _target(key);
         if (assets == 0) revert ZeroAmount();
+        if (target.asyncDeposit) _requestDeposit(key, target.token, assets);
+        else _deposit(key, target.token, assets, IERC4626(_addressOf(key)).previewDeposit(assets));
+    }
+
+    /// @notice As `supply`, with the least shares as whoever signed it expected them.
+    function deposit(bytes32 key, uint256 assets, uint256 minShares) external onlyPortfolio {
+        if (assets == 0 || minShares == 0) revert ZeroAmount();
+        _deposit(key, _target(key).token, assets, minShares);
+    }
+
+    function _deposit(bytes32 key, address token, uint256 assets, uint256 minimum) private {
+        IERC4626 target = IERC4626(_addressOf(key));
+        (bool known, uint256 limit) = _tryView(key, abi.encodeCall(IERC4626.maxDeposit, (address(this))));
+        if (known && limit < assets) revert AboveLimit(key, limit, assets);
         uint256 tokensBefore = _balance(token, address(this));
-        uint256 sharesBefore = target.balanceOf(address(this));
-        uint256 minimum = target.previewDeposit(assets);
+        uint256 sharesBefore = _shares(key);
 
         _approve(token, address(target), assets);
         target.deposit(assets, address(this));
         _checkSpent(token, address(target), tokensBefore, assets);
 
-        uint256 shares = target.balanceOf(address(this)) - sharesBefore;
+        uint256 shares = _shares(key) - sharesBefore;
         if (shares < minimum || shares == 0) revert SlippageExceeded(minimum, shares);
-        uint256 worth = target.previewRedeem(shares);
-        uint256 floor = assets - assets / ENTRY_LOSS_DIVISOR;
+        (, uint256 worth,) = _quote(key, shares);
+        uint256 floor = assets - assets / LOSS_DIVISOR;
         // Two roundings of a unit each are not a loss to judge by.
         if (worth + 2 < floor) revert SlippageExceeded(floor, worth);
     }
 
+    function _requestDeposit(bytes32 key, address token, uint256 assets) private {
+        address target = _addressOf(key);
+        uint256 tokensBefore = _balance(token, address(this));
+        uint256 requestedBefore = _requestedDeposit(target);
+        _approve(token, target, assets);
+        uint256 id = IERC7540Deposit(target).requestDeposit(assets, address(this), address(this));
+        if (id != 0) revert RequestNotPooled(key, id);
+        _checkSpent(token, target, tokensBefore, assets);
+        uint256 requested = _requestedDeposit(target) - requestedBefore;
+        if (requested != assets) revert SlippageExceeded(assets, requested);
+    }
+
+    // OUT
+
     /// @inheritdoc IConnector
-    /// @dev A full exit redeems as many shares as the vault lets go now; what it holds back stays a position.
+    /// @dev A full exit redeems as many shares as the vault lets go now; what it holds back stays a position. Of
+    /// a vault that redeems on request it takes what is ready.
     function withdraw(bytes32 key, uint256 assets)
         external
         override
         onlyPortfolio
         returns (uint256 withdrawn)
     {
-        address token = _token(key);
-        IERC4626 target = IERC4626(_addressOf(key));
+        Target memory target = _target(key);
         if (assets == 0) revert ZeroAmount();
-        uint256 shares = target.balanceOf(address(this));
-        if (shares == 0) revert EmptyPosition(key);
-
-        uint256 balanceBefore = _balance(token, portfolio);
+        uint256 shares = _shares(key);
+        if (shares == 0 && !target.asyncRedeem) revert EmptyPosition(key);
+        uint256 balanceBefore = _balance(target.token, portfolio);
         if (assets == EVERYTHING) {
-            return _received(token, balanceBefore, _redeem(target, key, shares));
+            return _received(target.token, balanceBefore, _redeemAll(key, target.asyncRedeem, shares));
         }
-        uint256 limit = target.previewWithdraw(assets);
-        target.withdraw(assets, portfolio, address(this));
-        uint256 burned = shares - target.balanceOf(address(this));
+        // A vault that redeems on request burnt its shares when they were asked for.
+        uint256 limit = target.asyncRedeem ? 0 : _limit(key, assets);
+        try IERC4626(_addressOf(key)).withdraw(assets, portfolio, address(this)) {}
+        catch {
+            revert Illiquid(key, withdrawable(key));
+        }
+        uint256 burned = shares - _shares(key);
         if (burned > limit) revert SlippageExceeded(limit, burned);
-        withdrawn = _received(token, balanceBefore, assets);
+        withdrawn = _received(target.token, balanceBefore, assets);
+    }
+
+    /// @notice Redeems shares for at least so many assets, as whoever signed it expected them.
+    function redeem(bytes32 key, uint256 shares, uint256 minAssets)
+        external
+        onlyPortfolio
+        returns (uint256 withdrawn)
+    {
+        address token = _target(key).token;
+        if (shares == 0 || minAssets == 0) revert ZeroAmount();
+        uint256 balanceBefore = _balance(token, portfolio);
+        IERC4626(_addressOf(key)).redeem(shares, portfolio, address(this));
+        withdrawn = _received(token, balanceBefore, minAssets);
+    }
+
+    /// @notice Asks a vault that redeems on request to redeem `shares`; `type(uint256).max` are all.
+    function requestRedeem(bytes32 key, uint256 shares) external onlyPortfolio {
+        if (!_target(key).asyncRedeem) revert NotAsynchronous(key);
+        address target = _addressOf(key);
+        uint256 held = _shares(key);
+        if (shares == EVERYTHING) shares = held;
+        if (shares == 0) revert ZeroAmount();
+        uint256 requestedBefore = _requestedRedeem(target);
+        uint256 id = IERC7540Redeem(target).requestRedeem(shares, address(this), address(this));
+        if (id != 0) revert RequestNotPooled(key, id);
+        uint256 spent = held - _shares(key);
+        uint256 requested = _requestedRedeem(target) - requestedBefore;
+        if (spent != shares || requested != shares) revert SlippageExceeded(shares, requested);
+    }
+
+    /// @notice Takes what requests have made ready: shares of deposits to here, assets of redemptions to the
+    /// portfolio.
+    /// @return shares minted
+    /// @return assets paid
+    function claim(bytes32 key) external onlyPortfolio returns (uint256 shares, uint256 assets) {
+        Target memory target = _target(key);
+        IERC4626 vault_ = IERC4626(_addressOf(key));
+        if (target.asyncDeposit) {
+            uint256 mintable = vault_.maxMint(address(this));
+            if (mintable != 0) {
+                uint256 sharesBefore = _shares(key);
+                vault_.mint(mintable, address(this));
+                shares = _shares(key) - sharesBefore;
+                if (shares < mintable) revert SlippageExceeded(mintable, shares);
+            }
+        }
+        if (target.asyncRedeem && withdrawable(key) != 0) {
+            uint256 balanceBefore = _balance(target.token, portfolio);
+            assets = _received(target.token, balanceBefore, _redeemAll(key, true, 0));
+        }
+        if (shares == 0 && assets == 0) revert NothingToClaim(key);
     }
 
     /// @dev Tries all of it first: the limit a vault names may be rounded, and would leave dust behind.
     /// @return minimum what the vault promised for the shares it took
-    function _redeem(IERC4626 target, bytes32 key, uint256 shares) private returns (uint256 minimum) {
-        minimum = target.previewRedeem(shares);
+    function _redeemAll(bytes32 key, bool ready, uint256 shares) private returns (uint256 minimum) {
+        IERC4626 target = IERC4626(_addressOf(key));
+        if (ready) {
+            shares = target.maxRedeem(address(this));
+            minimum = withdrawable(key);
+            if (shares == 0 || minimum == 0) revert Illiquid(key, 0);
+            target.redeem(shares, portfolio, address(this));
+            return minimum;
+        }
+        minimum = _least(key, shares);
         try target.redeem(shares, portfolio, address(this)) {}
         catch {
             shares = target.maxRedeem(address(this));
-            if (shares == 0) revert Illiquid(key);
-            minimum = target.previewRedeem(shares);
+            if (shares == 0) revert Illiquid(key, 0);
+            minimum = _least(key, shares);
             target.redeem(shares, portfolio, address(this));
         }
     }
 
-    function _token(bytes32 key) private view returns (address token) {
-        token = tokenOf[key];
-        if (token == address(0)) revert UnknownKey(key);
+    // WHAT A VAULT SAYS
+
+    /// @dev In the vault's asset: what waits to become shares, what is shares, what waits to be redeemed, and
+    /// what is ready.
+    function _requested(bytes32 key, Target memory target)
+        private
+        view
+        returns (uint256 least, uint256 most, bool sound)
+    {
+        uint256 shares = _shares(key);
+        uint256 waiting = 0;
+        if (target.asyncDeposit) {
+            waiting = _view(key, abi.encodeCall(IERC7540Deposit.pendingDepositRequest, (0, address(this))));
+            shares += _view(key, abi.encodeCall(IERC4626.maxMint, (address(this))));
+        }
+        if (target.asyncRedeem) {
+            waiting += _view(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+            shares += _view(key, abi.encodeCall(IERC7540Redeem.pendingRedeemRequest, (0, address(this))));
+            most = shares == 0 ? 0 : _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+            (least, sound) = (most, true);
+        } else {
+            (least, most, sound) = _quote(key, shares);
+        }
+        (least, most) = (least + waiting, most + waiting);
     }
+
+    /// @dev What leaving with `shares` pays; not sound if the vault does not say.
+    function _quote(bytes32 key, uint256 shares)
+        private
+        view
+        returns (uint256 least, uint256 most, bool sound)
+    {
+        if (shares == 0) return (0, 0, true);
+        (sound, most) = _tryView(key, abi.encodeCall(IERC4626.previewRedeem, (shares)));
+        if (sound) return (most, most, true);
+        most = _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+        least = most - most / LOSS_DIVISOR;
+    }
+
+    /// @dev An exit goes on when the vault says nothing at all: it is worth what it pays.
+    function _least(bytes32 key, uint256 shares) private view returns (uint256 least) {
+        bool known;
+        (known, least) = _tryView(key, abi.encodeCall(IERC4626.previewRedeem, (shares)));
+        if (known) return least;
+        (known, least) = _tryView(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+        least -= least / LOSS_DIVISOR;
+        if (least == 0) least = 1;
+    }
+
+    /// @dev Most shares that `assets` may cost.
+    function _limit(bytes32 key, uint256 assets) private view returns (uint256 shares) {
+        bool known;
+        (known, shares) = _tryView(key, abi.encodeCall(IERC4626.previewWithdraw, (assets)));
+        if (known) return shares;
+        (known, shares) = _tryView(key, abi.encodeCall(IERC4626.convertToShares, (assets)));
+        return known ? shares + shares / LOSS_DIVISOR + 1 : EVERYTHING;
+    }
+
+    function _requestedDeposit(address target) private view returns (uint256) {
+        return IERC7540Deposit(target).pendingDepositRequest(0, address(this))
+            + IERC7540Deposit(target).claimableDepositRequest(0, address(this));
+    }
+
+    function _requestedRedeem(address target) private view returns (uint256) {
+        return IERC7540Redeem(target).pendingRedeemRequest(0, address(this))
+            + IERC7540Redeem(target).claimableRedeemRequest(0, address(this));
+    }
+
+    function _shares(bytes32 key) private view returns (uint256) {
+        return _view(key, abi.encodeCall(IERC4626(address(0)).balanceOf, (address(this))));
+    }
+
+    function _view(bytes32 key, bytes memory data) private view returns (uint256 answer) {
+        bool known;
+        (known, answer) = _tryView(key, data);
+        if (!known) revert Unreadable(key);
+    }
+
+    /// @dev An answer of which a position can make no sum is none.
+    function _tryView(bytes32 key, bytes memory data) private view returns (bool known, uint256 answer) {
+        uint256[10] memory words;
+        (known, words) = BoundedRead.read(_addressOf(key), VIEW_GAS, data, 1);
+        answer = known ? words[0] : 0;
+    }
+
+    function _target(bytes32 key) private view returns (Target memory target) {
+        target = _targets[key];
+        if (target.token == address(0)) revert UnknownKey(key);
+    }
+}
+
+/// @dev What is read of a vault whose share may be another contract (ERC-7575).
+interface IERC7575 {
+    function share() external view returns (address);
 }

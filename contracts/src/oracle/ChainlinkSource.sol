@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IPriceSource} from "../interfaces/IOracleRouter.sol";
 import {Status} from "../interfaces/Types.sol";
+import {BoundedRead} from "./BoundedRead.sol";
 import {PriceMath} from "./PriceMath.sol";
+
+/// @dev What is read of a feed (Chainlink `AggregatorV3Interface`).
+interface IAggregator {
+    function description() external view returns (string memory);
+    function latestRoundData() external view returns (uint80, int256, uint256, uint256, uint80);
+    function getRoundData(uint80 round) external view returns (uint80, int256, uint256, uint256, uint80);
+}
 
 /// @title A Chainlink feed as a range with a status
 /// @notice The range is the feed plus and minus the deviation it may have before its next round, widened to a
-/// second source where there is one. Heartbeat, bounds and deviation belong to this feed alone.
+/// second source where there is one. Heartbeat, bounds, constancy and deviation belong to this feed alone.
 contract ChainlinkSource is IPriceSource {
     /// @param base token the feed prices
     /// @param quote token or currency it is priced in
@@ -16,10 +25,14 @@ contract ChainlinkSource is IPriceSource {
     /// @param minimum smallest believable price, in WAD
     /// @param maximum largest believable price, in WAD
     /// @param deviationBps how far the market may move before the feed writes a round
-    /// @param sequencer the L2 sequencer's uptime feed, or 0
-    /// @param gracePeriod seconds after the sequencer came back during which prices may lag
+    /// @param sequencer the L2 sequencer's uptime feed; 0 on a chain that has none
+    /// @param gracePeriod seconds after the sequencer came back during which prices may lag; 0 if and only if
+    /// there is no sequencer
     /// @param crossCheck second source of the same pair, or 0
     /// @param toleranceBps distance between the two beyond which neither is believed
+    /// @param constantAfter seconds after which rounds that all give one answer mean a frozen feed, which is
+    /// noticed after twice as long at most; 0 for a feed of which that may be true, like a stablecoin's
+    /// @param description what the feed must call itself; empty for one that has no name
     struct Config {
         address base;
         address quote;
@@ -32,6 +45,15 @@ contract ChainlinkSource is IPriceSource {
         uint256 gracePeriod;
         IPriceSource crossCheck;
         uint256 toleranceBps;
+        uint256 constantAfter;
+        string description;
+    }
+
+    struct Round {
+        uint256 id;
+        int256 answer;
+        uint256 startedAt;
+        uint256 updatedAt;
     }
 
     error UnknownDecimals(address aggregator);
@@ -40,7 +62,24 @@ contract ChainlinkSource is IPriceSource {
     error InvalidBounds(uint256 minimum, uint256 maximum);
     error InvalidDeviation(uint256 bps);
     error InvalidSequencer(address sequencer);
+    error InvalidGracePeriod(uint256 gracePeriod);
     error PairMismatch(address crossCheck);
+    error DescriptionMismatch(string expected, string seen);
+    error InvalidConstancy(uint256 constantAfter, uint256 minimum, uint256 maximum);
+    error NoHistory(address aggregator);
+
+    /// @notice No answer inside the bounds at this moment: the bounds are wrong, or the feed is not live.
+    error NoAnswer(address aggregator);
+
+    /// @dev Live proxies answer for less than 20k.
+    uint256 private constant FEED_GAS = 50_000;
+    uint256 private constant CROSS_CHECK_GAS = 120_000;
+
+    /// @dev The history is looked at 1, 2, 4 … 512 rounds back.
+    uint256 private constant DEEPEST_ROUND = 512;
+
+    /// @dev A frozen feed writes a round per heartbeat: this leaves room for one that writes 16 times as many.
+    uint256 private constant MOST_HEARTBEATS = 32;
 
     address public immutable base;
     address public immutable quote;
@@ -53,31 +92,16 @@ contract ChainlinkSource is IPriceSource {
     uint256 public immutable gracePeriod;
     IPriceSource public immutable crossCheck;
     uint256 public immutable toleranceBps;
+    uint256 public immutable constantAfter;
 
     uint256 private immutable _feedUnit;
 
     constructor(Config memory config) {
         (uint256 decimals, bool known) = PriceMath.readDecimals(config.aggregator);
         if (!known) revert UnknownDecimals(config.aggregator);
-        if (config.base == address(0) || config.quote == address(0) || config.base == config.quote) {
-            revert InvalidPair(config.base, config.quote);
-        }
-        if (config.heartbeat == 0) revert InvalidHeartbeat();
-        if (config.minimum == 0 || config.minimum > config.maximum || config.maximum > type(uint128).max) {
-            revert InvalidBounds(config.minimum, config.maximum);
-        }
-        if (config.deviationBps >= PriceMath.BPS) revert InvalidDeviation(config.deviationBps);
-        if (config.sequencer != address(0) && config.sequencer.code.length == 0) {
-            revert InvalidSequencer(config.sequencer);
-        }
-        if (address(config.crossCheck) != address(0)) {
-            if (config.crossCheck.base() != config.base || config.crossCheck.quote() != config.quote) {
-                revert PairMismatch(address(config.crossCheck));
-            }
-            if (config.toleranceBps == 0 || config.toleranceBps >= PriceMath.BPS) {
-                revert InvalidDeviation(config.toleranceBps);
-            }
-        }
+        _checkFeed(config);
+        _checkSequencer(config.sequencer, config.gracePeriod);
+        _checkSecond(config);
         base = config.base;
         quote = config.quote;
         aggregator = config.aggregator;
@@ -89,19 +113,28 @@ contract ChainlinkSource is IPriceSource {
         gracePeriod = config.gracePeriod;
         crossCheck = config.crossCheck;
         toleranceBps = config.toleranceBps;
+        constantAfter = config.constantAfter;
         _feedUnit = 10 ** decimals;
+        Round memory round = _latestRound(config.aggregator);
+        (uint256 floor, uint256 ceiling) = _answer(round, 10 ** decimals);
+        if (floor < config.minimum || ceiling > config.maximum) revert NoAnswer(config.aggregator);
+        if (config.constantAfter != 0 && _round(config.aggregator, round.id).id != round.id) {
+            revert NoHistory(config.aggregator);
+        }
     }
 
     /// @inheritdoc IPriceSource
     /// @dev UNAVAILABLE comes with (0, type(uint256).max); every other status with the range as it stands.
-    /// A second source that has no price of its own cannot confirm this one: DIVERGED.
+    /// A second source that has no price of its own cannot confirm this one: DIVERGED. Of several faults the
+    /// last in the order of `Status` is named.
     function price() external view returns (uint256 low, uint256 high, Status status) {
-        (uint256 floor, uint256 ceiling, uint256 updatedAt) = _feed();
-        if (updatedAt == 0) return (0, type(uint256).max, Status.UNAVAILABLE);
+        Round memory round = _latestRound(aggregator);
+        (uint256 floor, uint256 ceiling) = _answer(round, _feedUnit);
+        if (floor < minimum || ceiling > maximum) return (0, type(uint256).max, Status.UNAVAILABLE);
 
         low = PriceMath.mulDivDown(floor, PriceMath.BPS - deviationBps, PriceMath.BPS);
         high = PriceMath.mulDivUp(ceiling, PriceMath.BPS + deviationBps, PriceMath.BPS);
-        if (block.timestamp - updatedAt > heartbeat) status = Status.STALE;
+        if (block.timestamp - round.updatedAt > heartbeat) status = Status.STALE;
 
         if (address(crossCheck) != address(0)) {
             (uint256 otherLow, uint256 otherHigh, bool confirmed) = _crossCheck(floor, ceiling);
@@ -109,18 +142,79 @@ contract ChainlinkSource is IPriceSource {
             if (otherLow < low) low = otherLow;
             if (otherHigh > high) high = otherHigh;
         }
+        if (constantAfter != 0 && _isConstant(round)) status = Status.CONSTANT;
         if (!_sequencerIsUp()) status = Status.SEQUENCER_DOWN;
     }
 
-    /// @dev The feed's answer in WAD, rounded both ways; `updatedAt` 0 means that it has none to give.
-    function _feed() private view returns (uint256 floor, uint256 ceiling, uint256 updatedAt) {
-        (bool read, uint256 roundId, int256 answer,, uint256 time) = _latestRound(aggregator);
-        if (!read || roundId == 0 || time == 0 || time > block.timestamp) return (0, 0, 0);
-        if (answer <= 0) return (0, 0, 0);
-        floor = PriceMath.mulDivDown(uint256(answer), PriceMath.WAD, _feedUnit);
-        ceiling = PriceMath.mulDivUp(uint256(answer), PriceMath.WAD, _feedUnit);
-        if (floor < minimum || ceiling > maximum) return (0, 0, 0);
-        updatedAt = time;
+    // CONFIGURATION
+
+    function _checkFeed(Config memory config) private view {
+        if (config.base == address(0) || config.quote == address(0) || config.base == config.quote) {
+            revert InvalidPair(config.base, config.quote);
+        }
+        if (config.heartbeat == 0) revert InvalidHeartbeat();
+        if (config.minimum == 0 || config.minimum > config.maximum || config.maximum > type(uint128).max) {
+            revert InvalidBounds(config.minimum, config.maximum);
+        }
+        if (config.deviationBps >= PriceMath.BPS) revert InvalidDeviation(config.deviationBps);
+        // Within one heartbeat nothing shows, and beyond the rounds that are looked at neither.
+        (uint256 shortest, uint256 longest) = (config.heartbeat + 1, config.heartbeat * MOST_HEARTBEATS);
+        if (config.constantAfter != 0 && (config.constantAfter < shortest || config.constantAfter > longest))
+        {
+            revert InvalidConstancy(config.constantAfter, shortest, longest);
+        }
+        if (bytes(config.description).length == 0) return;
+        string memory seen = IAggregator(config.aggregator).description();
+        if (keccak256(bytes(seen)) != keccak256(bytes(config.description))) {
+            revert DescriptionMismatch(config.description, seen);
+        }
+    }
+
+    /// @dev A grace period says that the chain has a sequencer, and a sequencer that there is such a period.
+    function _checkSequencer(address feed, uint256 period) private view {
+        if ((feed == address(0)) != (period == 0)) revert InvalidGracePeriod(period);
+        if (feed == address(0)) return;
+        Round memory state = _latestRound(feed);
+        if (state.startedAt == 0 || (state.answer != 0 && state.answer != 1)) revert InvalidSequencer(feed);
+    }
+
+    function _checkSecond(Config memory config) private view {
+        if (address(config.crossCheck) == address(0)) return;
+        if (config.crossCheck.base() != config.base || config.crossCheck.quote() != config.quote) {
+            revert PairMismatch(address(config.crossCheck));
+        }
+        if (config.toleranceBps == 0 || config.toleranceBps >= PriceMath.BPS) {
+            revert InvalidDeviation(config.toleranceBps);
+        }
+    }
+
+    // THE FEED
+
+    /// @dev An answer in WAD, rounded both ways; (0, max), which is out of every bound, if there is none.
+    function _answer(Round memory round, uint256 unit) private view returns (uint256 floor, uint256 ceiling) {
+        if (round.id == 0 || round.updatedAt == 0 || round.updatedAt > block.timestamp || round.answer <= 0) {
+            return (0, type(uint256).max);
+        }
+        floor = PriceMath.mulDivDown(uint256(round.answer), PriceMath.WAD, unit);
+        ceiling = PriceMath.mulDivUp(uint256(round.answer), PriceMath.WAD, unit);
+    }
+
+    /// @dev Whether earlier rounds, over more than `constantAfter`, gave the answer of this one. They are
+    /// sampled at distances that double: a live feed shows with the first, and one answer in every sample is
+    /// no chance where answers have eight digits. Rounds of another phase are another aggregator's; a round
+    /// of this phase that cannot be read shows no life.
+    function _isConstant(Round memory latest) private view returns (bool) {
+        // The number within the phase, which starts with 1.
+        uint256 number = latest.id & type(uint64).max;
+        uint256 deepest = Math.min(number == 0 ? 0 : number - 1, DEEPEST_ROUND);
+        for (uint256 back = 1; back <= deepest; back *= 2) {
+            Round memory earlier = _round(aggregator, latest.id - back);
+            if (earlier.id == 0) return true;
+            if (earlier.answer != latest.answer) return false;
+            uint256 since = Math.min(earlier.updatedAt, block.timestamp);
+            if (block.timestamp - since > constantAfter) return true;
+        }
+        return false;
     }
 
     /// @dev The second source's range, and whether it is near enough to the feed to confirm it. One without a
@@ -130,15 +224,14 @@ contract ChainlinkSource is IPriceSource {
         view
         returns (uint256 low, uint256 high, bool confirmed)
     {
-        (bool success, bytes memory data) =
-            address(crossCheck).staticcall(abi.encodeCall(IPriceSource.price, ()));
-        if (!success || data.length < 96) return (type(uint256).max, 0, false);
-        uint256 status;
-        (low, high, status) = abi.decode(data, (uint256, uint256, uint256));
-        if (low == 0 || low > high || status >= uint256(Status.UNAVAILABLE)) {
+        (bool success, uint256[10] memory words) = BoundedRead.read(
+            address(crossCheck), CROSS_CHECK_GAS, abi.encodeCall(IPriceSource.price, ()), 3
+        );
+        (low, high) = (words[0], words[1]);
+        if (!success || low == 0 || low > high || words[2] >= uint256(Status.UNAVAILABLE)) {
             return (type(uint256).max, 0, false);
         }
-        confirmed = status == uint256(Status.OK)
+        confirmed = words[2] == uint256(Status.OK)
             && low <= PriceMath.mulDivDown(floor, PriceMath.BPS + toleranceBps, PriceMath.BPS)
             && high >= PriceMath.mulDivUp(ceiling, PriceMath.BPS - toleranceBps, PriceMath.BPS);
     }
@@ -147,21 +240,23 @@ contract ChainlinkSource is IPriceSource {
     /// act on prices they could not reach. `startedAt` 0 is a feed that was never written.
     function _sequencerIsUp() private view returns (bool) {
         if (sequencer == address(0)) return true;
-        (bool read,, int256 answer, uint256 startedAt,) = _latestRound(sequencer);
-        return read && answer == 0 && startedAt != 0 && startedAt <= block.timestamp
-            && block.timestamp - startedAt > gracePeriod;
+        Round memory state = _latestRound(sequencer);
+        return state.answer == 0 && state.startedAt != 0 && state.startedAt <= block.timestamp
+            && block.timestamp - state.startedAt > gracePeriod;
     }
 
-    /// @dev At a low level, and as full words: a short or malformed answer would otherwise revert here.
-    function _latestRound(address feed)
-        private
-        view
-        returns (bool read, uint256 roundId, int256 answer, uint256 startedAt, uint256 updatedAt)
-    {
-        (bool success, bytes memory data) = feed.staticcall(abi.encodeWithSignature("latestRoundData()"));
-        if (!success || data.length < 160) return (false, 0, 0, 0, 0);
-        (roundId, answer, startedAt, updatedAt,) =
-            abi.decode(data, (uint256, int256, uint256, uint256, uint256));
-        read = true;
+    function _latestRound(address feed) private view returns (Round memory) {
+        return _readRound(feed, abi.encodeCall(IAggregator.latestRoundData, ()));
+    }
+
+    function _round(address feed, uint256 id) private view returns (Round memory) {
+        // forge-lint: disable-next-line(unsafe-typecast) an id that does not fit is not found
+        return _readRound(feed, abi.encodeCall(IAggregator.getRoundData, (uint80(id))));
+    }
+
+    /// @dev All zero when the feed reverts or does not answer in full words.
+    function _readRound(address feed, bytes memory data) private view returns (Round memory round) {
+        (bool success, uint256[10] memory words) = BoundedRead.read(feed, FEED_GAS, data, 5);
+        if (success) round = Round(words[0], int256(words[1]), words[2], words[3]);
     }
 }

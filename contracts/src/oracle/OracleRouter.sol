@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IOracleRouter, IPriceSource} from "../interfaces/IOracleRouter.sol";
 import {Status} from "../interfaces/Types.sol";
+import {BoundedRead} from "./BoundedRead.sol";
 import {PriceMath} from "./PriceMath.sol";
 
 /// @title Immutable, validated routes of price sources
@@ -25,6 +26,7 @@ contract OracleRouter is IOracleRouter {
 
     error UnknownDecimals(address token);
     error EmptyRoute(address base, address quote);
+    error RouteTooLong(uint256 hops, uint256 maximum);
     error DuplicateRoute(address base, address quote);
     error InvalidSource(address source);
     error GapInRoute(uint256 hop, address expected, address seen);
@@ -35,6 +37,12 @@ contract OracleRouter is IOracleRouter {
     /// nineteen digits, little enough that 6 against 27 leave room for a price of 10^16.
     uint256 private constant SCALE_DECIMALS = 40;
     uint256 private constant SCALE = 10 ** SCALE_DECIMALS;
+
+    uint256 private constant MAX_HOPS = 5;
+
+    /// @dev Two feeds and a pool take 135k. A report of 250k that meets a source which burns all of it is left
+    /// with enough to say so.
+    uint256 private constant SOURCE_GAS = 225_000;
 
     mapping(address base => mapping(address quote => Hop[])) private _hops;
 
@@ -83,6 +91,7 @@ contract OracleRouter is IOracleRouter {
 
     function _addRoute(Route memory route) private {
         if (route.hops.length == 0) revert EmptyRoute(route.base, route.quote);
+        if (route.hops.length > MAX_HOPS) revert RouteTooLong(route.hops.length, MAX_HOPS);
         Hop[] storage stored = _hops[route.base][route.quote];
         if (stored.length != 0) revert DuplicateRoute(route.base, route.quote);
 
@@ -115,19 +124,18 @@ contract OracleRouter is IOracleRouter {
         return decimals;
     }
 
-    /// @dev A source that reverts, answers nonsense or names no floor gives no price. Called at a low level
-    /// because a malformed answer would otherwise revert here, out of reach of a catch.
+    /// @dev A source that reverts, answers nonsense or names no floor gives no price, and one that burns its gas
+    /// or answers at length costs no more than its stipend.
     function _price(Hop storage hop) private view returns (uint256 low, uint256 high, Status status) {
-        (bool success, bytes memory data) =
-            address(hop.source).staticcall(abi.encodeCall(IPriceSource.price, ()));
-        if (!success || data.length < 96) return (0, type(uint256).max, Status.UNAVAILABLE);
-        uint256 word;
-        (low, high, word) = abi.decode(data, (uint256, uint256, uint256));
-        if (low == 0 || low > high || word >= uint256(Status.UNAVAILABLE)) {
+        (IPriceSource source, bool inverse) = (hop.source, hop.inverse);
+        (bool success, uint256[10] memory words) =
+            BoundedRead.read(address(source), SOURCE_GAS, abi.encodeCall(IPriceSource.price, ()), 3);
+        (low, high) = (words[0], words[1]);
+        if (!success || low == 0 || low > high || words[2] >= uint256(Status.UNAVAILABLE)) {
             return (0, type(uint256).max, Status.UNAVAILABLE);
         }
-        status = Status(word);
-        if (hop.inverse) {
+        status = Status(words[2]);
+        if (inverse) {
             (low, high) =
             (
                 PriceMath.mulDivDown(PriceMath.WAD, PriceMath.WAD, high),

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IPriceSource} from "../interfaces/IOracleRouter.sol";
 import {Status} from "../interfaces/Types.sol";
+import {BoundedRead} from "./BoundedRead.sol";
 import {PriceMath} from "./PriceMath.sol";
 import {TickMath} from "./TickMath.sol";
 
@@ -11,6 +12,7 @@ interface IUniswapV3Pool {
     function token0() external view returns (address);
     function token1() external view returns (address);
     function slot0() external view returns (uint160, int24, uint16, uint16, uint16, uint8, bool);
+    function observations(uint256 index) external view returns (uint32, int56, uint160, bool);
     function observe(uint32[] calldata secondsAgos)
         external
         view
@@ -18,14 +20,36 @@ interface IUniswapV3Pool {
 }
 
 /// @title Time-weighted average price of a Uniswap v3 pool
-/// @notice All or nothing: a pool that cannot give the whole window, or whose observations or liquidity are
-/// too few to make the window costly to move, has no price. The window is never shortened.
+/// @notice All or nothing: a pool that cannot give the whole window, or whose liquidity was too little to make
+/// the window costly to move, has no price. The window is never shortened.
 contract UniswapV3TwapSource is IPriceSource {
+    /// @dev What the pool remembers.
+    /// @param covered whether it remembers the whole window
+    /// @param mean mean tick over the window, rounded toward negative infinity
+    /// @param liquidity harmonic mean of in-range liquidity over the window
+    struct Memory {
+        bool covered;
+        int256 mean;
+        uint256 liquidity;
+    }
+
     error InvalidPair(address base, address quote);
     error InvalidPool(address pool);
-    error InvalidWindow();
+    error WindowTooShort(uint256 window, uint256 minimum);
+    error WindowNotCovered(uint256 window);
+    error TooFewObservations(uint256 seen, uint256 minimum);
+    error TooLittleLiquidity(uint256 seen, uint256 minimum);
     error UnknownDecimals(address token);
     error UnsupportedDecimals(uint256 base, uint256 quote);
+
+    /// @notice Over less a proposer of a few blocks in a row moves the mean.
+    uint32 public constant MIN_WINDOW = 10 minutes;
+
+    /// @dev A search through thousands of cold observations stays below it.
+    uint256 private constant OBSERVE_GAS = 80_000;
+    uint256 private constant SLOT_GAS = 10_000;
+
+    int256 private constant NO_TICK = type(int256).min;
 
     IUniswapV3Pool public immutable pool;
     address public immutable base;
@@ -34,9 +58,6 @@ contract UniswapV3TwapSource is IPriceSource {
     /// @notice Seconds averaged over.
     uint32 public immutable window;
 
-    /// @notice Fewest observations the pool must be able to store.
-    uint16 public immutable minCardinality;
-
     /// @notice Least harmonic mean of in-range liquidity over the window.
     uint128 public immutable minLiquidity;
 
@@ -44,16 +65,18 @@ contract UniswapV3TwapSource is IPriceSource {
     uint256 private immutable _scale;
     bool private immutable _baseIsToken0;
 
+    /// @param minCardinality fewest observations the pool must be able to store. Asked once: a pool never
+    /// stores fewer than it once could.
     constructor(
         IUniswapV3Pool pool_,
         address base_,
         address quote_,
         uint32 window_,
-        uint16 minCardinality_,
+        uint16 minCardinality,
         uint128 minLiquidity_
     ) {
         if (address(pool_).code.length == 0) revert InvalidPool(address(pool_));
-        if (window_ == 0) revert InvalidWindow();
+        if (window_ < MIN_WINDOW) revert WindowTooShort(window_, MIN_WINDOW);
         (address token0, address token1) = (pool_.token0(), pool_.token1());
         _baseIsToken0 = base_ == token0;
         if (!(base_ == token0 && quote_ == token1) && !(base_ == token1 && quote_ == token0)) {
@@ -62,52 +85,114 @@ contract UniswapV3TwapSource is IPriceSource {
         uint256 baseDecimals = _decimals(base_);
         uint256 quoteDecimals = _decimals(quote_);
         if (quoteDecimals > baseDecimals + 18) revert UnsupportedDecimals(baseDecimals, quoteDecimals);
+        (,,, uint256 cardinality,,,) = pool_.slot0();
+        if (cardinality < minCardinality) revert TooFewObservations(cardinality, minCardinality);
+        Memory memory seen = _observe(pool_, window_);
+        if (!seen.covered) revert WindowNotCovered(window_);
+        if (minLiquidity_ == 0 || seen.liquidity < minLiquidity_) {
+            revert TooLittleLiquidity(seen.liquidity, minLiquidity_);
+        }
         _scale = 10 ** (18 + baseDecimals - quoteDecimals);
         pool = pool_;
         base = base_;
         quote = quote_;
         window = window_;
-        minCardinality = minCardinality_;
         minLiquidity = minLiquidity_;
     }
 
     /// @inheritdoc IPriceSource
+    function price() external view returns (uint256 low, uint256 high, Status status) {
+        (low, high) = _price();
+        if (low == 0) return (0, type(uint256).max, Status.UNAVAILABLE);
+    }
+
+    /// @notice The pool's prices in WAD, all 0 when it has no mean.
+    /// @return low of the mean over the window
+    /// @return high of the mean over the window
+    /// @return standing price at which the last block left the pool, which no transaction can change in its
+    /// own block
+    /// @return spot price at this point of this block
+    function market() external view returns (uint256 low, uint256 high, uint256 standing, uint256 spot) {
+        (low, high) = _price();
+        if (low == 0) return (0, 0, 0, 0);
+        (bool success, uint256[10] memory words) =
+            BoundedRead.read(address(pool), SLOT_GAS, abi.encodeCall(IUniswapV3Pool.slot0, ()), 7);
+        if (!success) return (low, high, 0, 0);
+        // forge-lint: disable-next-line(unsafe-typecast) a pool's own tick
+        int256 tick = int24(int256(words[1]));
+        (spot,) = _range(tick);
+        (standing,) = _range(_standing(tick, words[2], words[3]));
+    }
+
     /// @dev The mean tick is rounded toward negative infinity and every tick was itself rounded down, so the
     /// geometric mean price lies between that tick and the next: these are low and high.
-    function price() external view returns (uint256 low, uint256 high, Status status) {
-        (int256 tick, bool usable) = _meanTick();
-        if (!usable) return (0, type(uint256).max, Status.UNAVAILABLE);
+    function _price() private view returns (uint256 low, uint256 high) {
+        Memory memory seen = _observe(pool, window);
+        if (!seen.covered || seen.liquidity < minLiquidity) return (0, 0);
+        (low, high) = _range(seen.mean);
+        if (high == type(uint256).max) return (0, 0);
+    }
+
+    /// @dev Tick at which the last block left the pool. The first change of tick in a block writes an observation,
+    /// with the tick before it: without one of this block the tick has not changed, and with one the tick since
+    /// the observation before is the rise of the accumulator between them, over the time.
+    function _standing(int256 tick, uint256 index, uint256 cardinality) private view returns (int256) {
+        (uint256 at, int56 sum, bool known) = _observation(index);
+        if (!known) return NO_TICK;
+        unchecked {
+            // forge-lint: disable-next-line(unsafe-typecast) the pool counts time so
+            if (at != uint32(block.timestamp)) return tick;
+            (uint256 before, int56 sumBefore, bool older) =
+                _observation((index + cardinality - 1) % cardinality);
+            // forge-lint: disable-next-line(unsafe-typecast) time and sums are meant to wrap
+            int256 elapsed = int256(uint256(uint32(at - before)));
+            if (!older || elapsed == 0) return NO_TICK;
+            return int256(sum - sumBefore) / elapsed;
+        }
+    }
+
+    function _observation(uint256 index) private view returns (uint256 at, int56 sum, bool known) {
+        bytes memory data = abi.encodeCall(IUniswapV3Pool.observations, (index));
+        (bool success, uint256[10] memory words) = BoundedRead.read(address(pool), SLOT_GAS, data, 4);
+        // forge-lint: disable-next-line(unsafe-typecast) as the pool has it
+        (at, sum, known) = (words[0], int56(int256(words[1])), success && words[3] == 1);
+    }
+
+    /// @dev Low and high price of a tick.
+    function _range(int256 tick) private view returns (uint256 low, uint256 high) {
+        if (tick < -TickMath.MAX_TICK || tick > TickMath.MAX_TICK) return (0, type(uint256).max);
         uint256 atTick = TickMath.sqrtPriceX96(tick);
         uint256 above = TickMath.sqrtPriceX96(tick < TickMath.MAX_TICK ? tick + 1 : tick);
         // The pool rounds the root up; a unit less is below the true price.
         (low, high) = _baseIsToken0
             ? (_ratioDown(atTick - 1), _ratioUp(above))
             : (_inverseDown(above), _inverseUp(atTick - 1));
-        if (low == 0 || high == type(uint256).max) return (0, type(uint256).max, Status.UNAVAILABLE);
     }
 
-    /// @dev Mean tick over the window, and whether the pool passed every check.
-    function _meanTick() private view returns (int256 tick, bool usable) {
-        (,,, uint16 cardinality,,,) = pool.slot0();
-        if (cardinality < minCardinality) return (0, false);
-
+    function _observe(IUniswapV3Pool target, uint256 elapsed) private view returns (Memory memory seen) {
         uint32[] memory secondsAgos = new uint32[](2);
-        secondsAgos[0] = window;
-        try pool.observe(secondsAgos) returns (int56[] memory ticks, uint160[] memory liquidities) {
-            uint256 elapsed = uint256(window);
-            unchecked {
-                // Both accumulators are meant to wrap.
-                int256 tickDelta = ticks[1] - ticks[0];
-                uint256 liquidityDelta = uint160(liquidities[1] - liquidities[0]);
-                if (liquidityDelta == 0) return (0, false);
-                tick = tickDelta / int256(elapsed);
-                if (tickDelta < 0 && tickDelta % int256(elapsed) != 0) tick--;
-                // Seconds per liquidity are Q128: their inverse is the harmonic mean.
-                usable = (elapsed << 128) / liquidityDelta >= minLiquidity;
-            }
-        } catch {
-            // The pool is younger than the window, or its observations do not reach back that far.
+        // forge-lint: disable-next-line(unsafe-typecast) the window
+        secondsAgos[0] = uint32(elapsed);
+        bytes memory data = abi.encodeCall(IUniswapV3Pool.observe, (secondsAgos));
+        (bool success, uint256[10] memory words) = BoundedRead.read(address(target), OBSERVE_GAS, data, 8);
+        // Two arrays of two. A pool younger than the window, or whose observations do not reach back that
+        // far, has reverted.
+        if (!success || words[0] != 64 || words[1] != 160 || words[2] != 2 || words[5] != 2) return seen;
+        unchecked {
+            // Both accumulators are meant to wrap.
+            // forge-lint: disable-start(unsafe-typecast)
+            int256 tickDelta = int56(int256(words[4])) - int56(int256(words[3]));
+            uint256 liquidityDelta = uint160(words[7]) - uint160(words[6]);
+            // forge-lint: disable-end(unsafe-typecast)
+            if (liquidityDelta == 0) return seen;
+            // forge-lint: disable-next-line(unsafe-typecast) the window
+            int256 span = int256(elapsed);
+            seen.mean = tickDelta / span;
+            if (tickDelta < 0 && tickDelta % span != 0) seen.mean--;
+            // Seconds per liquidity are Q128: their inverse is the harmonic mean.
+            seen.liquidity = (elapsed << 128) / liquidityDelta;
         }
+        seen.covered = true;
     }
 
     function _decimals(address token) private view returns (uint256) {
