@@ -12,6 +12,7 @@ import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Value} from "./interfaces/Types.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
+import {Mark, SplitLib} from "./libraries/SplitLib.sol";
 import {Valuation} from "./Valuation.sol";
 
 /// @title Idle ledger and connectors of one vault
@@ -78,6 +79,7 @@ contract Portfolio is Valuation {
             _call(i, batch.calls[i]);
         }
         _close(change);
+        if (ledger.pocketed && batch.calls.length == 1) _setAside(change, batch.calls[0]);
         _checkImpaired(change.touched, batch.calls);
         _checkValue(batch, change);
         if (change.reducing) {
@@ -130,6 +132,18 @@ contract Portfolio is Valuation {
         emit Deallocated(connector, key, ledger.idle - idleBefore, msg.sender);
     }
 
+    // SIDE POCKET
+
+    /// @inheritdoc IPortfolio
+    function splitOff(address connector, bytes32 key) external override locks {
+        SplitLib.splitOff(ledger, pocket, announcement, marks, connector, key);
+    }
+
+    /// @inheritdoc IPortfolio
+    function closePocket() external override locks {
+        SplitLib.closePocket(ledger, pocket, announcement, marks);
+    }
+
     // FLOWS WITH THE VAULT
 
     /// @inheritdoc IPortfolio
@@ -158,7 +172,7 @@ contract Portfolio is Valuation {
     function skim(IERC20 token, address to) external whenUnlocked {
         registry.authorise(vault, msg.sender, msg.data);
         uint256 amount = token.balanceOf(address(this));
-        if (token == asset) amount -= ledger.idle;
+        if (token == asset) amount -= ledger.idle + pocket.cash;
         require(amount != 0, NothingToSkim(address(token)));
         token.safeTransfer(to, amount);
         emit Skimmed(address(token), to, amount);
@@ -217,6 +231,11 @@ contract Portfolio is Valuation {
         assembly ("memory-safe") {
             mstore(targets, count)
         }
+    }
+
+    /// @dev What comes out of the pocket is nothing that NAV counts.
+    function _setAside(Change memory change, Call calldata action) private {
+        change.lowAfter -= SplitLib.setAside(ledger, pocket, action.target, action.data, change.idleBefore);
     }
 
     // BEFORE AND AFTER
@@ -280,7 +299,7 @@ contract Portfolio is Valuation {
             _mark(t);
         }
         uint256 idleAfter = ledger.idle;
-        ledger.totalLow = sum.toUint128();
+        ledger.totalLow = sum.toUint120();
         change.lowAfter = low + idleAfter;
         change.reducing = !raised && idleAfter > change.idleBefore;
         if (raised) _checkExposures(touched);

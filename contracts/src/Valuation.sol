@@ -4,47 +4,25 @@ pragma solidity ^0.8.28;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Status, Value} from "./interfaces/Types.sol";
+import {Value} from "./interfaces/Types.sol";
+import {Announcement, FirstReading, Ledger, Mark, Pocketed, SplitLib} from "./libraries/SplitLib.sol";
 
 /// @title What the positions of one vault are worth
 /// @dev In three ways: live, as last checkpointed, and in two readings some time apart, for settlements that
 /// nobody signs.
 abstract contract Valuation is IPortfolio {
     using SafeCast for uint256;
+    using SplitLib for Announcement;
 
     /// @dev Gas every position may use to report: 20 positions stay under 5 M.
-    uint256 public constant REPORT_GAS = 250_000;
+    uint256 public constant REPORT_GAS = SplitLib.REPORT_GAS;
 
     /// @dev Two readings lie at least so far apart that no flash loan spans them, and at most a day.
-    uint256 public constant MIN_READING_GAP = 30 minutes;
-    uint256 public constant MAX_READING_GAP = 24 hours;
-
-    /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
-    uint256 private constant MAX_REPORT = type(uint112).max;
-
-    /// @dev One slot: a settlement and a batch change both.
-    struct Ledger {
-        uint128 idle;
-        uint128 totalLow;
-    }
-
-    /// @dev `low` is what the position was worth at its last checkpoint: a settlement, or a batch that called its
-    /// connector. `high` is its last good value as of that batch, or of the first settlement that found value
-    /// in it; it is what the position counts in `exposures`.
-    struct Mark {
-        uint128 low;
-        uint128 high;
-    }
-
-    struct FirstReading {
-        uint112 low;
-        uint112 high;
-        bool healthy;
-    }
+    uint256 public constant MIN_READING_GAP = SplitLib.MIN_READING_GAP;
+    uint256 public constant MAX_READING_GAP = SplitLib.MAX_READING_GAP;
 
     /// @dev The listed positions and their values at one moment, in the order of the registry.
     struct Reading {
@@ -64,9 +42,10 @@ abstract contract Valuation is IPortfolio {
     /// @inheritdoc IPortfolio
     mapping(bytes32 riskId => uint256 high) public override exposures;
 
-    uint256 private announcedAt;
-    bytes32 private announcedPositions;
-    mapping(address connector => mapping(bytes32 key => FirstReading)) private firstReadings;
+    /// @inheritdoc IPortfolio
+    Pocketed public override pocket;
+
+    Announcement internal announcement;
 
     modifier onlyVault() {
         require(msg.sender == vault, NotVault(msg.sender));
@@ -96,16 +75,7 @@ abstract contract Valuation is IPortfolio {
     /// @inheritdoc IPortfolio
     /// @dev Takes the lock: a reading in the middle of something would not be one.
     function announce() external override locks {
-        Reading memory reading = _read();
-        bytes32 list = _listOf(reading);
-        uint256 until = announcedAt + MAX_READING_GAP;
-        // Otherwise anybody could start the wait anew for ever.
-        require(block.timestamp > until || list != announcedPositions, AnnouncementStands(until));
-        (announcedAt, announcedPositions) = (block.timestamp, list);
-        for (uint256 i; i < reading.keys.length; ++i) {
-            _setFirst(reading.connectors[i], reading.keys[i], reading.values[i], reading.healthy[i]);
-        }
-        emit Announced(block.timestamp);
+        SplitLib.announce(announcement, marks);
     }
 
     /// @inheritdoc IPortfolio
@@ -154,14 +124,15 @@ abstract contract Valuation is IPortfolio {
     /// @inheritdoc IPortfolio
     /// @dev Without it what the position once counted would stay in sums that it no longer belongs to, and be
     /// taken from others if it were listed again under other risk ids.
-    function forget(address connector, bytes32 key, bytes32[] calldata riskIds)
+    function forget(address connector, bytes32 key, bytes32[] calldata riskIds, bool dead)
         external
         override
-        whenUnlocked
+        locks
     {
         require(msg.sender == address(registry), NotRegistry(msg.sender));
+        if (dead) SplitLib.abandon(ledger, pocket, announcement, marks, connector, key);
         Mark memory mark = marks[connector][key];
-        ledger.totalLow -= mark.low;
+        ledger.totalLow = uint256(ledger.totalLow - mark.low).toUint120();
         _countExposure(riskIds, mark.high, 0);
         delete marks[connector][key];
     }
@@ -186,7 +157,7 @@ abstract contract Valuation is IPortfolio {
             mark.low = value.low.toUint128();
             marks[connector][key] = mark;
         }
-        ledger.totalLow = sum.toUint128();
+        ledger.totalLow = sum.toUint120();
     }
 
     function _countExposure(bytes32[] memory riskIds, uint256 from, uint256 to) internal {
@@ -230,12 +201,13 @@ abstract contract Valuation is IPortfolio {
     /// made to revert; if it was once, the other time alone counts.
     /// @return at when the first reading was made
     function _combine(Reading memory reading) internal view returns (uint256 at) {
-        at = announcedAt;
-        require(block.timestamp >= at + MIN_READING_GAP, TooEarly(at + MIN_READING_GAP));
-        require(block.timestamp <= at + MAX_READING_GAP, Expired(at + MAX_READING_GAP));
-        require(_listOf(reading) == announcedPositions, PositionsChanged());
+        at = announcement.time();
+        require(
+            SplitLib.listOf(reading.connectors, reading.keys) == announcement.positions, PositionsChanged()
+        );
         for (uint256 i; i < reading.keys.length; ++i) {
-            FirstReading memory first = firstReadings[reading.connectors[i]][reading.keys[i]];
+            if (_isPocketed(reading.connectors[i], reading.keys[i])) continue;
+            FirstReading memory first = announcement.first[reading.connectors[i]][reading.keys[i]];
             Value memory value = reading.values[i];
             if (first.healthy == reading.healthy[i]) {
                 value.low = Math.min(value.low, first.low);
@@ -255,24 +227,24 @@ abstract contract Valuation is IPortfolio {
         Value memory afterwards,
         bool healthy
     ) internal {
+        if (_isPocketed(connector, key)) return;
+        FirstReading memory first = announcement.first[connector][key];
         if (!healthy) {
-            _setFirst(connector, key, afterwards, false);
+            announcement.setFirst(connector, key, afterwards, false, first.worthless);
             return;
         }
-        FirstReading memory first = firstReadings[connector][key];
         uint256 low = _excess(first.low + afterwards.low, before.low);
         uint256 high = _excess(first.high + afterwards.high, before.high);
-        _setFirst(connector, key, Value(low, Math.max(low, high)), first.healthy);
+        Value memory moved = Value(low, Math.max(low, high));
+        announcement.setFirst(connector, key, moved, first.healthy, first.worthless);
     }
 
     function _announced() internal view returns (bool) {
-        return block.timestamp <= announcedAt + MAX_READING_GAP;
+        return block.timestamp <= announcement.at + MAX_READING_GAP;
     }
 
-    function _setFirst(address connector, bytes32 key, Value memory value, bool healthy) private {
-        (uint256 low, uint256 high) = (Math.min(value.low, MAX_REPORT), Math.min(value.high, MAX_REPORT));
-        // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_REPORT
-        firstReadings[connector][key] = FirstReading(uint112(low), uint112(high), healthy);
+    function _isPocketed(address connector, bytes32 key) private view returns (bool) {
+        return ledger.pocketed && pocket.connector == connector && pocket.key == key;
     }
 
     /// @dev By how much one exceeds the other.
@@ -280,31 +252,15 @@ abstract contract Valuation is IPortfolio {
         return one > other ? one - other : 0;
     }
 
-    function _listOf(Reading memory reading) private pure returns (bytes32) {
-        return keccak256(abi.encode(reading.connectors, reading.keys));
-    }
-
-    /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
-    /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
-    /// impair a position by starving it.
+    /// @dev What is split off counts as unreadable, whatever it reports.
     function _report(address connector, bytes32 key)
         internal
         view
         returns (Value memory value, bool healthy)
     {
-        uint256 available = gasleft() * 63 / 64;
-        require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
-        bytes memory data = abi.encodeCall(IConnector.report, (key));
-        bool success;
-        uint256 size;
-        uint256[3] memory words;
-        assembly ("memory-safe") {
-            success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
-            size := returndatasize()
-        }
-        if (!success || size != 96 || words[0] > words[1] || words[1] > MAX_REPORT) {
+        if (_isPocketed(connector, key)) {
             return (Value(0, marks[connector][key].high), false);
         }
-        return (Value(words[0], words[1]), words[2] == uint256(Status.OK));
+        return SplitLib.query(marks, connector, key);
     }
 }

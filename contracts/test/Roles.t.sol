@@ -308,7 +308,7 @@ contract RolesTest is VaultFixture {
         _gate(p, abi.encodeCall(IPortfolio.release, (UNIT)), IPortfolio.NotVault.selector, VAULT);
         _gate(p, abi.encodeCall(IPortfolio.receiveIdle, (UNIT)), IPortfolio.NotVault.selector, VAULT);
         _gate(p, abi.encodeCall(IPortfolio.checkpoint, (false)), IPortfolio.NotVault.selector, VAULT);
-        bytes memory forget = abi.encodeCall(IPortfolio.forget, (address(connector), B, only(RISK)));
+        bytes memory forget = abi.encodeCall(IPortfolio.forget, (address(connector), B, only(RISK), false));
         _gate(p, forget, IPortfolio.NotRegistry.selector, 0);
         _gate(p, abi.encodeCall(IPortfolio.cosign, ("hash")), IPortfolio.NotGuardian.selector, GUARDIAN);
         bytes memory pay = abi.encodeCall(Escrow.pay, (alice, UNIT));
