@@ -63,6 +63,7 @@ contract Portfolio is Valuation {
         uint256 lowAfter;
         uint256 raisingLevel;
         bool reducing;
+        bool pocketed;
     }
 
     constructor(address vault_, IRegistry registry_, IERC20 asset_, address escrow_)
@@ -79,7 +80,7 @@ contract Portfolio is Valuation {
             _call(i, batch.calls[i]);
         }
         _close(change);
-        if (ledger.pocketed && batch.calls.length == 1) _setAside(change, batch.calls[0]);
+        if (change.pocketed && batch.calls.length == 1) _setAside(change, batch.calls[0]);
         _checkImpaired(change.touched, batch.calls);
         _checkValue(batch, change);
         if (change.reducing) {
@@ -243,7 +244,8 @@ contract Portfolio is Valuation {
     function _open(address[] memory targets) private view returns (Change memory change) {
         Touched[] memory touched = _positionsOf(targets);
         change.touched = touched;
-        (change.idleBefore, change.untouched) = (ledger.idle, ledger.totalLow);
+        (change.idleBefore, change.untouched, change.pocketed) =
+        (ledger.idle, ledger.totalLow, ledger.pocketed);
         uint256 lowMarked = change.idleBefore + change.untouched;
         change.escrowBefore = asset.balanceOf(escrow);
         uint256 fall;
@@ -251,7 +253,8 @@ contract Portfolio is Valuation {
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
             t.mark = marks[t.connector][t.key];
-            (t.before, t.healthyBefore) = _report(t.connector, t.key);
+            (t.before, t.healthyBefore) =
+                SplitLib.query(marks, t.connector, t.key, change.pocketed && _isPocketed(t.connector, t.key));
             change.untouched -= t.mark.low;
             low += t.before.low;
             fall += _excess(t.mark.low, t.before.low);
@@ -287,7 +290,8 @@ contract Portfolio is Valuation {
         bool announced = _announced();
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
-            (t.afterwards, t.healthyAfter) = _report(t.connector, t.key);
+            (t.afterwards, t.healthyAfter) =
+                SplitLib.query(marks, t.connector, t.key, change.pocketed && _isPocketed(t.connector, t.key));
             sum += t.afterwards.low;
             if (!t.healthyBefore) low += Math.min(t.before.low, t.afterwards.low);
             else if (t.healthyAfter) low += t.afterwards.low;

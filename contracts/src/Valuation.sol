@@ -116,7 +116,7 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (Value memory, bool)
     {
-        return _report(connector, key);
+        return SplitLib.query(marks, connector, key, _isPocketed(connector, key));
     }
 
     // MARKS
@@ -181,8 +181,11 @@ abstract contract Valuation is IPortfolio {
         uint256 length = reading.keys.length;
         reading.values = new Value[](length);
         reading.healthy = new bool[](length);
+        bool pocketed = ledger.pocketed;
         for (uint256 i; i < length; ++i) {
-            (reading.values[i], reading.healthy[i]) = _report(reading.connectors[i], reading.keys[i]);
+            (address connector, bytes32 key) = (reading.connectors[i], reading.keys[i]);
+            (reading.values[i], reading.healthy[i]) =
+                SplitLib.query(marks, connector, key, pocketed && _isPocketed(connector, key));
         }
     }
 
@@ -243,24 +246,13 @@ abstract contract Valuation is IPortfolio {
         return block.timestamp <= announcement.at + MAX_READING_GAP;
     }
 
-    function _isPocketed(address connector, bytes32 key) private view returns (bool) {
+    /// @dev What is split off counts as unreadable, whatever it reports.
+    function _isPocketed(address connector, bytes32 key) internal view returns (bool) {
         return ledger.pocketed && pocket.connector == connector && pocket.key == key;
     }
 
     /// @dev By how much one exceeds the other.
     function _excess(uint256 one, uint256 other) internal pure returns (uint256) {
         return one > other ? one - other : 0;
-    }
-
-    /// @dev What is split off counts as unreadable, whatever it reports.
-    function _report(address connector, bytes32 key)
-        internal
-        view
-        returns (Value memory value, bool healthy)
-    {
-        if (_isPocketed(connector, key)) {
-            return (Value(0, marks[connector][key].high), false);
-        }
-        return SplitLib.query(marks, connector, key);
     }
 }

@@ -105,9 +105,7 @@ def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Core:
     vault = created_address(sender, nonce + 3)
     quorum = devnet.deploy(deployer, "KeeperQuorum", [registry, vault, signers(devnet), THRESHOLD])
     escrow = devnet.deploy(deployer, "Escrow", [vault, asset])
-    portfolio = devnet.deploy(
-        deployer, "Portfolio", [vault, registry, asset, escrow], libraries=libraries
-    )
+    portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow], libraries=libraries)
     roles = [devnet.address("governor"), devnet.address("guardian"), quorum]
     settings = (devnet.address("treasury"), *params)
     arguments = [asset, "Omnikeeper USDC", "okUSDC", registry, portfolio, escrow, *roles, settings]

@@ -72,11 +72,14 @@ library SplitLib {
     /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
     /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
     /// impair a position by starving it.
-    function query(mapping(address => mapping(bytes32 => Mark)) storage marks, address connector, bytes32 key)
-        internal
-        view
-        returns (Value memory value, bool healthy)
-    {
+    /// @param pocketed whether it is to count as impaired without being asked
+    function query(
+        mapping(address => mapping(bytes32 => Mark)) storage marks,
+        address connector,
+        bytes32 key,
+        bool pocketed
+    ) internal view returns (Value memory value, bool healthy) {
+        if (pocketed) return (Value(0, marks[connector][key].high), false);
         uint256 available = gasleft() * 63 / 64;
         require(available >= REPORT_GAS, IPortfolio.NotEnoughGas(available, REPORT_GAS));
         bytes memory data = abi.encodeCall(IConnector.report, (key));
@@ -119,7 +122,7 @@ library SplitLib {
         );
         (announcement.at, announcement.positions) = (block.timestamp, list);
         for (uint256 i; i < keys.length; ++i) {
-            (Value memory value, bool healthy) = query(marks, connectors[i], keys[i]);
+            (Value memory value, bool healthy) = query(marks, connectors[i], keys[i], false);
             setFirst(announcement, connectors[i], keys[i], value, healthy, !healthy && value.low == 0);
         }
         emit IPortfolio.Announced(block.timestamp);
@@ -175,7 +178,7 @@ library SplitLib {
         uint256 at = time(announcement);
         require(at > pocket.since, IPortfolio.ReadingTooOld(at, pocket.since));
         FirstReading memory first = announcement.first[connector][key];
-        (Value memory value, bool healthy) = query(marks, connector, key);
+        (Value memory value, bool healthy) = query(marks, connector, key, false);
         require(first.healthy && healthy, IPortfolio.PositionIsImpaired(connector, key));
         _join(ledger, pocket, marks, Math.min(first.low, value.low));
     }
@@ -225,7 +228,7 @@ library SplitLib {
         uint256 i;
         while (i < keys.length && (connectors[i] != connector || keys[i] != key)) ++i;
         require(i < keys.length, IPortfolio.PositionNotListed(connector, key));
-        (Value memory value, bool healthy) = query(marks, connector, key);
+        (Value memory value, bool healthy) = query(marks, connector, key, false);
         require(
             announcement.first[connector][key].worthless && !healthy && value.low == 0,
             IPortfolio.PositionNotImpaired(connector, key)
@@ -269,11 +272,11 @@ library SplitLib {
             IPortfolio.CallNotAllowed(connector, selector)
         );
         IERC20 asset = _self().asset();
-        (Value memory before,) = query(marks, connector, key);
+        (Value memory before,) = query(marks, connector, key, false);
         uint256 balance = asset.balanceOf(address(this));
         IConnector(connector).withdraw(key, assets);
         received = asset.balanceOf(address(this)) - balance;
-        (Value memory afterwards,) = query(marks, connector, key);
+        (Value memory afterwards,) = query(marks, connector, key, false);
         uint256 left = afterwards.low + received;
         require(left + ROUNDING >= before.low, IPortfolio.LossAboveLimit(before.low - left, ROUNDING));
     }
