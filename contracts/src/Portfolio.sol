@@ -236,7 +236,9 @@ contract Portfolio is Valuation {
 
     /// @dev What comes out of the pocket is nothing that NAV counts.
     function _setAside(Change memory change, Call calldata action) private {
-        change.lowAfter -= SplitLib.setAside(ledger, pocket, action.target, action.data, change.idleBefore);
+        change.lowAfter -= SplitLib.setAside(
+            ledger, pocket, announcement, action.target, action.data, change.idleBefore
+        );
     }
 
     // BEFORE AND AFTER

@@ -464,19 +464,29 @@ contract SidePocketTest is ChangedParams {
         assertNav(1000 * UNIT, 1000 * UNIT);
     }
 
-    function test_class_O_the_lesser_of_both_readings_counts() public {
+    function test_the_lesser_of_both_readings_counts() public {
         split();
         leave(alice, vault.balanceOf(alice));
         connector.setMode(A, Holdings.Mode.HONEST);
         uint256 snapshot = vm.snapshotState();
         for (uint256 i; i < 2; ++i) {
-            skip(1 days);
-            setHeld(i == 0 ? 200 * UNIT : 900 * UNIT);
-            portfolio.announce();
-            skip(30 minutes);
-            setHeld(i == 0 ? 900 * UNIT : 200 * UNIT);
+            readAs(i == 0 ? 200 * UNIT : 202 * UNIT, i == 0 ? 202 * UNIT : 200 * UNIT);
             portfolio.closePocket();
             assertApproxEqAbs(claim(alice), 120 * UNIT, 1);
+            vm.revertToState(snapshot);
+        }
+    }
+
+    /// @dev Who can make a market read low, or high, for the moment of one call, closes nothing at that value.
+    function test_class_O_one_reading_does_not_decide_what_those_who_left_are_paid() public {
+        split();
+        leave(alice, vault.balanceOf(alice));
+        connector.setMode(A, Holdings.Mode.HONEST);
+        uint256 snapshot = vm.snapshotState();
+        for (uint256 i; i < 2; ++i) {
+            readAs(i == 0 ? 200 * UNIT : 203 * UNIT, i == 0 ? 203 * UNIT : 200 * UNIT);
+            vm.expectRevert(abi.encodeWithSelector(IPortfolio.ReadingsApart.selector, 200 * UNIT, 203 * UNIT));
+            portfolio.closePocket();
             vm.revertToState(snapshot);
         }
     }
@@ -879,6 +889,15 @@ contract SidePocketTest is ChangedParams {
         connector.setHeld(A, assets);
         uint256 balance = token.balanceOf(address(connector));
         if (balance < assets) token.mint(address(connector), assets - balance);
+    }
+
+    /// @dev At the announcement, and half an hour later.
+    function readAs(uint256 first, uint256 second) private {
+        skip(1 days);
+        setHeld(first);
+        portfolio.announce();
+        skip(30 minutes);
+        setHeld(second);
     }
 
     function abandoning(bytes32 key) private {

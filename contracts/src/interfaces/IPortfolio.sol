@@ -56,6 +56,7 @@ interface IPortfolio {
     error PocketIsOpen(address connector, bytes32 key);
     error NoPocket();
     error ReadingTooOld(uint256 at, uint256 since);
+    error ReadingsApart(uint256 lesser, uint256 greater);
     error EscrowTouched(uint256 before, uint256 afterwards);
     error AnnouncementStands(uint256 until);
     error PositionsChanged();
@@ -102,8 +103,8 @@ interface IPortfolio {
     /// keeps a part of it (`IVault.residualOf`). One at a time. Guardian or governor.
     function splitOff(address connector, bytes32 key) external;
 
-    /// @notice Joins the position again when two readings later than the split both found it healthy, at the
-    /// lesser low: those who left are paid their part from what came out of it, idle assets and at last the
+    /// @notice Joins the position again when two readings later than the split both found it healthy and
+    /// agree on its low to 1 %, at the lesser: those who left are paid their part from what came out of it, idle assets and at last the
     /// position itself. By anyone.
     function closePocket() external;
 

@@ -64,6 +64,10 @@ library SplitLib {
     /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
     uint256 internal constant MAX_REPORT = type(uint112).max;
 
+    /// @dev Part of the greater low by which two readings may differ when a pocket is closed: one of them alone,
+    /// made inside a flash loan, must not decide what those who left are paid.
+    uint256 private constant AGREEMENT = 100;
+
     /// @dev Units that a withdrawal may lose.
     uint256 private constant ROUNDING = 10;
 
@@ -180,7 +184,9 @@ library SplitLib {
         FirstReading memory first = announcement.first[connector][key];
         (Value memory value, bool healthy) = query(marks, connector, key, false);
         require(first.healthy && healthy, IPortfolio.PositionIsImpaired(connector, key));
-        _join(ledger, pocket, marks, Math.min(first.low, value.low));
+        (uint256 lesser, uint256 greater) = (Math.min(first.low, value.low), Math.max(first.low, value.low));
+        require(greater - lesser <= greater / AGREEMENT + ROUNDING, IPortfolio.ReadingsApart(lesser, greater));
+        _join(ledger, pocket, marks, lesser);
     }
 
     /// @dev See `IPortfolio.forget`, of a dead position.
@@ -199,11 +205,13 @@ library SplitLib {
     }
 
     /// @dev What a batch took out of the pocket is not idle. Its connector is called once and alone, as that of
-    /// every impaired position, and by `withdraw`, whose first argument is the key.
+    /// every impaired position, and by `withdraw`, whose first argument is the key. It is gone from the first
+    /// reading, too: else the keeper could keep both readings apart for ever.
     /// @return assets which NAV must not count
     function setAside(
         Ledger storage ledger,
         Pocketed storage pocket,
+        Announcement storage announcement,
         address target,
         bytes calldata data,
         uint256 idleBefore
@@ -212,6 +220,8 @@ library SplitLib {
         if (ledger.idle > idleBefore) assets = ledger.idle - idleBefore;
         ledger.idle -= assets.toUint128();
         pocket.cash += assets.toUint128();
+        FirstReading storage first = announcement.first[target][pocket.key];
+        first.low -= uint112(Math.min(first.low, assets));
         emit IPortfolio.PocketFilled(assets);
     }
 
