@@ -81,7 +81,7 @@ abstract contract PocketActions is KeeperActions {
     function pocket(uint256 who, uint256 place, uint256 part) external {
         if (_pocketed()) return;
         this.supplyTo(place, part);
-        this.splitOff(place, 4 * (part % 2) + 2);
+        this.splitOff(place, 1 hours + 2);
         _requestFor(_actor(who), part);
         for (uint256 i; i < 2; ++i) {
             skip(1 hours);
@@ -94,7 +94,7 @@ abstract contract PocketActions is KeeperActions {
         }
         this.healMarket(place % 3 / 2);
         this.withdrawFrom(place, who);
-        if (part % 3 != 0) this.closePocket(who, 3);
+        if (part % 3 != 0) this.closePocket(who, 1 hours + 3);
         if (part % 3 != 0) this.claimResidual(who | 1, who, who, vault.pockets());
     }
 
