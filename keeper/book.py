@@ -15,6 +15,7 @@ from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import Position, load
 from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError, ValuationError
+from keeper.ledger.portfolio import SplitOff
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import WAD, Address, Value, mul_div_up
@@ -94,6 +95,10 @@ class VaultReads:
         return self._portfolio.call("nav")
 
     @property
+    def pocket(self) -> Call[Any]:
+        return self._portfolio.call("pocket")
+
+    @property
     def nonce(self) -> Call[Any]:
         return self._portfolio.call("nextNonce", self.policy.nonce_key)
 
@@ -137,6 +142,7 @@ class VaultReads:
             self.params,
             self.idle,
             self.nav,
+            self.pocket,
             self.nonce,
             self.positions,
             self.keeper,
@@ -199,7 +205,13 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     _check_permissions(policy, reads, must)
     accounting = Accounting.from_abi(must(reads.accounting))
     params = Params.from_abi(must(reads.params))
-    positions = tuple(load(ref.connector).position(ref, read, at) for ref in policy.refs())
+    split_off, since, split_key, _ = must(reads.pocket)
+    positions = tuple(
+        SplitOff(ref, must(reads.mark(policy.position(ref.venue)))[1])
+        if since and (ref.address, ref.key) == (split_off, split_key)
+        else load(ref.connector).position(ref, read, at)
+        for ref in policy.refs()
+    )
     idle = must(reads.idle)
     healthy = True
     for position in positions:
@@ -208,7 +220,13 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy = healthy and position_healthy
     paused_until = must(reads.paused_until)
     paused = at < paused_until
-    caps = {each.venue: 0 if paused or must(reads.exit_only(each)) else each.cap for each in policy.positions}
+    # Nothing may be pushed to a connector of which a position is split off.
+    caps = {
+        each.venue: 0
+        if paused or must(reads.exit_only(each)) or (since and each.address == split_off)
+        else each.cap
+        for each in policy.positions
+    }
     book = Book(
         at=at,
         idle=idle,

@@ -13,9 +13,10 @@ import {IEscrow} from "./interfaces/IEscrow.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Claimable, IVault} from "./interfaces/IVault.sol";
+import {PocketLib} from "./libraries/PocketLib.sol";
 import {Queue, QueueLib} from "./libraries/QueueLib.sol";
 import {SettlementLib} from "./libraries/SettlementLib.sol";
-import {VaultState} from "./libraries/VaultState.sol";
+import {RedeemState, VaultState} from "./libraries/VaultState.sol";
 
 /// @title What every controller is entitled to
 /// @dev A controller has at most one request in the open epoch and one committed request per side; older
@@ -24,6 +25,7 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     using SafeCast for uint256;
     using Math for uint256;
     using QueueLib for Queue;
+    using PocketLib for VaultState;
     using Checkpoints for Checkpoints.Trace208;
     using TransientSlot for *;
 
@@ -34,14 +36,6 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
         uint112 committed;
         uint112 open;
         uint32 epoch;
-    }
-
-    /// @dev `queued` shares are in the queue as of point `queuedAt`; `open` ones join when `openEpoch` closes.
-    struct RedeemState {
-        uint128 queued;
-        uint128 open;
-        uint64 queuedAt;
-        uint64 openEpoch;
     }
 
     /// @dev What a controller has cancelled and not yet fetched.
@@ -98,16 +92,32 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
     }
 
     function lock() external override {
-        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
+        _checkPortfolio();
         _lock();
     }
 
     function unlock() external override {
-        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
+        _checkPortfolio();
         _unlock();
     }
 
+    /// @inheritdoc IVault
+    function openPocket() external override returns (uint256) {
+        _checkPortfolio();
+        return state.open();
+    }
+
+    /// @inheritdoc IVault
+    function closePocket(uint256 total) external override returns (uint256) {
+        _checkPortfolio();
+        return state.close(total);
+    }
+
     // INTERNAL
+
+    function _checkPortfolio() private view {
+        require(msg.sender == address(portfolio), NotPortfolio(msg.sender));
+    }
 
     function _lock() private {
         require(!locked(), Reentered());
@@ -116,6 +126,15 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
 
     function _unlock() private {
         LOCK.asBoolean().tstore(false);
+    }
+
+    /// @dev From the escrow.
+    function _pay(address to, uint256 assets) internal {
+        escrow.pay(to, assets);
+    }
+
+    function _depositGate() internal view returns (bool open, uint256 pausedUntil) {
+        return registry.depositGate(address(this));
     }
 
     /// @dev Whether committed deposits may leave: they rolled into the open epoch, or settlement waits for a loss
@@ -148,12 +167,18 @@ abstract contract Entitlements is ERC20Permit, IVault, IERC7540Operator {
 
     /// @dev Books what has been filled since the controller's last touch; the caller stores the rest.
     function _bookFilled(address controller) internal returns (RedeemState memory r) {
+        _bookUnits(controller);
         r = redeems[controller];
         if (r.queued != 0 || r.open != 0) {
             Claimable memory c = redeemed[controller];
             if (_fill(r, c)) redeemed[controller] = c;
         }
         r.queuedAt = state.settledEpoch + 1;
+    }
+
+    /// @dev Before the controller's redemptions are brought up to now.
+    function _bookUnits(address controller) internal {
+        if (state.pockets != 0) state.book(redeems[controller], controller);
     }
 
     function _depositState(address controller)

@@ -13,6 +13,7 @@ import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Value} from "./interfaces/Types.sol";
 import {Brought, BroughtLib} from "./libraries/BroughtLib.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
+import {SplitLib} from "./libraries/SplitLib.sol";
 import {PostConditions} from "./PostConditions.sol";
 
 /// @title Idle ledger and connectors of one vault
@@ -53,6 +54,7 @@ contract Portfolio is PostConditions {
         brought.close();
         _close(change);
         _checkImpaired(change, batch.calls);
+        if (change.pocketed && batch.calls.length == 1) _setAside(change, batch.calls[0]);
         _checkValue(batch, change);
         if (change.reducing) {
             uint256 level = _reducingLevel(change);
@@ -105,6 +107,18 @@ contract Portfolio is PostConditions {
         emit Deallocated(connector, key, ledger.idle - idleBefore, msg.sender);
     }
 
+    // SIDE POCKET
+
+    /// @inheritdoc IPortfolio
+    function splitOff(address connector, bytes32 key) external override locks {
+        SplitLib.splitOff(ledger, pocket, announcement, marked, connector, key);
+    }
+
+    /// @inheritdoc IPortfolio
+    function closePocket() external override locks {
+        SplitLib.closePocket(ledger, pocket, announcement, marked);
+    }
+
     // FLOWS WITH THE VAULT
 
     /// @inheritdoc IPortfolio
@@ -133,7 +147,7 @@ contract Portfolio is PostConditions {
     function skim(IERC20 token, address to) external whenUnlocked {
         registry.authorise(vault, msg.sender, msg.data);
         uint256 amount = token.balanceOf(address(this));
-        if (token == asset) amount -= ledger.idle;
+        if (token == asset) amount -= ledger.idle + pocket.cash;
         require(amount != 0, NothingToSkim(address(token)));
         token.safeTransfer(to, amount);
         emit Skimmed(address(token), to, amount);
@@ -193,6 +207,13 @@ contract Portfolio is PostConditions {
             targets[i] = calls[i].target;
             if (calls[i].data.length >= 36) named[i] = bytes32(calls[i].data[4:36]);
         }
+    }
+
+    /// @dev What comes out of the pocket is nothing that NAV counts.
+    function _setAside(Change memory change, Call calldata action) private {
+        change.lowAfter -= SplitLib.setAside(
+            ledger, pocket, announcement, action.target, action.data, change.idleBefore
+        );
     }
 
     // LOSSES

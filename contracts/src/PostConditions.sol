@@ -8,6 +8,7 @@ import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Batch, Call} from "./interfaces/Types.sol";
+import {Mark, Report} from "./libraries/SplitLib.sol";
 import {Valuation} from "./Valuation.sol";
 
 /// @title What calls may leave behind
@@ -60,6 +61,7 @@ abstract contract PostConditions is Valuation {
         bool grown;
         bool relieved;
         bool reducing;
+        bool pocketed;
     }
 
     /// @dev What answers for a debt together, before and after. Without any debt health has no limit. `growth` is
@@ -88,7 +90,8 @@ abstract contract PostConditions is Valuation {
         (address[] memory connectors, bytes32[] memory keys, bool[] memory isolated) =
             registry.positionsTouched(vault, targets, named);
         change.touched = new Touched[](keys.length);
-        (change.idleBefore, change.untouched) = (ledger.idle, ledger.totalLow);
+        (change.idleBefore, change.untouched, change.pocketed) =
+        (ledger.idle, ledger.totalLow, ledger.pocketed);
         change.lowMarked = change.idleBefore + change.untouched;
         change.escrowBefore = asset.balanceOf(escrow);
         uint256 low;
@@ -96,7 +99,7 @@ abstract contract PostConditions is Valuation {
             Touched memory t = change.touched[i];
             (t.connector, t.key, t.shared) = (connectors[i], keys[i], !isolated[i]);
             (t.mark, t.markedDebt) = _markOf(t.connector, t.key);
-            t.before = _report(t.connector, t.key);
+            t.before = _report(t.connector, t.key, change.pocketed);
             change.untouched -= t.mark.low;
             low += t.before.low;
             change.fall += _excess(t.mark.low, t.before.low);
@@ -115,7 +118,7 @@ abstract contract PostConditions is Valuation {
         bool announced = _announced();
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
-            t.afterwards = _report(t.connector, t.key);
+            t.afterwards = _report(t.connector, t.key, change.pocketed);
             (Report memory before, Report memory afterwards) = (t.before, t.afterwards);
             sum += afterwards.low;
             if (!before.healthy) {
@@ -129,7 +132,7 @@ abstract contract PostConditions is Valuation {
             _mark(t);
         }
         uint256 idleAfter = ledger.idle;
-        ledger.totalLow = sum.toUint128();
+        ledger.totalLow = sum.toUint120();
         change.lowAfter = low + idleAfter + Math.min(repaid, _excess(change.idleBefore, idleAfter));
         _judge(change);
         change.reducing = !change.raised && (idleAfter > change.idleBefore || change.relieved);

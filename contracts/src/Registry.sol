@@ -225,6 +225,14 @@ contract Registry is IRegistry {
         emit GovernorAccepted(vault, msg.sender);
     }
 
+    /// @notice Drops a position that is dead for ever: in doubt and worth nothing at the low end, in two readings.
+    /// What it holds all the same is lost to the vault unless it is listed again.
+    function abandonPosition(address vault, address connector, bytes32 key) external timelocked(vault) {
+        Section storage s = sections[vault];
+        require(s.keys[connector].contains(key), PositionUnknown(connector, key));
+        _drop(vault, connector, key, true);
+    }
+
     // WHAT TAKES POWERS AWAY FOR EVER
 
     /// @notice Ends the vault: no deposit, no rising exposure from now on; exits go on. Irreversible.
@@ -250,12 +258,7 @@ contract Registry is IRegistry {
         uint256 dust = IERC4626(vault).totalAssets() / DUST_DIVISOR + DUST_UNITS;
         (uint256 debt,) = IPortfolio(s.portfolio).positionDebt(connector, key);
         require(healthy && value.high + debt <= dust, PositionNotEmpty(connector, key));
-        IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key]);
-        s.keys[connector].remove(key);
-        if (s.keys[connector].length() == 0) s.connectors.remove(connector);
-        delete s.riskIds[connector][key];
-        --s.positionCount;
-        emit PositionUnlisted(vault, connector, key);
+        _drop(vault, connector, key, false);
     }
 
     function lowerCap(address vault, bytes32 riskId, uint256 cap_) external onlyRiskReducer(vault) {
@@ -492,6 +495,16 @@ contract Registry is IRegistry {
         require(delay_ <= MAX_DELAY, DelayTooLong(delay_, MAX_DELAY));
         // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_DELAY
         sections[vault].delay = uint128(delay_);
+    }
+
+    function _drop(address vault, address connector, bytes32 key, bool dead) private {
+        Section storage s = sections[vault];
+        IPortfolio(s.portfolio).forget(connector, key, s.riskIds[connector][key], dead);
+        s.keys[connector].remove(key);
+        if (s.keys[connector].length() == 0) s.connectors.remove(connector);
+        delete s.riskIds[connector][key];
+        --s.positionCount;
+        emit PositionUnlisted(vault, connector, key);
     }
 
     function _setCap(address vault, bytes32 riskId, uint256 cap_) private {

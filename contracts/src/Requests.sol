@@ -11,6 +11,8 @@ import {ICompliance} from "./interfaces/ICompliance.sol";
 import {IERC7540Deposit, IERC7540Operator, IERC7540Redeem, IERC7575Share} from "./interfaces/IERC7540.sol";
 import {IERC7887Deposit, IERC7887Redeem} from "./interfaces/IERC7887.sol";
 import {Claimable, IVault} from "./interfaces/IVault.sol";
+import {PocketLib} from "./libraries/PocketLib.sol";
+import {RedeemState, VaultState} from "./libraries/VaultState.sol";
 
 /// @title Requests and claims: the part of the vault that users touch
 /// @dev Tokens leave in claim functions only, for the controller or its operators.
@@ -25,6 +27,7 @@ abstract contract Requests is
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
     using Math for uint256;
+    using PocketLib for VaultState;
 
     // REQUESTS
 
@@ -43,10 +46,10 @@ abstract contract Requests is
         DepositState memory d = _bookPriced(controller);
         d.open += assets.toUint112();
         deposits[controller] = d;
-        state.openDeposits += assets.toUint128();
-        uint256 balance = ASSET.balanceOf(address(escrow));
+        state.openDeposits += assets.toUint112();
+        uint256 balance = _escrowBalance();
         ASSET.safeTransferFrom(owner, address(escrow), assets);
-        uint256 received = ASSET.balanceOf(address(escrow)) - balance;
+        uint256 received = _escrowBalance() - balance;
         require(received == assets, ReceivedOther(assets, received));
         emit DepositRequest(controller, owner, 0, msg.sender, assets);
         return 0;
@@ -140,8 +143,7 @@ abstract contract Requests is
         assets = cancelled[controller].assets;
         require(assets != 0, ZeroAmount());
         cancelled[controller].assets = 0;
-        state.claimableAssets -= assets.toUint128();
-        escrow.pay(receiver, assets);
+        _payOut(receiver, assets);
         emit CancelDepositClaim(controller, receiver, 0, msg.sender, assets);
     }
 
@@ -216,6 +218,18 @@ abstract contract Requests is
         _payRedeem(c, assets, shares, receiver, controller);
     }
 
+    /// @inheritdoc IVault
+    function claimResidual(uint256 id, address receiver, address controller)
+        external
+        override
+        nonReentrant
+        onlyController(controller)
+        returns (uint256)
+    {
+        redeems[controller] = _bookFilled(controller);
+        return state.claim(escrow, id, receiver, controller);
+    }
+
     // VIEWS: REQUESTS
 
     function pendingDepositRequest(uint256, address controller)
@@ -270,7 +284,7 @@ abstract contract Requests is
     /// @notice Largest deposit request of `account` for itself that would be accepted now; 0 while sealed off or
     /// paused, and where the compliance hook refuses the account.
     function maxRequestDeposit(address account) external view returns (uint256) {
-        (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
+        (bool open, uint256 pausedUntil) = _depositGate();
         if (!open || block.timestamp < pausedUntil || !_complies(account, account, 0)) return 0;
         uint256 taken = uint256(state.storedNav) + state.closedDeposits + state.openDeposits;
         uint256 room = taken < state.params.depositCap ? state.params.depositCap - taken : 0;
@@ -285,6 +299,16 @@ abstract contract Requests is
     /// @inheritdoc IVault
     function escrowed() external view override returns (uint256) {
         return uint256(state.openDeposits) + state.closedDeposits + state.claimableAssets;
+    }
+
+    /// @inheritdoc IVault
+    function residualOf(uint256 id, address controller)
+        external
+        view
+        override
+        returns (uint256 units, uint256 assets)
+    {
+        return state.residualOf(redeems[controller], id, controller);
     }
 
     function maxDeposit(address controller) public view returns (uint256) {
@@ -353,11 +377,20 @@ abstract contract Requests is
 
     function _checkDeposit(uint256 assets) private view {
         require(assets >= state.params.minDeposit, BelowMinimum(assets, state.params.minDeposit));
-        (bool open, uint256 pausedUntil) = registry.depositGate(address(this));
+        (bool open, uint256 pausedUntil) = _depositGate();
         require(open, NotSealed());
         require(block.timestamp >= pausedUntil, DepositsPaused(pausedUntil));
         uint256 wanted = uint256(state.storedNav) + state.closedDeposits + state.openDeposits + assets;
         require(wanted <= state.params.depositCap, AboveCap(wanted, state.params.depositCap));
+    }
+
+    function _escrowBalance() private view returns (uint256) {
+        return ASSET.balanceOf(address(escrow));
+    }
+
+    function _payOut(address receiver, uint256 assets) private {
+        state.claimableAssets -= assets.toUint128();
+        _pay(receiver, assets);
     }
 
     /// @dev Transfers between users ask the compliance hook; exits, claims, mints and burns have the vault or
@@ -418,6 +451,7 @@ abstract contract Requests is
 
     function _redeemClaim(address receiver, address controller) private returns (Claimable memory c) {
         require(receiver != address(0), ZeroAddress());
+        _bookUnits(controller);
         c = redeemed[controller];
         RedeemState memory r = redeems[controller];
         if (_fill(r, c)) redeems[controller] = r;
@@ -455,8 +489,7 @@ abstract contract Requests is
         address controller
     ) private {
         redeemed[controller] = _less(c, assets, shares);
-        state.claimableAssets -= assets.toUint128();
-        escrow.pay(receiver, assets);
+        _payOut(receiver, assets);
         emit Withdraw(msg.sender, receiver, controller, assets, shares);
     }
 

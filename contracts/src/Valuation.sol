@@ -4,60 +4,25 @@ pragma solidity ^0.8.28;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
-import {Status, Value} from "./interfaces/Types.sol";
-import {ReportLib} from "./libraries/ReportLib.sol";
+import {Value} from "./interfaces/Types.sol";
+import {Announcement, FirstReading, Ledger, Mark, Pocketed, Report, SplitLib} from "./libraries/SplitLib.sol";
 
 /// @title What the positions of one vault are worth
 /// @dev In three ways: live, as last checkpointed, and in two readings some time apart, for settlements that
 /// nobody signs.
 abstract contract Valuation is IPortfolio {
     using SafeCast for uint256;
+    using SplitLib for Announcement;
 
     /// @dev Gas every position may use to report: 20 positions stay under 5 M.
-    uint256 public constant REPORT_GAS = 250_000;
+    uint256 public constant REPORT_GAS = SplitLib.REPORT_GAS;
 
     /// @dev Two readings lie at least so far apart that no flash loan spans them, and at most a day.
-    uint256 public constant MIN_READING_GAP = 30 minutes;
-    uint256 public constant MAX_READING_GAP = 24 hours;
-
-    /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
-    uint256 private constant MAX_REPORT = type(uint112).max;
-
-    /// @dev One slot: a settlement and a batch change both.
-    struct Ledger {
-        uint128 idle;
-        uint128 totalLow;
-    }
-
-    /// @dev `low` is what the position was worth at its last checkpoint: a settlement, or a batch that touched it.
-    /// `high` is its last good value as of that batch, or of the first settlement that found value in it. Debt
-    /// as of the same moment lies in `debts`, so that positions without any cost one slot.
-    struct Mark {
-        uint112 low;
-        uint112 high;
-        bool indebted;
-    }
-
-    /// @dev A position as its connector reports it. What cannot be read is worth 0 to its last good value, and its
-    /// debt is not known; a `healthy` one has been read and may take on risk.
-    struct Report {
-        uint256 low;
-        uint256 high;
-        uint256 debt;
-        uint256 health;
-        bool readable;
-        bool healthy;
-    }
-
-    struct FirstReading {
-        uint112 low;
-        uint112 high;
-        bool healthy;
-    }
+    uint256 public constant MIN_READING_GAP = SplitLib.MIN_READING_GAP;
+    uint256 public constant MAX_READING_GAP = SplitLib.MAX_READING_GAP;
 
     /// @dev The listed positions and their values at one moment, in the order of the registry.
     struct Reading {
@@ -74,14 +39,15 @@ abstract contract Valuation is IPortfolio {
     address public immutable override escrow;
 
     Ledger internal ledger;
-    mapping(address connector => mapping(bytes32 key => Mark)) private marked;
+    mapping(address connector => mapping(bytes32 key => Mark)) internal marked;
     mapping(address connector => mapping(bytes32 key => uint256)) private debts;
     /// @inheritdoc IPortfolio
     mapping(bytes32 riskId => uint256) public override exposures;
 
-    uint256 private announcedAt;
-    bytes32 private announcedPositions;
-    mapping(address connector => mapping(bytes32 key => FirstReading)) private firstReadings;
+    /// @inheritdoc IPortfolio
+    Pocketed public override pocket;
+
+    Announcement internal announcement;
 
     modifier onlyVault() {
         require(msg.sender == vault, NotVault(msg.sender));
@@ -111,17 +77,7 @@ abstract contract Valuation is IPortfolio {
     /// @inheritdoc IPortfolio
     /// @dev Takes the lock: a reading in the middle of something would not be one.
     function announce() external override locks {
-        Reading memory reading = _read();
-        bytes32 list = _listOf(reading);
-        uint256 until = announcedAt + MAX_READING_GAP;
-        // Otherwise anybody could start the wait anew for ever.
-        require(block.timestamp > until || list != announcedPositions, AnnouncementStands(until));
-        (announcedAt, announcedPositions) = (block.timestamp, list);
-        for (uint256 i; i < reading.keys.length; ++i) {
-            Value memory value = reading.values[i];
-            _setFirst(reading.connectors[i], reading.keys[i], value.low, value.high, reading.healthy[i]);
-        }
-        emit Announced(block.timestamp);
+        SplitLib.announce(announcement, marked);
     }
 
     /// @inheritdoc IPortfolio
@@ -162,7 +118,7 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (Value memory, bool)
     {
-        Report memory report = _report(connector, key);
+        Report memory report = _report(connector, key, ledger.pocketed);
         return (Value(report.low, report.high), report.healthy);
     }
 
@@ -174,7 +130,7 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (uint256, uint256)
     {
-        Report memory report = _report(connector, key);
+        Report memory report = _report(connector, key, ledger.pocketed);
         return (report.debt, report.health);
     }
 
@@ -194,14 +150,15 @@ abstract contract Valuation is IPortfolio {
     /// @inheritdoc IPortfolio
     /// @dev Without it what the position once counted would stay in sums that it no longer belongs to, and be
     /// taken from others if it were listed again under other risk ids.
-    function forget(address connector, bytes32 key, bytes32[] calldata riskIds)
+    function forget(address connector, bytes32 key, bytes32[] calldata riskIds, bool dead)
         external
         override
-        whenUnlocked
+        locks
     {
         require(msg.sender == address(registry), NotRegistry(msg.sender));
+        if (dead) SplitLib.abandon(ledger, pocket, announcement, marked, connector, key);
         (Mark memory mark, uint256 debt) = _markOf(connector, key);
-        ledger.totalLow -= mark.low;
+        ledger.totalLow = uint256(ledger.totalLow - mark.low).toUint120();
         _countExposure(riskIds, mark.high + debt, 0);
         delete marked[connector][key];
         delete debts[connector][key];
@@ -228,7 +185,7 @@ abstract contract Valuation is IPortfolio {
             mark.low = value.low.toUint112();
             marked[connector][key] = mark;
         }
-        ledger.totalLow = sum.toUint128();
+        ledger.totalLow = sum.toUint120();
     }
 
     function _markOf(address connector, bytes32 key) internal view returns (Mark memory mark, uint256 debt) {
@@ -258,8 +215,9 @@ abstract contract Valuation is IPortfolio {
         reading.values = new Value[](length);
         reading.debts = new uint256[](length);
         reading.healthy = new bool[](length);
+        bool pocketed = ledger.pocketed;
         for (uint256 i; i < length; ++i) {
-            Report memory report = _report(reading.connectors[i], reading.keys[i]);
+            Report memory report = _report(reading.connectors[i], reading.keys[i], pocketed);
             (reading.debts[i], reading.healthy[i]) = (report.debt, report.healthy);
             reading.values[i] = Value(report.low, report.high);
         }
@@ -280,12 +238,13 @@ abstract contract Valuation is IPortfolio {
     /// made to revert; if it was once, the other time alone counts.
     /// @return at when the first reading was made
     function _combine(Reading memory reading) internal view returns (uint256 at) {
-        at = announcedAt;
-        require(block.timestamp >= at + MIN_READING_GAP, TooEarly(at + MIN_READING_GAP));
-        require(block.timestamp <= at + MAX_READING_GAP, Expired(at + MAX_READING_GAP));
-        require(_listOf(reading) == announcedPositions, PositionsChanged());
+        at = announcement.time();
+        require(
+            SplitLib.listOf(reading.connectors, reading.keys) == announcement.positions, PositionsChanged()
+        );
         for (uint256 i; i < reading.keys.length; ++i) {
-            FirstReading memory first = firstReadings[reading.connectors[i]][reading.keys[i]];
+            if (_isPocketed(reading.connectors[i], reading.keys[i])) continue;
+            FirstReading memory first = announcement.first[reading.connectors[i]][reading.keys[i]];
             Value memory value = reading.values[i];
             if (first.healthy == reading.healthy[i]) {
                 value.low = Math.min(value.low, first.low);
@@ -301,59 +260,33 @@ abstract contract Valuation is IPortfolio {
     function _moveFirstReading(address connector, bytes32 key, Report memory before, Report memory afterwards)
         internal
     {
-        if (!before.healthy || !afterwards.healthy) {
-            _setFirst(connector, key, afterwards.low, afterwards.high, false);
-            return;
+        if (_isPocketed(connector, key)) return;
+        FirstReading memory first = announcement.first[connector][key];
+        bool healthy = before.healthy && afterwards.healthy;
+        if (healthy) {
+            afterwards.low = _excess(first.low + afterwards.low, before.low);
+            afterwards.high = Math.max(afterwards.low, _excess(first.high + afterwards.high, before.high));
         }
-        FirstReading memory first = firstReadings[connector][key];
-        uint256 low = _excess(first.low + afterwards.low, before.low);
-        uint256 high = _excess(first.high + afterwards.high, before.high);
-        _setFirst(connector, key, low, Math.max(low, high), first.healthy);
+        announcement.setFirst(connector, key, afterwards, healthy && first.healthy, first.worthless);
     }
 
     function _announced() internal view returns (bool) {
-        return block.timestamp <= announcedAt + MAX_READING_GAP;
+        return block.timestamp <= announcement.at + MAX_READING_GAP;
     }
 
-    function _setFirst(address connector, bytes32 key, uint256 low, uint256 high, bool healthy) private {
-        (low, high) = (Math.min(low, MAX_REPORT), Math.min(high, MAX_REPORT));
-        // forge-lint: disable-next-line(unsafe-typecast) bounded by MAX_REPORT
-        firstReadings[connector][key] = FirstReading(uint112(low), uint112(high), healthy);
+    /// @dev What is split off counts as unreadable, whatever it reports.
+    /// @param pocketed whether anything is
+    function _report(address connector, bytes32 key, bool pocketed) internal view returns (Report memory) {
+        bool out = pocketed && pocket.connector == connector && pocket.key == key;
+        return SplitLib.query(marked, connector, key, out);
+    }
+
+    function _isPocketed(address connector, bytes32 key) internal view returns (bool) {
+        return ledger.pocketed && pocket.connector == connector && pocket.key == key;
     }
 
     /// @dev By how much one exceeds the other.
     function _excess(uint256 one, uint256 other) internal pure returns (uint256) {
         return one > other ? one - other : 0;
-    }
-
-    function _listOf(Reading memory reading) private pure returns (bytes32) {
-        return keccak256(abi.encode(reading.connectors, reading.keys));
-    }
-
-    /// @dev A connector that reverts, returns nonsense or returns too much is impaired: worth 0 at the low end
-    /// and its last good value at the high end. Too little gas fails the whole call instead, so that nobody can
-    /// impair a position by starving it.
-    function _report(address connector, bytes32 key) internal view returns (Report memory report) {
-        uint256 available = gasleft() * 63 / 64;
-        require(available >= REPORT_GAS, NotEnoughGas(available, REPORT_GAS));
-        bytes memory data = abi.encodeCall(IConnector.report, (key));
-        bool success;
-        uint256 size;
-        uint256[3] memory words;
-        assembly ("memory-safe") {
-            success := staticcall(REPORT_GAS, connector, add(data, 32), mload(data), words, 96)
-            size := returndatasize()
-        }
-        if (
-            !success || size != 96 || words[0] > words[1] || words[1] > MAX_REPORT
-                || !ReportLib.isKnown(words[2])
-        ) {
-            report.high = marked[connector][key].high;
-            return report;
-        }
-        uint256 status;
-        (status, report.debt, report.health) = ReportLib.unpack(words[2]);
-        (report.low, report.high) = (words[0], words[1]);
-        (report.readable, report.healthy) = (true, status == uint256(Status.OK));
     }
 }

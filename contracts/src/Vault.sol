@@ -12,7 +12,7 @@ import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Accounting, Params} from "./interfaces/IVault.sol";
 import {Settlement, Value} from "./interfaces/Types.sol";
 import {Circumstances, Outcome, SettlementLib} from "./libraries/SettlementLib.sol";
-import {VaultState} from "./libraries/VaultState.sol";
+import {Pocket, VaultState} from "./libraries/VaultState.sol";
 import {Requests} from "./Requests.sol";
 
 /// @title Asynchronous vault: one settlement per closed epoch serves both sides
@@ -50,15 +50,13 @@ contract Vault is Requests {
     /// @notice See `IVault.settle`.
     function settle(Settlement calldata settlement) external override nonReentrant {
         require(msg.sender == registry.keeper(address(this)), NotKeeper(msg.sender));
-        (Value memory nav, bool healthy) = portfolio.checkpoint(false);
-        (, uint256 pausedUntil) = registry.depositGate(address(this));
-        _move(state.settle(settlement, _circumstances(nav, healthy, block.timestamp >= pausedUntil)));
+        (, uint256 pausedUntil) = _depositGate();
+        _move(state.settle(settlement, _checkpoint(false, block.timestamp >= pausedUntil)));
     }
 
     /// @notice See `IVault.settleUnattended`.
     function settleUnattended() external override nonReentrant {
-        (Value memory nav, bool healthy) = portfolio.checkpoint(true);
-        _move(state.settleUnattended(_circumstances(nav, healthy, false)));
+        _move(state.settleUnattended(_checkpoint(true, false)));
     }
 
     /// @notice See `IVault.markDown`. Takes no lock: readings refuse to be taken under it.
@@ -107,6 +105,17 @@ contract Vault is Requests {
         return Math.min(state.storedNav, (totalSupply() + VIRTUAL_SHARES).mulDiv(state.lastPpsLow, PPS_ONE));
     }
 
+    /// @notice See `IVault.pockets`.
+    function pockets() external view override returns (uint256) {
+        return state.pockets;
+    }
+
+    /// @notice See `IVault.pocket`.
+    function pocket(uint256 id) external view override returns (uint256 owed, uint256 total, uint256 until) {
+        Pocket storage p = state.pocket[id];
+        return (p.owed, p.total, p.until);
+    }
+
     function settledAt() external view returns (uint256) {
         return state.settledAt;
     }
@@ -150,11 +159,8 @@ contract Vault is Requests {
         if (shares != 0) _mint(to, shares);
     }
 
-    function _circumstances(Value memory nav, bool healthy, bool depositsOpen)
-        private
-        view
-        returns (Circumstances memory)
-    {
+    function _checkpoint(bool twice, bool depositsOpen) private returns (Circumstances memory) {
+        (Value memory nav, bool healthy) = portfolio.checkpoint(twice);
         return Circumstances(nav, healthy, depositsOpen, portfolio.idle(), totalSupply());
     }
 
@@ -168,7 +174,7 @@ contract Vault is Requests {
         if (o.filled != 0) _burn(address(this), o.filled - o.exitShares);
         if (o.accepted > o.paid) {
             uint256 net = o.accepted - o.paid;
-            escrow.pay(address(portfolio), net);
+            _pay(address(portfolio), net);
             portfolio.receiveIdle(net);
         } else if (o.paid > o.accepted) {
             portfolio.release(o.paid - o.accepted);

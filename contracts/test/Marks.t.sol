@@ -158,7 +158,7 @@ contract MarksTest is VaultFixture {
 
     function test_class_G_only_the_registry_forgets() public {
         vm.expectRevert(abi.encodeWithSelector(IPortfolio.NotRegistry.selector, address(this)));
-        portfolio.forget(address(connector), A, only(RISK));
+        portfolio.forget(address(connector), A, only(RISK), false);
     }
 
     /// @dev A stolen quorum lets a market that it dominates soar for the moment of one batch, so that the mark

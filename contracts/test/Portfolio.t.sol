@@ -288,9 +288,9 @@ contract PortfolioTest is VaultFixture {
         portfolio.positionValue(address(connector), A);
         vm.expectRevert(IPortfolio.Locked.selector);
         portfolio.skim(token, bob);
-        vm.expectRevert(IPortfolio.Locked.selector);
+        vm.expectRevert(IVault.Reentered.selector);
         vm.prank(address(registry));
-        portfolio.forget(address(connector), A, only(RISK));
+        portfolio.forget(address(connector), A, only(RISK), false);
     }
 
     /// @dev A batch that loses `loss`: by supplying to position A, or by withdrawing from it.

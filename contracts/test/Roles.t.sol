@@ -45,11 +45,13 @@ contract RolesTest is VaultFixture {
     uint256 private constant GOVERNOR = 1 << uint256(Role.GOVERNOR);
     uint256 private constant KEEPER = 1 << uint256(Role.KEEPER);
     uint256 private constant VAULT = 1 << uint256(Role.VAULT);
+    uint256 private constant PORTFOLIO = 1 << uint256(Role.PORTFOLIO);
 
     address private governor = makeAddr("governor");
     address private guardian = makeAddr("guardian");
     address private signer = makeAddr("signer");
     KeeperQuorum private quorum;
+    Holdings private dead;
     address[ROLES] private accounts;
     Gate[] private gates;
 
@@ -57,6 +59,8 @@ contract RolesTest is VaultFixture {
         super.setUp();
         depositFor(alice, 100 * UNIT);
         supply(A, 40 * UNIT);
+        dead = addConnector("protocol:dead");
+        dead.setMode(Holdings.Mode.REVERT);
         address[] memory signers = new address[](1);
         signers[0] = signer;
         quorum = new KeeperQuorum(registry, address(vault), signers, 1);
@@ -77,6 +81,7 @@ contract RolesTest is VaultFixture {
         requestDeposit(bob, 50 * UNIT);
         token.mint(address(portfolio), UNIT);
         closeEpoch();
+        _readTwice();
         _listCore();
         _listTimelocked();
         _listGovernance();
@@ -93,8 +98,8 @@ contract RolesTest is VaultFixture {
                 ++refused;
             }
         }
-        assertEq(gates.length, 29);
-        assertEq(refused, 257);
+        assertEq(gates.length, 33);
+        assertEq(refused, 292);
     }
 
     function test_class_G_a_queued_change_opens_a_function_to_the_governor_alone() public {
@@ -123,7 +128,7 @@ contract RolesTest is VaultFixture {
                 ++passed;
             }
         }
-        assertEq(passed, 33);
+        assertEq(passed, 38);
     }
 
     function test_class_G_the_lock_is_the_portfolios() public {
@@ -214,7 +219,7 @@ contract RolesTest is VaultFixture {
             if (success) ++passed;
         }
         vm.stopPrank();
-        assertEq(passed, 6, "veto, lowerCap, setExitOnly, pauseRisk, cancelNonce, cosign");
+        assertEq(passed, 7, "veto, lowerCap, setExitOnly, pauseRisk, cancelNonce, cosign, splitOff");
         assertEq(token.balanceOf(address(portfolio)), funds);
         assertEq(token.balanceOf(address(escrow)), vault.escrowed());
         assertEq(connector.held(A), 40 * UNIT);
@@ -266,7 +271,10 @@ contract RolesTest is VaultFixture {
     }
 
     function _passes(Gate memory gate, address caller) private {
-        if (gate.timelocked) _queue(gate.target, gate.data);
+        if (gate.timelocked) {
+            _queue(gate.target, gate.data);
+            _readTwice();
+        }
         vm.prank(caller);
         (bool success, bytes memory reason) = gate.target.call(gate.data);
         assertTrue(success, string.concat(vm.toString(gate.data), " ", vm.toString(reason)));
@@ -276,6 +284,12 @@ contract RolesTest is VaultFixture {
         vm.prank(governor);
         registry.submit(address(vault), target, data);
         skip(14 days); // a new guardian waits that long
+    }
+
+    /// @dev For what asks that a position was found dead both times.
+    function _readTwice() private {
+        portfolio.announce();
+        skip(30 minutes);
     }
 
     /// @dev From this test to one account per role, the way it is done on a chain.
@@ -308,9 +322,15 @@ contract RolesTest is VaultFixture {
         _gate(p, abi.encodeCall(IPortfolio.release, (UNIT)), IPortfolio.NotVault.selector, VAULT);
         _gate(p, abi.encodeCall(IPortfolio.receiveIdle, (UNIT)), IPortfolio.NotVault.selector, VAULT);
         _gate(p, abi.encodeCall(IPortfolio.checkpoint, (false)), IPortfolio.NotVault.selector, VAULT);
-        bytes memory forget = abi.encodeCall(IPortfolio.forget, (address(connector), B, only(RISK)));
+        bytes memory forget = abi.encodeCall(IPortfolio.forget, (address(connector), B, only(RISK), false));
         _gate(p, forget, IPortfolio.NotRegistry.selector, 0);
         _gate(p, abi.encodeCall(IPortfolio.cosign, ("hash")), IPortfolio.NotGuardian.selector, GUARDIAN);
+        bytes memory splitOff = abi.encodeCall(IPortfolio.splitOff, (address(dead), A));
+        _gate(p, splitOff, IPortfolio.NotAuthorised.selector, GOVERNOR | GUARDIAN);
+        bytes memory open = abi.encodeCall(IVault.openPocket, ());
+        _gate(address(vault), open, IVault.NotPortfolio.selector, PORTFOLIO);
+        bytes memory close = abi.encodeCall(IVault.closePocket, (UNIT));
+        _gate(address(vault), close, IVault.NotPortfolio.selector, PORTFOLIO);
         bytes memory pay = abi.encodeCall(Escrow.pay, (alice, UNIT));
         _gate(address(escrow), pay, IEscrow.NotVault.selector, VAULT);
     }
@@ -325,6 +345,7 @@ contract RolesTest is VaultFixture {
         _timelocked(address(quorum), abi.encodeCall(KeeperQuorum.setSigners, (signers, 1)));
         bytes32[] memory riskIds = new bytes32[](1);
         _timelocked(r, abi.encodeCall(Registry.listPosition, (v, address(connector), "c", riskIds)));
+        _timelocked(r, abi.encodeCall(Registry.abandonPosition, (v, address(dead), B)));
         _timelocked(r, abi.encodeCall(Registry.setSelector, (v, address(connector), 0x12345678, true)));
         _timelocked(r, abi.encodeCall(Registry.setCap, (v, RISK, 7)));
         _timelocked(r, abi.encodeCall(Registry.clearExitOnly, (v, address(connector))));

@@ -96,7 +96,7 @@ class Settled:
     """Outcome of a settlement: prices, flows, fees in shares, and the accounting it leaves behind.
 
     `idle_change` is what the portfolio's idle ledger gains (or, negative, loses). With `opens_window` nothing
-    is settled: the prices are what they would have been.
+    is settled: the prices are what they would have been. `burned` of `supply` shares left, fees included.
     """
 
     opens_window: bool
@@ -109,6 +109,8 @@ class Settled:
     management_shares: int
     performance_shares: int
     accounting: Accounting
+    burned: int = 0
+    supply: int = 0
 
     @property
     def idle_change(self) -> int:
@@ -186,7 +188,8 @@ def settle(
     accepted, minted = _accept(a, p, nav, sound and narrow, deposit_pps, max_pps)
     filled, paid = _fill(a, p, redeem_pps, idle + accepted)
     burned = filled - mul_div_down(filled, p.exit_fee, WAD)
-    supply += minted - burned
+    before = supply + minted
+    supply = before - burned
     nav_after = nav.low + accepted - paid
     settled_pps = pps_low(nav_after, supply)
     after = replace(
@@ -206,7 +209,18 @@ def settle(
         window_ends_at=0,
     )
     return Settled(
-        False, redeem_pps, deposit_pps, accepted, minted, filled, paid, management, performance, after
+        False,
+        redeem_pps,
+        deposit_pps,
+        accepted,
+        minted,
+        filled,
+        paid,
+        management,
+        performance,
+        after,
+        burned,
+        before,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from keeper.config import parse
-from keeper.contracts import Contract
+from keeper.contracts import Contract, artifact
 from keeper.planning.plan import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
@@ -98,14 +98,15 @@ def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Core:
     deployer = devnet.key("deployer")
     asset = Address(devnet.manifest["tokens"]["USDC"]["address"])
     registry = devnet.deploy(deployer, "Registry")
-    libraries = {"SettlementLib": devnet.deploy(deployer, "SettlementLib")}
+    names = {name for each in ("Portfolio", "Vault") for name in artifact(each).libraries}
+    libraries = {name: devnet.deploy(deployer, name) for name in sorted(names)}
     # Quorum, escrow and portfolio know the vault before it exists: it is the fourth contract from here.
     sender = devnet.address("deployer")
     nonce = int(devnet.rpc("eth_getTransactionCount", sender, "latest"), 16)
     vault = created_address(sender, nonce + 3)
     quorum = devnet.deploy(deployer, "KeeperQuorum", [registry, vault, signers(devnet), THRESHOLD])
     escrow = devnet.deploy(deployer, "Escrow", [vault, asset])
-    portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow])
+    portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow], libraries=libraries)
     roles = [devnet.address("governor"), devnet.address("guardian"), quorum]
     settings = (devnet.address("treasury"), *params)
     arguments = [asset, "Omnikeeper USDC", "okUSDC", registry, portfolio, escrow, *roles, settings]

@@ -10,6 +10,9 @@ from eth_hash.auto import keccak
 from staged import USDC, Staged
 
 from keeper.contracts.abi import decode
+from keeper.errors import PlanError
+from keeper.ledger.pocket import WHOLE, Pocket, idle_after
+from keeper.ledger.queue import Queue, QueuePoint
 from keeper.ledger.vault import Accounting, Params, Settled, pps_low, redeem_limit, settle
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import Kind, Plan
@@ -274,3 +277,114 @@ async def test_a_position_that_reports_something_strange(rewound: Devnet, case: 
 
 def _value(stage: Staged, position: Any) -> tuple[Any, ...]:
     return stage.portfolio, "positionValue", position.address, position.key
+
+
+class Leavers:
+    """Requests of two users in the queue and a pocket, followed by the mirrors beside the chain."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.pocket = Pocket()
+        self.queue = Queue(generation=ledger.stage.accounting().settled_epoch + 1)
+        self.requests: list[tuple[str, int, int]] = []
+        self._points: dict[int, QueuePoint] = {}
+        self._record()
+
+    def request(self, role: str, shares: int) -> None:
+        stage = self.ledger.stage
+        self.requests.append((role, shares, stage.accounting().current_epoch))
+        stage.request_redeem(role, shares)
+
+    def settle(self) -> Settled:
+        """Closes and settles an epoch, after its loss window where one opens, and compares."""
+        stage = self.ledger.stage
+        self.queue = self.queue.join(stage.accounting().open_redeems)
+        stage.close_epoch()
+        settled = self.ledger.settle()
+        if settled.opens_window:
+            stage.devnet.warp(DAY)
+            settled = self.ledger.settle()
+        self.pocket = self.pocket.issue(self.queue, settled.burned, settled.supply)
+        self.queue = self.queue.fill(settled.filled, settled.paid)
+        self._record()
+        self.compare()
+        return settled
+
+    def _record(self) -> None:
+        epoch = self.ledger.stage.accounting().settled_epoch + 1
+        self.queue = self.queue.record(epoch)
+        self.pocket = self.pocket.record(self.queue, epoch)
+        self._points[epoch] = self.queue.point
+
+    def units(self, role: str) -> int:
+        """Of requests that were never touched since."""
+        return sum(
+            self.pocket.units(shares, epoch, self._points[epoch])
+            for each, shares, epoch in self.requests
+            if each == role and epoch in self._points
+        )
+
+    def compare(self) -> None:
+        stage, ours = self.ledger.stage, self.pocket
+        assert stage.read(stage.vault, "pocket", 1) == (ours.owed, ours.total, ours.until)
+        for role in {role for role, _, _ in self.requests}:
+            units = self.units(role)
+            theirs = stage.read(stage.vault, "residualOf", 1, stage.devnet.address(role))
+            assert theirs == (units, ours.worth(units))
+
+
+async def test_a_pocket_is_issued_closed_and_paid_as_the_mirror_says(rewound: Devnet) -> None:
+    ledger = await open_ledger(rewound, FEES["dear"], 1_000_000 * USDC)
+    stage = ledger.stage
+    position = max(stage.policy.positions, key=lambda each: stage.read(*_value(stage, each))[0][0])
+    (value, _), _ = stage.read(*_value(stage, position))
+    runtime = stage.devnet.rpc("eth_getCode", position.address, "latest")
+    portfolio = stage.deployment.portfolio
+    rewound.rpc("anvil_setCode", position.address, "0x60006000fd")
+    stage.act("user1", portfolio, "announce()")
+    rewound.warp(1_800)
+    stage.act("guardian", portfolio, "splitOff(address,bytes32)", position.address, position.key)
+    leavers = Leavers(ledger)
+    who = stage.devnet.address("user2")
+    stage.act("user1", stage.deployment.vault, "transfer(address,uint256)", who, stage.shares("user1") // 3)
+    leavers.request("user1", stage.shares("user1") // 2)
+    await stage.allocate()
+    leavers.request("user2", stage.shares("user2"))
+    leavers.settle()
+    assert ledger.seen["filled in part"] == 1
+    book = await stage.book()
+    pocketed = next(each for each in book.positions if each.ref.address == position.address)
+    assert pocketed.value(book.at) == Value(0, stage.read(stage.portfolio, "marks", *_key(position))[1])
+    assert not book.healthy
+    assert book.caps[position.venue] == pocketed.max_withdraw(book.at) == pocketed.max_supply(book.at) == 0
+    with pytest.raises(PlanError, match="split off"):
+        pocketed.after_withdraw(1, book.at)
+    await stage.allocate()
+    leavers.settle()
+    assert ledger.seen["filled"] == 1
+    # What the vault still has beside the pocket went to both; what it has not, nobody can take yet.
+    assert 0 < leavers.units("user1") + leavers.units("user2") <= leavers.pocket.owed < WHOLE
+    rewound.rpc("anvil_setCode", position.address, runtime)
+    rewound.warp(DAY)
+    stage.act("user1", portfolio, "announce()")
+    rewound.warp(1_800)
+    idle = stage.read(stage.portfolio, "idle")
+    receipt = stage.act("user1", portfolio, "closePocket()")
+    total, owed = decode(["uint256"] * 2, _event(receipt, "PocketClosed(address,bytes32,uint256,uint256)"))
+    assert total >= value
+    leavers.pocket = leavers.pocket.close(total, stage.accounting().settled_epoch + 1)
+    assert owed == leavers.pocket.pot
+    assert stage.read(stage.portfolio, "idle") == idle_after(idle, 0, owed)[0]
+    leavers.compare()
+    for role in ("user1", "user2"):
+        expected = leavers.pocket.worth(leavers.units(role))
+        account = stage.devnet.address(role)
+        before = rewound.call(stage.deployment.asset, "balanceOf(address)", [account], "(uint256)")
+        function = "claimResidual(uint256,address,address)"
+        stage.act(role, stage.deployment.vault, function, 1, account, account)
+        after = rewound.call(stage.deployment.asset, "balanceOf(address)", [account], "(uint256)")
+        assert after - before == expected > 0
+
+
+def _key(position: Any) -> tuple[str, bytes]:
+    return position.address, position.key

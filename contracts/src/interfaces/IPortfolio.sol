@@ -22,6 +22,10 @@ interface IPortfolio {
     event Announced(uint256 at);
     event Cosigned(bytes32 indexed batchHash, address indexed guardian);
     event Deallocated(address indexed connector, bytes32 indexed key, uint256 assets, address indexed caller);
+    event SplitOff(uint256 indexed id, address indexed connector, bytes32 indexed key);
+    event PocketFilled(uint256 assets);
+    /// @dev Of `total`, what came out and what is left, `owed` went to the escrow for those who left.
+    event PocketClosed(address indexed connector, bytes32 indexed key, uint256 total, uint256 owed);
     event Skimmed(address indexed token, address to, uint256 amount);
 
     error NotKeeper(address caller);
@@ -50,6 +54,11 @@ interface IPortfolio {
     error ExitsOverdue(uint256 assets);
     error ExitsNotOverdue(uint256 owed, uint256 idle);
     error NotReducing();
+    error PositionNotImpaired(address connector, bytes32 key);
+    error PocketIsOpen(address connector, bytes32 key);
+    error NoPocket();
+    error ReadingTooOld(uint256 at, uint256 since);
+    error ReadingsApart(uint256 lesser, uint256 greater);
     error EscrowTouched(uint256 before, uint256 afterwards);
     error AnnouncementStands(uint256 until);
     error PositionsChanged();
@@ -85,8 +94,24 @@ interface IPortfolio {
     /// @notice Sum of the exposures that count under a risk id: what positions own, debts not taken off.
     function exposures(bytes32 riskId) external view returns (uint256);
 
-    /// @notice Drops the marks of a position that leaves the list. Registry only.
-    function forget(address connector, bytes32 key, bytes32[] calldata riskIds) external;
+    /// @notice Drops the marks of a position that leaves the list. A `dead` one must be in doubt and worth nothing at
+    /// the low end in two readings; if it is split off, those who left get their part of what came out of it.
+    /// Registry only.
+    function forget(address connector, bytes32 key, bytes32[] calldata riskIds, bool dead) external;
+
+    /// @notice The position that is split off, since when, and the assets that have come out of it, which no
+    /// NAV counts; all 0 without one.
+    function pocket() external view returns (address connector, uint64 since, bytes32 key, uint128 cash);
+
+    /// @notice Splits a position off that was in doubt and worth nothing at the low end in both of two readings
+    /// (see `announce`). From then on NAV leaves it out, whatever it reports, and whoever is paid by a settlement
+    /// keeps a part of it (`IVault.residualOf`). One at a time. Guardian or governor.
+    function splitOff(address connector, bytes32 key) external;
+
+    /// @notice Joins the position again when two readings later than the split both found it healthy and
+    /// agree on its low to 1 %, at the lesser: those who left are paid their part from what came out of it, idle assets and at last the
+    /// position itself. By anyone.
+    function closePocket() external;
 
     /// @notice Stores a first reading of every position. By anyone; it stands for 24 hours, unless positions
     /// are listed or unlisted.

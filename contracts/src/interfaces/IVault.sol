@@ -107,6 +107,10 @@ interface IVault {
     /// @dev `pps` is what redemptions would have been paid; nothing is settled until `endsAt`.
     event LossWindowOpened(uint256 indexed epoch, uint256 pps, uint256 endsAt);
     event MarkedDown(uint256 nav);
+    event ResidualIssued(uint256 indexed id, uint256 units);
+    event ResidualClaimed(
+        uint256 indexed id, address indexed controller, address receiver, uint256 units, uint256 assets
+    );
     event ParamsSet(Params params);
 
     error ZeroAddress();
@@ -177,6 +181,31 @@ interface IVault {
 
     /// @notice Lowers `totalAssets` to the lower of two readings. By anyone.
     function markDown() external;
+
+    /// @notice Begins a side pocket: until it is closed, whoever is paid by a settlement keeps a part of the
+    /// position that NAV then leaves out. Portfolio only.
+    /// @return id the pocket's number, from 1 on
+    function openPocket() external returns (uint256 id);
+
+    /// @notice Turns the parts of those who left into claims on the escrow, which must receive what is owed.
+    /// Portfolio only.
+    /// @param total what came out of the pocket and what is left in it, in assets
+    /// @return owed how much of it belongs to those who left
+    function closePocket(uint256 total) external returns (uint256 owed);
+
+    /// @notice Pays the controller's part of a closed pocket, once. Controller and its operators; nothing stops it.
+    function claimResidual(uint256 id, address receiver, address controller) external returns (uint256 assets);
+
+    /// @notice The controller's part of a pocket, of 1e27, and what of it is payable: nothing while it is open.
+    function residualOf(uint256 id, address controller) external view returns (uint256 units, uint256 assets);
+
+    /// @notice How many side pockets there have been. Only the last one may be open.
+    function pockets() external view returns (uint256);
+
+    /// @notice Part of a pocket that belongs to those who left while it was open, of 1e27; the assets that the whole
+    /// pocket turned into; and the first epoch whose redemptions have no part in it. The last two are 0 while it is
+    /// open.
+    function pocket(uint256 id) external view returns (uint256 owed, uint256 total, uint256 until);
 
     /// @notice What the redemption queue is owed at the last settled price when it is older than `maxAge`; 0
     /// before.

@@ -6,6 +6,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {IVault, Params} from "../interfaces/IVault.sol";
 import {Settlement, Value} from "../interfaces/Types.sol";
+import {PocketLib} from "./PocketLib.sol";
 import {Queue, QueueLib} from "./QueueLib.sol";
 import {VaultState} from "./VaultState.sol";
 
@@ -135,7 +136,7 @@ library SettlementLib {
         );
         if (_waits(s, o, c.healthy)) return _nothing();
         _accept(s, o, c, t.maxPps);
-        _fill(s, o, c.idle);
+        _fill(s, o, c);
         _close(s, o, t.planHash, c);
     }
 
@@ -151,7 +152,7 @@ library SettlementLib {
         _price(s, o, c, 0);
         if (_waits(s, o, c.healthy)) return _nothing();
         if (s.closedDeposits != 0) emit IVault.DepositsRolled(epoch, s.closedDeposits);
-        _fill(s, o, c.idle);
+        _fill(s, o, c);
         _close(s, o, 0, c);
     }
 
@@ -233,12 +234,12 @@ library SettlementLib {
 
     /// @dev Pays as much of the queue as idle assets and accepted deposits allow, the same part to everyone.
     /// Nothing is burned at price 0.
-    function _fill(VaultState storage s, Outcome memory o, uint256 idle) private {
+    function _fill(VaultState storage s, Outcome memory o, Circumstances memory c) private {
         uint256 queued = s.queue.shares;
         uint256 exitFee = s.params.exitFee;
         uint256 pps = o.redeemPps.mulDiv(WAD - exitFee, WAD);
         if (queued == 0 || pps == 0) return;
-        uint256 available = idle + o.accepted;
+        uint256 available = c.idle + o.accepted;
         uint256 filled = queued;
         uint256 paid = queued.mulDiv(pps, PPS_ONE);
         if (paid > available) {
@@ -248,6 +249,7 @@ library SettlementLib {
         }
         if (paid == 0) return;
         (o.filled, o.paid, o.exitShares) = (filled, paid, filled.mulDiv(exitFee, WAD));
+        if (s.pockets != 0) PocketLib.issue(s, filled - o.exitShares, _supplyBefore(o, c));
         s.queue.fill(filled, paid);
         s.claimableAssets += paid.toUint128();
     }
@@ -255,13 +257,13 @@ library SettlementLib {
     function _close(VaultState storage s, Outcome memory o, bytes32 planHash, Circumstances memory c)
         private
     {
-        uint256 supply = c.supply + o.managementShares + o.performanceShares + o.minted;
-        supply -= o.filled - o.exitShares;
+        uint256 supply = _supplyBefore(o, c) - (o.filled - o.exitShares);
         uint256 nav = c.nav.low + o.accepted - o.paid;
         uint192 pps = _ppsDown(nav, supply).toUint192();
         uint64 epoch = s.settledEpoch + 1;
         s.settledEpoch = epoch;
         s.queue.record(epoch + 1);
+        if (s.pockets != 0) PocketLib.record(s, epoch + 1);
         s.settledAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
         s.storedNav = nav.toUint128();
@@ -275,6 +277,11 @@ library SettlementLib {
         emit IVault.Settled(
             epoch, planHash, o.redeemPps, o.depositPps, o.accepted, o.minted, o.filled, o.paid, nav
         );
+    }
+
+    /// @dev Shares just before those that are filled are burned.
+    function _supplyBefore(Outcome memory o, Circumstances memory c) private pure returns (uint256) {
+        return c.supply + o.managementShares + o.performanceShares + o.minted;
     }
 
     // FEES AND PRICES

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Registry} from "../../src/Registry.sol";
+import {IPortfolio} from "../../src/interfaces/IPortfolio.sol";
 import {Value} from "../../src/interfaces/Types.sol";
 import {VaultFixture} from "../fixtures/VaultFixture.sol";
 import {FreezableToken} from "./FreezableToken.sol";
@@ -47,6 +48,7 @@ abstract contract Campaign is VaultFixture {
     /// @dev How often something happened that the campaign would be worthless without.
     mapping(bytes32 happening => uint256) public times;
     uint256 internal announcedAt;
+    bool internal soundWhenAnnounced;
 
     constructor() {
         vm.warp(1_700_000_000);
@@ -124,6 +126,35 @@ abstract contract Campaign is VaultFixture {
         seen.healthy = healthy;
         seen.idle = portfolio.idle();
         seen.balance = token.balanceOf(address(portfolio));
+    }
+
+    /// @dev Announces as soon as the last announcement stands no longer, or at once.
+    function _announceAfter(uint256 time) internal {
+        if (time != 0 && block.timestamp <= announcedAt + time) vm.warp(announcedAt + time + 1);
+        try portfolio.announce() {
+            _announced();
+        } catch (bytes memory reason) {
+            assertEq(bytes4(reason), IPortfolio.AnnouncementStands.selector, "7: nobody could announce");
+        }
+    }
+
+    function _announced() internal {
+        announcedAt = block.timestamp;
+        soundWhenAnnounced = _faultless();
+    }
+
+    function _faultless() internal view returns (bool) {
+        return markets[0].fault() == Market.Fault.NONE && markets[1].fault() == Market.Fault.NONE;
+    }
+
+    /// @dev What is split off, how much has come out of it, and since when.
+    function _pocketOf() internal view returns (address market, uint256 cash, uint256 since) {
+        (market, since,, cash) = portfolio.pocket();
+    }
+
+    function _pocketed() internal view returns (bool) {
+        (address market,,) = _pocketOf();
+        return market != address(0);
     }
 
     function _actor(uint256 seed) internal view returns (address) {

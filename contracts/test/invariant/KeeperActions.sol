@@ -33,7 +33,7 @@ abstract contract KeeperActions is Settling {
         if (time % 4 == 0) skip(3 days);
         vm.prank(_actor(who >> 8));
         try portfolio.announce() {
-            announcedAt = block.timestamp;
+            _announced();
         } catch (bytes memory reason) {
             assertEq(bytes4(reason), IPortfolio.AnnouncementStands.selector, "7: nobody could announce");
         }
@@ -44,7 +44,7 @@ abstract contract KeeperActions is Settling {
     function markDown(uint256 who, uint256 place, uint256 part) external {
         if (who % 2 == 0) this.lose(place, part);
         try portfolio.announce() {
-            announcedAt = block.timestamp;
+            _announced();
         } catch {}
         skip(30 minutes);
         Seen memory before = _see();
@@ -268,8 +268,9 @@ abstract contract KeeperActions is Settling {
         }
     }
 
+    /// @dev Every market can be read, and every position counts.
     function _sound() internal view returns (bool) {
-        return markets[0].fault() == Market.Fault.NONE && markets[1].fault() == Market.Fault.NONE;
+        return _faultless() && !_pocketed();
     }
 
     function _afterDelay(bytes memory data) private {

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Accounting} from "../../src/interfaces/IVault.sol";
 import {Call} from "../../src/interfaces/Types.sol";
-import {KeeperActions} from "./KeeperActions.sol";
 import {Market} from "./Market.sol";
+import {PocketActions} from "./PocketActions.sol";
 import {UserActions} from "./UserActions.sol";
 
 /// @dev All actions, what must hold between any two of them, and the way out that must be open after all.
-contract VaultHandler is UserActions, KeeperActions {
+contract VaultHandler is UserActions, PocketActions {
     uint256 private highestMark;
+    /// @dev What all pockets turned into.
+    uint256 private pocketed;
 
     /// @notice The actions a campaign draws from.
     function actions() external pure returns (bytes4[] memory selectors) {
@@ -45,7 +48,7 @@ contract VaultHandler is UserActions, KeeperActions {
             this.forceDeallocate.selector,
             this.crash.selector
         ];
-        selectors = new bytes4[](36);
+        selectors = new bytes4[](40);
         for (uint256 i; i < 30; ++i) {
             selectors[i] = all[i];
         }
@@ -55,6 +58,10 @@ contract VaultHandler is UserActions, KeeperActions {
         for (uint256 i; i < 4; ++i) {
             selectors[32 + i] = all[i];
         }
+        selectors[36] = this.splitOff.selector;
+        selectors[37] = this.closePocket.selector;
+        selectors[38] = this.claimResidual.selector;
+        selectors[39] = this.pocket.selector;
     }
 
     /// @dev A great loss meets a queue, somebody leaves it, and the keeper tries again at once.
@@ -85,13 +92,14 @@ contract VaultHandler is UserActions, KeeperActions {
             shares += vault.maxMint(actor) + vault.pendingRedeemRequest(0, actor)
             + vault.claimableCancelRedeemRequest(0, actor);
         }
+        claims += _checkPockets();
         uint256 escrowed = vault.escrowed();
         assertEq(pendingDeposits, uint256(a.openDeposits) + a.closedDeposits, "1: pending deposits");
         assertLe(claims + pendingDeposits, escrowed, "1: claims exceed the escrow's ledger");
         assertLe(
             escrowed - claims - pendingDeposits,
             // Each fill and each claim leaves at most a unit per controller.
-            (ACTORS + 2) * (times["settled"] + 1) + a.storedNav / 1e8,
+            (ACTORS + 2) * (times["settled"] + 1 + vault.pockets()) + (a.storedNav + pocketed) / 1e8,
             "1: assets in the escrow that nobody can claim"
         );
         assertEq(
@@ -101,7 +109,7 @@ contract VaultHandler is UserActions, KeeperActions {
         );
         assertEq(
             token.balanceOf(address(portfolio)),
-            portfolio.idle() + donated[address(portfolio)],
+            portfolio.idle() + _cash() + donated[address(portfolio)],
             "9: portfolio beside its ledger"
         );
         assertEq(token.balanceOf(address(vault)), donated[address(vault)], "the vault holds no assets");
@@ -118,6 +126,32 @@ contract VaultHandler is UserActions, KeeperActions {
         highestMark = a.highWaterMark;
         _checkMarks();
         assertFalse(markets[0].gotIn() || markets[1].gotIn(), "a connector re-entered");
+    }
+
+    /// @dev What those who left may claim of every pocket: nothing of an open one, no more than their part of it.
+    function _checkPockets() private returns (uint256 claims) {
+        pocketed = 0;
+        for (uint256 id = 1; id <= vault.pockets(); ++id) {
+            (uint256 owed, uint256 total, uint256 until) = vault.pocket(id);
+            uint256 units;
+            uint256 assets;
+            for (uint256 i; i < ACTORS; ++i) {
+                (uint256 unitsOf, uint256 assetsOf) = vault.residualOf(id, actors[i]);
+                units += unitsOf;
+                assets += assetsOf;
+            }
+            assertLe(units, owed, "1: more units than were issued");
+            assertLe(owed, 1e27, "1: more than all of a pocket");
+            assertLe(assets, owed * total / 1e27, "1: more than the pot of a pocket");
+            assertEq(until == 0, id == vault.pockets() && _pocketed(), "a pocket neither open nor closed");
+            if (until == 0) assertEq(assets, 0, "1: an open pocket pays");
+            claims += assets;
+            pocketed += total;
+        }
+    }
+
+    function _cash() private view returns (uint256 cash) {
+        (, cash,) = _pocketOf();
     }
 
     /// @dev Class R: what is stored of positions is what the sums of it say.
@@ -151,6 +185,7 @@ contract VaultHandler is UserActions, KeeperActions {
         for (uint256 i; i < 3; ++i) {
             places[i].market.setFault(Market.Fault.NONE);
         }
+        _closeForGood();
         _withdrawEverything();
         _closeAndSettleForGood();
         _claimAll();
@@ -162,6 +197,16 @@ contract VaultHandler is UserActions, KeeperActions {
             "7: somebody is left in the queue"
         );
         ++times["exits"];
+    }
+
+    /// @dev A pocket that is open can be closed by anyone within two days, whatever idle assets there are.
+    function _closeForGood() private {
+        if (!_pocketed()) return;
+        (,, uint256 since) = _pocketOf();
+        vm.warp(Math.max(block.timestamp, Math.max(since, announcedAt) + 1 days) + 1);
+        _announceAfter(1 days);
+        skip(30 minutes);
+        _closePocket(actors[0], true);
     }
 
     function _closeAndSettleForGood() private {
@@ -190,6 +235,11 @@ contract VaultHandler is UserActions, KeeperActions {
             if (vault.claimableCancelDepositRequest(0, actor) != 0) {
                 vm.prank(actor);
                 vault.claimCancelDepositRequest(0, actor, actor);
+            }
+            for (uint256 id = 1; id <= vault.pockets(); ++id) {
+                if (_residual(id, actor) == 0) continue;
+                vm.prank(actor);
+                vault.claimResidual(id, actor, actor);
             }
             uint256 owed = vault.maxWithdraw(actor);
             if (owed == 0) continue;

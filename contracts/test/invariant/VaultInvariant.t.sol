@@ -40,9 +40,12 @@ contract VaultInvariantTest is Test {
         "settled unattended",
         "marked down",
         "freed",
-        "exits first"
+        "exits first",
+        "split off",
+        "pocket closed",
+        "residual claimed"
     ];
-    uint256[32] private seen;
+    uint256[35] private seen;
     VaultHandler private handler;
 
     function setUp() public {
