@@ -27,7 +27,8 @@ class Book:
 
     `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
     `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the
-    redemption queue will need at the next settlement; until `risk_paused_until` deposits roll.
+    redemption queue will need at the next settlement; until `risk_paused_until` deposits roll. `isolated` are
+    the connectors of which a batch reads no more positions than it names.
     """
 
     at: int
@@ -42,6 +43,7 @@ class Book:
     signer_set_version: int
     healthy: bool
     risk_paused_until: int
+    isolated: frozenset[Address] = frozenset()
 
     @property
     def nav(self) -> Value:
@@ -135,6 +137,9 @@ class VaultReads:
     def exit_only(self, position: PositionPolicy) -> Call[Any]:
         return self._registry.call("isExitOnly", self.policy.vault.vault, position.address)
 
+    def isolated(self, position: PositionPolicy) -> Call[Any]:
+        return self._registry.call("isIsolated", self.policy.vault.vault, position.address)
+
     def all(self) -> tuple[Call[Any], ...]:
         """All of them, for the snapshot's call set."""
         single = (
@@ -158,6 +163,7 @@ class VaultReads:
             *(self.position_value(position) for position in listed),
             *(self.mark(position) for position in listed),
             *(self.exit_only(position) for position in listed),
+            *(self.isolated(position) for position in listed),
         )
 
     @property
@@ -240,6 +246,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         signer_set_version=must(reads.signer_set_version),
         healthy=healthy,
         risk_paused_until=paused_until,
+        isolated=frozenset(each.address for each in policy.positions if must(reads.isolated(each))),
     )
     (low, high), _ = must(reads.nav)
     _must_agree("net asset value", book.nav, Value(low, high))

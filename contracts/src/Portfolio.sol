@@ -18,8 +18,8 @@ import {PostConditions} from "./PostConditions.sol";
 
 /// @title Idle ledger and connectors of one vault
 /// @dev Executes what the keeper role signed and judges the outcome by measured state alone: what a call
-/// claims to do counts for nothing, what it leaves behind decides. Only positions of connectors that are called
-/// are read; the others count as last marked, before and after alike.
+/// claims to do counts for nothing, what it leaves behind decides. Only positions that calls may touch are
+/// read; the others count as last marked, before and after alike.
 contract Portfolio is PostConditions {
     using SafeERC20 for IERC20;
     using Address for address;

@@ -374,14 +374,16 @@ contract Registry is IRegistry {
         returns (address[] memory connectors, bytes32[] memory keys, bool[] memory isolated)
     {
         Section storage s = sections[vault];
-        uint256 most = s.positionCount;
-        (connectors, keys, isolated) = (new address[](most), new bytes32[](most), new bool[](most));
+        connectors = new address[](MAX_POSITIONS);
+        keys = new bytes32[](MAX_POSITIONS);
+        isolated = new bool[](MAX_POSITIONS);
         uint256 count;
         for (uint256 i; i < targets.length; ++i) {
             address target = targets[i];
             bool alone = s.isolated[target];
             bytes32[] memory own;
-            if (alone && s.keys[target].contains(named[i])) {
+            // No position is listed without a risk id, and whoever moves it needs that slot anyway.
+            if (alone && s.riskIds[target][named[i]].length != 0) {
                 own = new bytes32[](1);
                 own[0] = named[i];
             } else {

@@ -3,13 +3,13 @@
 Pure: the same book, allocation, policy and basis give the same plan on every machine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.connectors.base import EVERYTHING, Position, after_move
 from keeper.errors import PlanError
-from keeper.ledger.portfolio import nav_for_batch
+from keeper.ledger.portfolio import nav_for_batch, touched
 from keeper.planning.plan import (
     BatchTerms,
     CodeStamp,
@@ -21,7 +21,7 @@ from keeper.planning.plan import (
 )
 from keeper.planning.policy import IDLE, Policy
 from keeper.planning.strategy import Allocation
-from keeper.units import BPS, mul_div_down, mul_div_up
+from keeper.units import BPS, Address, mul_div_down, mul_div_up
 
 
 class NothingToDoError(PlanError):
@@ -54,6 +54,11 @@ class Holdings(Protocol):
     @property
     def marks(self) -> Mapping[str, int]:
         """What the portfolio last marked each position at (low), by venue."""
+        ...
+
+    @property
+    def isolated(self) -> Collection[Address]:
+        """Connectors whose positions are independent of one another."""
         ...
 
 
@@ -101,8 +106,8 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
         calls.append(_call(policy, move, withdraw=False))
     _check_reserve(book, idle, spends=bool(supplies))
     max_loss = policy.limits.rounding_loss_per_call * len(calls)
-    called = {call.target for call in calls}
-    nav_low = nav_for_batch(book.idle, book.positions, book.marks, called, book.at)
+    read = touched(((call.target, call.data) for call in calls), book.positions, book.isolated)
+    nav_low = nav_for_batch(book.idle, book.positions, book.marks, read, book.at)
     predicted = {IDLE: idle} | {each.ref.venue: each.value(book.at).low for each in positions}
     return _finish(
         policy,

@@ -85,6 +85,7 @@ class Holding:
     marks: Mapping[str, int]
     reserve: int = 0
     at: int = AT
+    isolated: frozenset[Address] = frozenset()
 
 
 def holding(

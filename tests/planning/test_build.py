@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keeper.contracts import encode_call
 from keeper.errors import PlanError, PolicyError
+from keeper.ledger.portfolio import nav_for_batch, touched
 from keeper.planning.build import NothingToDoError, build_batch, build_settlement
 from keeper.planning.plan import Plan
 from keeper.planning.strategy import Allocation
@@ -38,6 +39,22 @@ def test_withdrawals_come_before_supplies_and_an_exit_takes_everything() -> None
     assert (plan.valid_after, plan.valid_until) == (AT + 5, AT + 5 + POLICY.time.validity)
     assert plan.batch.nonce == 7
     assert first.explain() == "withdraw everything from morpho:B"
+
+
+def test_a_batch_reads_the_positions_it_names_and_all_of_one_account() -> None:
+    book = holding(POLICY, {"morpho:A": 1_000 * UNIT, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
+    shared = tuple(replace(each, ref=replace(each.ref, address=account(11))) for each in book.positions)
+    marked = replace(book, positions=shared, marks={"morpho:A": 70 * UNIT, "morpho:B": 4_990 * UNIT})
+    calls = [(account(11), encode_call("supply(bytes32,uint256)", KEYS["morpho:A"], 1))]
+    other = [(account(11), encode_call("collect(address)", account(1)))]
+    both, alone = frozenset({"morpho:A", "morpho:B"}), frozenset({"morpho:A"})
+    assert touched(calls, shared, frozenset()) == both
+    assert touched(calls, shared, {account(11)}) == alone
+    assert touched(other, shared, {account(11)}) == both
+    assert touched([(account(12), calls[0][1])], shared, {account(12)}) == frozenset()
+    worth = [position.value(AT).low for position in shared]
+    assert nav_for_batch(0, shared, marked.marks, both, AT) == sum(worth)
+    assert nav_for_batch(0, shared, marked.marks, alone, AT) == worth[0] + 4_990 * UNIT
 
 
 def test_the_floor_counts_venues_that_are_not_called_at_their_marks() -> None:
