@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from keeper import canonical
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.lens import Result, decoded, read_raw
-from keeper.chain.rpc import BlockRef, Endpoint, Pinned
+from keeper.chain.rpc import BlockRef, Pinned, Source
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, KeeperError, PlanError, StaleHeadError, UnknownBlockError
 from keeper.units import Address
@@ -122,7 +122,7 @@ def _result(target: bytes, data: bytes, success: bool, returned: bytes) -> Resul
 
 
 async def take(
-    endpoints: Mapping[int, Endpoint],
+    endpoints: Mapping[int, Source],
     calls: Mapping[int, Sequence[Call[Any]]],
     reference_time: int,
     finality: Mapping[int, int],
@@ -144,7 +144,7 @@ async def take(
 
 
 async def take_at(
-    endpoints: Mapping[int, Endpoint],
+    endpoints: Mapping[int, Source],
     calls: Mapping[int, Sequence[Call[Any]]],
     blocks: Iterable[Pinned],
     reference_time: int,
@@ -183,12 +183,12 @@ async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
     return Snapshot(reference_time, tuple(b for b, _ in done), tuple(r for _, r in done))
 
 
-async def _results(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
+async def _results(endpoint: Source, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
     unique = sorted({(call.target, call.data): call for call in calls}.values())
     return await read_raw(endpoint, block, unique)
 
 
-async def _last_block(endpoint: Endpoint, reference_time: int, depth: int) -> BlockRef:
+async def _last_block(endpoint: Source, reference_time: int, depth: int) -> BlockRef:
     """One request when the newest final block is old enough; else doubling steps back, then bisection."""
     head = await endpoint.get_block("latest")
     if head.number < depth:
