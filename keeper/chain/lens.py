@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from keeper.chain.block import BlockRef
+from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.packing import STIPEND, Head, Outcome, packed_size
 from keeper.chain.rpc import Endpoint, Source
@@ -61,16 +61,22 @@ async def read_raw(source: Source, block: BlockRef, calls: Sequence[Call[Any]]) 
     gas cap or no way of reading works, DisagreementError naming the calls on which two endpoints differ.
     """
 
-    async def ask(endpoint: Endpoint) -> tuple[Outcome, ...]:
-        return await _outcomes(endpoint, block, calls)
+    results, heads = await _witnessed(source, block, calls)
+    for endpoint, head in heads:
+        _require_same_block(endpoint, block, head)
+    return results
 
-    (first, outcomes), *others = await source.witnessed(ask)
-    for other, seen in others:
-        _require_same(block, calls, (first, outcomes), (other, seen))
-    return tuple(
-        Result(call.target, call.data, success, returned)
-        for call, (success, returned) in zip(calls, outcomes, strict=True)
+
+async def read_pinned(
+    source: Source, pinned: Pinned, calls: Sequence[Call[Any]]
+) -> tuple[BlockRef, tuple[Result, ...]]:
+    """The header of a block of which only the hash is known, and as `read_raw`, asked at the same time."""
+    block, (results, heads) = await asyncio.gather(
+        source.canonical(pinned), _witnessed(source, pinned, calls)
     )
+    for endpoint, head in heads:
+        _require_same_block(endpoint, block, head)
+    return block, results
 
 
 async def read(source: Source, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Any, ...]:
@@ -94,12 +100,33 @@ def decoded(call: Call[Any], result: Result) -> Any:
         ) from error
 
 
-async def _outcomes(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Outcome, ...]:
+async def _witnessed(
+    source: Source, block: Pinned, calls: Sequence[Call[Any]]
+) -> tuple[tuple[Result, ...], list[tuple[Endpoint, Head]]]:
+    """Results, and every head that came with them: for the caller to hold against the header."""
+    heads: list[tuple[Endpoint, Head]] = []
+
+    async def ask(endpoint: Endpoint) -> tuple[Outcome, ...]:
+        return await _outcomes(endpoint, block, calls, heads)
+
+    (first, outcomes), *others = await source.witnessed(ask)
+    for other, seen in others:
+        _require_same(block, calls, (first, outcomes), (other, seen))
+    results = tuple(
+        Result(call.target, call.data, success, returned)
+        for call, (success, returned) in zip(calls, outcomes, strict=True)
+    )
+    return results, heads
+
+
+async def _outcomes(
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]], heads: list[tuple[Endpoint, Head]]
+) -> tuple[Outcome, ...]:
     require_state(endpoint, block)
     known, refusals = ways(), []
     for place in range(endpoint.way, len(known)):
         try:
-            outcomes = await _read(endpoint, block, known[place], calls)
+            outcomes = await _read(endpoint, block, known[place], calls, heads)
         except (WayRefusedError, RpcError) as error:
             await _explain(endpoint, block, error)
             refusals.append(f"{known[place].name}: {getattr(error, 'message', error)}")
@@ -115,14 +142,23 @@ async def _outcomes(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[An
 
 
 async def _read(
-    endpoint: Endpoint, block: BlockRef, way: Way, calls: Sequence[Call[Any]]
+    endpoint: Endpoint,
+    block: Pinned,
+    way: Way,
+    calls: Sequence[Call[Any]],
+    heads: list[tuple[Endpoint, Head]],
 ) -> tuple[Outcome, ...]:
-    parts = await asyncio.gather(*(_part(endpoint, block, way, part) for part in _chunks(way, calls)))
+    chunks = _chunks(way, calls)
+    parts = await asyncio.gather(*(_part(endpoint, block, way, part, heads) for part in chunks))
     return tuple(outcome for part in parts for outcome in part)
 
 
 async def _part(
-    endpoint: Endpoint, block: BlockRef, way: Way, calls: Sequence[Call[Any]]
+    endpoint: Endpoint,
+    block: Pinned,
+    way: Way,
+    calls: Sequence[Call[Any]],
+    heads: list[tuple[Endpoint, Head]],
 ) -> tuple[Outcome, ...]:
     try:
         head, outcomes = await way.ask(endpoint, block, calls)
@@ -134,9 +170,10 @@ async def _part(
         # What fits now will not fit exactly next time; equal parts are all a little smaller.
         count = -(-len(calls) // -(-len(calls) // error.fitting))
         parts = [calls[at : at + count] for at in range(0, len(calls), count)]
-        done = await asyncio.gather(*(_part(endpoint, block, way, part) for part in parts))
+        done = await asyncio.gather(*(_part(endpoint, block, way, part, heads) for part in parts))
         return tuple(outcome for part in done for outcome in part)
-    _require_same_block(endpoint, block, head)
+    endpoint.introduce(head.chain_id)
+    heads.append((endpoint, head))
     return outcomes
 
 
@@ -151,14 +188,14 @@ def _chunks(way: Way, calls: Sequence[Call[Any]]) -> Iterator[Sequence[Call[Any]
     yield calls[start:]
 
 
-def require_state(endpoint: Endpoint, block: BlockRef) -> None:
+def require_state(endpoint: Endpoint, block: Pinned) -> None:
     """Raises PrunedStateError when the endpoint declares that it keeps too few states for the block."""
     age = endpoint.head - block.number
     if endpoint.states is not None and age >= endpoint.states:
         raise _pruned(endpoint, block, f"{age} blocks below the head")
 
 
-def _pruned(endpoint: Endpoint, block: BlockRef, seen: object) -> PrunedStateError:
+def _pruned(endpoint: Endpoint, block: Pinned, seen: object) -> PrunedStateError:
     kept = "an unknown number of" if endpoint.states is None else str(endpoint.states)
     return PrunedStateError(
         f"State of block {block.number} of chain {block.chain_id} is gone: this endpoint keeps {kept} states",
@@ -168,7 +205,7 @@ def _pruned(endpoint: Endpoint, block: BlockRef, seen: object) -> PrunedStateErr
     )
 
 
-async def _explain(endpoint: Endpoint, block: BlockRef, error: WayRefusedError | RpcError) -> None:
+async def _explain(endpoint: Endpoint, block: Pinned, error: WayRefusedError | RpcError) -> None:
     """Raises what lies behind a refusal, if it is the block and not the way."""
     if isinstance(error, WayRefusedError):
         return
@@ -178,7 +215,6 @@ async def _explain(endpoint: Endpoint, block: BlockRef, error: WayRefusedError |
 
 
 def _require_same_block(endpoint: Endpoint, block: BlockRef, head: Head) -> None:
-    endpoint.introduce(head.chain_id)
     expected: tuple[object, ...] = (block.timestamp,)
     seen: tuple[object, ...] = (head.timestamp,)
     if head.chain_id not in NUMBER_IS_L1:
@@ -194,7 +230,7 @@ def _require_same_block(endpoint: Endpoint, block: BlockRef, head: Head) -> None
 
 
 def _require_same(
-    block: BlockRef,
+    block: Pinned,
     calls: Sequence[Call[Any]],
     one: tuple[Endpoint, tuple[Outcome, ...]],
     other: tuple[Endpoint, tuple[Outcome, ...]],

@@ -165,39 +165,36 @@ class Pool:
 
     async def witnessed(self, read: Callable[[Endpoint], Awaitable[T]]) -> tuple[tuple[Endpoint, T], ...]:
         """What `agreement` endpoints of different operators say, asked at the same time."""
-        if self._agreement == 1:
-            return (await self._answer(read, ()),)
-        first, second = await asyncio.gather(*(self._answer(read, (), skip=skip) for skip in range(2)))
-        operators = {member.endpoint: member.operator for member in self._members}
-        if operators[first[0]] == operators[second[0]]:
-            second = await self._answer(read, (operators[first[0]],))
-        return first, second
+        claimed: set[str] = set()
+        return tuple(await asyncio.gather(*(self._answer(read, claimed) for _ in range(self._agreement))))
 
     async def _first(self, read: Callable[[Endpoint], Awaitable[T]]) -> T:
-        return (await self._answer(read, ()))[1]
+        return (await self._answer(read, set()))[1]
 
     async def _answer(
-        self, read: Callable[[Endpoint], Awaitable[T]], without: Sequence[str], skip: int = 0
+        self, read: Callable[[Endpoint], Awaitable[T]], claimed: set[str]
     ) -> tuple[Endpoint, T]:
-        """The first answer of an operator not in `without`; `skip` leaves as many operators for the end."""
+        """The first answer of an operator whom nobody else has claimed; claims that operator."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(1 if len(self._members) == 1 else ROUNDS),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             retry=retry_if_exception_type(EndpointDownError),
             reraise=True,
         )
-        return await retrying(self._round, read, without, skip)
+        return await retrying(self._round, read, claimed)
 
-    async def _round(
-        self, read: Callable[[Endpoint], Awaitable[T]], without: Sequence[str], skip: int
-    ) -> tuple[Endpoint, T]:
+    async def _round(self, read: Callable[[Endpoint], Awaitable[T]], claimed: set[str]) -> tuple[Endpoint, T]:
         failures: list[KeeperError] = []
-        for member in self._order(without, skip):
+        for member in self._order():
+            if member.operator in claimed:
+                continue
+            claimed.add(member.operator)
             try:
                 answer = await read(member.endpoint)
             except KeeperError as error:
                 if not _of_the_endpoint(error):
                     raise
+                claimed.discard(member.operator)
                 self._note(member, error)
                 failures.append(error)
                 continue
@@ -227,11 +224,10 @@ class Pool:
             EndpointFailed(chain_id=self.chain_id, endpoint=member.endpoint.public_url, reason=str(error))
         )
 
-    def _order(self, without: Sequence[str] = (), skip: int = 0) -> list[Member]:
+    def _order(self) -> list[Member]:
         """Who is asked first: rested, sound, up to date, quick, and then as the file has it."""
-        members = [each for each in self._members if each.operator not in without]
-        ordered = sorted(
-            members,
+        return sorted(
+            self._members,
             key=lambda each: (
                 each.banned,
                 self._rest(each) > 0,
@@ -240,11 +236,6 @@ class Pool:
                 int((each.endpoint.latency or 0.0) / _LATENCY_STEP),
             ),
         )
-        operators = list(dict.fromkeys(each.operator for each in ordered))
-        last = operators[:skip]
-        return [each for each in ordered if each.operator not in last] + [
-            each for each in ordered if each.operator in last
-        ]
 
     def _lag(self, member: Member) -> int:
         best = max(each.endpoint.head for each in self._members)

@@ -59,6 +59,11 @@ class Source(Protocol):
         """Scheme and host, for people."""
         ...
 
+    @property
+    def max_head_age(self) -> int | None:
+        """Seconds before the reference time at which a head is stale; None accepts any."""
+        ...
+
     async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any: ...
     async def send_raw(self, transaction: bytes) -> bytes: ...
     async def get_block(self, block: int | bytes | str) -> BlockRef: ...
@@ -93,6 +98,7 @@ class Endpoint:
         self.public_url: Final = public_url(url)
         self.chain_id: Final = chain_id
         self.states: Final = states
+        self.max_head_age: Final[int | None] = None
         self.requests = 0
         self.way = 0
         self.head = 0
@@ -207,14 +213,14 @@ class Endpoint:
         """As `rpc`, without asking for the chain id: for reads that show it, or precede one."""
         body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
         if not is_read(method):
-            return self._result(await self._post(body), method)
+            return self._result(await self._post(body), body)
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._attempts),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             retry=retry_if_exception_type(EndpointDownError),
             reraise=True,
         )
-        return self._result(await retrying(self._post, body), method)
+        return self._result(await retrying(self._post, body), body)
 
     async def _explain_missing(self, block: int | bytes | str) -> None:
         await self.check()
@@ -309,7 +315,13 @@ class Endpoint:
                 seen=f"HTTP {status}: {data[:80]!r}",
             ) from error
 
-    def _result(self, answer: Any, method: str) -> Any:
+    def _result(self, answer: Any, body: dict[str, Any]) -> Any:
+        method = body["method"]
+        # An error may come without id, where the request was not understood.
+        if isinstance(answer, dict) and answer.get("id", body["id"]) not in (body["id"], None):
+            raise EndpointError(
+                "Answer to another request", expected=body["id"], seen=answer["id"], where=self.public_url
+            )
         if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
             code, message = int(error.get("code") or 0), str(error.get("message"))
             if code in _LIMIT_CODES or any(words in message.lower() for words in _LIMIT_WORDS):

@@ -198,6 +198,14 @@ async def _last_block(endpoint: Source, reference_time: int, depth: int) -> Bloc
             seen=f"head {head.number}",
             where=endpoint.public_url,
         )
+    age = reference_time - head.timestamp
+    if endpoint.max_head_age is not None and age > endpoint.max_head_age:
+        raise StaleHeadError(
+            f"Head of chain {endpoint.chain_id} is stale",
+            expected=f"at most {endpoint.max_head_age} s before the reference time",
+            seen=f"{age} s before the reference time",
+            where=endpoint.public_url,
+        )
     late = await endpoint.get_block(head.number - depth) if depth else head
     if late.timestamp <= reference_time:
         return late

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from keeper.chain.block import BlockRef, hex_bytes
+from keeper.chain.block import Pinned, hex_bytes
 from keeper.chain.call import Call
 from keeper.chain.packing import STIPEND, Head, Outcome, pack, unpack
 from keeper.chain.rpc import Endpoint
@@ -79,7 +79,7 @@ class Way:
     name: str
     request: int
     calls: int
-    ask: Callable[[Endpoint, BlockRef, Sequence[Call[Any]]], Awaitable[tuple[Head, tuple[Outcome, ...]]]]
+    ask: Callable[[Endpoint, Pinned, Sequence[Call[Any]]], Awaitable[tuple[Head, tuple[Outcome, ...]]]]
 
 
 @cache
@@ -88,13 +88,13 @@ def runtime() -> bytes:
     return artifact("Lens").runtime()
 
 
-def pinned(block: BlockRef) -> dict[str, Any]:
+def pinned(block: Pinned) -> dict[str, Any]:
     """EIP-1898: by hash, and only while the block is canonical."""
     return {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
 
 
 async def _by_override(
-    endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]]
 ) -> tuple[Head, tuple[Outcome, ...]]:
     request = {"to": LENS_ADDRESS, "data": "0x" + pack(calls, _ANSWER_BYTES).hex(), "gas": hex(PASS_GAS)}
     override = {LENS_ADDRESS: {"code": "0x" + runtime().hex()}}
@@ -105,7 +105,7 @@ async def _by_override(
 
 
 async def _by_creation(
-    endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]]
 ) -> tuple[Head, tuple[Outcome, ...]]:
     code = artifact("LensOnce").creation_code(pack(calls, _MAX_CODE))
     request = {"data": "0x" + code.hex(), "gas": hex(PASS_GAS)}
@@ -113,13 +113,13 @@ async def _by_creation(
 
 
 async def _by_multicall(
-    endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]]
 ) -> tuple[Head, tuple[Outcome, ...]]:
     return await _multicall(endpoint, pinned(block), calls)
 
 
 async def _by_multicall_at_number(
-    endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]]
 ) -> tuple[Head, tuple[Outcome, ...]]:
     answer = await _multicall(endpoint, hex(block.number), calls)
     # The number may have meant another block while it was read.
