@@ -51,14 +51,22 @@ def unpack(answer: bytes, count: int) -> tuple[Head, tuple[Outcome, ...]]:
     words = [answer[at : at + _WORD] for at in range(0, HEAD_BYTES, _WORD)]
     chain_id, number, timestamp = (int.from_bytes(word, "big") for word in words[:3])
     head = Head(chain_id, number, timestamp, words[3])
+    outcomes, rest = unpack_outcomes(answer[HEAD_BYTES:], count)
+    if rest:
+        raise DecodeError(
+            "Lens answered more calls than were asked", expected=count, seen=f"{len(rest)} bytes"
+        )
+    return head, outcomes
+
+
+def unpack_outcomes(answer: bytes, count: int) -> tuple[tuple[Outcome, ...], bytes]:
+    """The first `count` outcomes, and what follows them. Raises DecodeError when the answer is cut short."""
     outcomes: list[Outcome] = []
-    at = HEAD_BYTES
-    while at < len(answer):
+    at = 0
+    for _ in range(count):
         end = at + _RESULT_PREFIX + int.from_bytes(answer[at + 1 : at + _RESULT_PREFIX], "big")
-        if answer[at] > 1 or at + _RESULT_PREFIX > len(answer) or end > len(answer):
-            raise DecodeError("Lens answer cut short", expected=f"{end} bytes", seen=len(answer))
+        if at + _RESULT_PREFIX > len(answer) or end > len(answer) or answer[at] > 1:
+            raise DecodeError("Answer cut short", expected=f"{count} results", seen=f"{len(outcomes)} whole")
         outcomes.append((answer[at] == 1, answer[at + _RESULT_PREFIX : end]))
         at = end
-    if len(outcomes) != count:
-        raise DecodeError("Lens answered another number of calls", expected=count, seen=len(outcomes))
-    return head, tuple(outcomes)
+    return tuple(outcomes), answer[at:]

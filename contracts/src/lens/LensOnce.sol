@@ -4,8 +4,8 @@ pragma solidity ^0.8.28;
 import {Lens} from "./Lens.sol";
 
 /// @title The lens as creation code, for endpoints without state override
-/// @notice Never deployed: an `eth_call` without target runs the constructor and answers with what would become
-/// the code. At most 24,576 bytes fit; the first is that of a chain id of 32 bytes and never 0xEF.
+/// @notice Never deployed: an `eth_call` without target runs the constructor and answers with what would
+/// become the code. At most 24,576 bytes fit; the first is that of a chain id of 32 bytes and never 0xEF.
 contract LensOnce {
     /// @dev Gas that 24,576 bytes of code cost (200 each), kept back from the reads.
     uint256 internal constant DEPOSIT = 4_915_200;
