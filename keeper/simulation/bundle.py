@@ -28,6 +28,12 @@ _ACCOUNT: Final = {
 _SLOT: Final = "eth_getStorageAt"
 _BY_NUMBER: Final = "eth_getBlockByNumber"
 _BY_HASH: Final = "eth_getBlockByHash"
+TRANSACTIONS: Final = frozenset(
+    {"eth_getTransactionByHash", "eth_getRawTransactionByHash", "eth_getTransactionReceipt"}
+)
+"""Anvil asks its origin about a fork's own transaction until it has mined it. So one that the origin does not
+know is no item, and offline one that is not recorded is not there."""
+
 _LASTING: Final = frozenset(
     {
         "eth_call",

@@ -19,6 +19,8 @@ from eth_hash.auto import keccak
 
 from keeper.chain.block import BlockRef, hex_bytes
 from keeper.chain.rpc import Endpoint, quantity
+from keeper.chain.simulate import ZERO
+from keeper.chain.ways import LENS_ADDRESS
 from keeper.contracts import artifact, encode_call
 from keeper.errors import ConfigError, DecodeError, EndpointError, RevertError, RpcError
 from keeper.events import EventStream
@@ -115,6 +117,11 @@ class Fork(Node):
     def prepare(self, rpc: JsonRpc) -> None:
         """Fixes the time between blocks, and checks that the head is the block that was asked for."""
         rpc("anvil_setBlockTimestampInterval", self._interval)
+        for who in (LENS_ADDRESS, ZERO):
+            # Whatever reads the fork later needs these; so they are in every bundle.
+            rpc("eth_getBalance", who, "latest")
+        if self.origin.number > 0:
+            rpc("eth_getBlockByNumber", hex(self.origin.number - 1), False)
         head = hex_bytes(rpc("eth_getBlockByNumber", "latest", False)["hash"])
         if head != self.origin.hash:
             raise EndpointError(
@@ -148,12 +155,16 @@ class Fork(Node):
         self.rpc("anvil_setBalance", sender, _RICH)
         self.rpc("anvil_impersonateAccount", sender)
         request = {"from": sender, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
+        # Without an estimate a transaction that reverts is mined like any other. Mined by hand, as Anvil asks
+        # its upstream about a transaction that it has not mined yet.
+        self.rpc("evm_setAutomine", False)
         try:
-            # Without an estimate a transaction that reverts is mined like any other.
-            gas = self.block()["gasLimit"]
-            receipt: dict[str, Any] = self.rpc("eth_sendTransactionSync", request | {"gas": gas})
+            name = self.rpc("eth_sendTransaction", request | {"gas": self.block()["gasLimit"]})
+            self.rpc("evm_mine")
         finally:
+            self.rpc("evm_setAutomine", True)
             self.rpc("anvil_stopImpersonatingAccount", sender)
+        receipt: dict[str, Any] = self.rpc("eth_getTransactionReceipt", name)
         return receipt
 
     def push_price(self, feed: str, answer: int) -> dict[str, Any]:

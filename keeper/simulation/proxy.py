@@ -26,7 +26,7 @@ from keeper.config import EndpointUrl
 from keeper.errors import KeeperError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import HOST
-from keeper.simulation.bundle import Bundle, BundleRefusedError, MissingItemError
+from keeper.simulation.bundle import TRANSACTIONS, Bundle, BundleRefusedError, MissingItemError
 
 _NOT_FOUND: Final = -32601
 _SERVER_ERROR: Final = -32000
@@ -208,9 +208,12 @@ class Proxy:
         try:
             return self.bundle.answer(method, params)
         except MissingItemError:
-            if self._pool is None:
+            if self._pool is None and method not in TRANSACTIONS:
                 raise
-        found = await self._fetch(*self.bundle.request(method, params))
+        asked = self.bundle.request(method, params)
+        found = None if self._pool is None else await self._fetch(*asked)
+        if found is None and method in TRANSACTIONS:
+            return None
         self.bundle.record(method, params, found)
         return self.bundle.answer(method, params)
 
