@@ -262,7 +262,9 @@ async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
 
 
 def _unique(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
-    return sorted({(call.target, call.data): call for call in calls}.values())
+    found = {(call.target, call.data): call for call in calls}
+    # By key: comparing calls with each other takes ten times as long.
+    return [found[key] for key in sorted(found)]
 
 
 async def _last_block(endpoint: Source, reference_time: int, depth: int) -> BlockRef:
