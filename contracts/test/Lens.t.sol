@@ -121,6 +121,20 @@ contract LensTest is Test {
         assertEq(made.code, _read(request));
     }
 
+    function test_creation_code_passes_a_refusal_on() public {
+        bytes memory request = abi.encodePacked(STIPEND, uint32(1), _more(abi.encodeCall(Target.echo, (7))));
+        bytes memory creation = abi.encodePacked(type(LensOnce).creationCode, abi.encode(request));
+        address made;
+        bytes4 reason;
+        assembly ("memory-safe") {
+            made := create(0, add(creation, 0x20), mload(creation))
+            returndatacopy(0, 0, 4)
+            reason := mload(0)
+        }
+        assertEq(made, address(0));
+        assertEq(reason, Lens.AnswerTooLong.selector);
+    }
+
     function readWithGas(uint256 gas, bytes memory request) external view {
         (bool success, bytes memory answer) = lens.staticcall{gas: gas}(request);
         if (success) return;
