@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from keeper.chain.rpc import Endpoint
+from keeper.chain.rpc import Source
 
 
 class Clock(Protocol):
@@ -36,7 +36,7 @@ class FixedClock:
 class ChainClock:
     """Timestamp of the endpoint's latest block. Raises EndpointError when it cannot be had."""
 
-    endpoint: Endpoint
+    endpoint: Source
 
     async def now(self) -> int:
         return (await self.endpoint.get_block("latest")).timestamp

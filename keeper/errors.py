@@ -82,13 +82,30 @@ class EndpointDownError(EndpointError):
     """No usable HTTP answer: refused, timed out, 429, 5xx or not JSON."""
 
 
+class RateLimitedError(EndpointDownError):
+    """The endpoint asks for a pause of `rest` seconds, where it says how long."""
+
+    def __init__(self, message: str, *, rest: float | None, where: object = None) -> None:
+        hint = "Add another endpoint, or ask this one for a higher limit"
+        super().__init__(message, seen=None if rest is None else f"rest {rest:g} s", where=where, hint=hint)
+        self.rest = rest
+
+
+class OversizedReplyError(EndpointError):
+    """The reply is longer than is taken from an endpoint."""
+
+
 class RpcError(EndpointError):
     """The endpoint answered with a JSON-RPC error."""
 
-    def __init__(self, message: str, *, code: int, data: object = None, where: object = None) -> None:
+    def __init__(
+        self, message: str, *, code: int, data: object = None, where: object = None, said: str = ""
+    ) -> None:
+        """`said` is the endpoint's own message."""
         super().__init__(message, where=where)
         self.code = code
         self.data = data
+        self.said = said or message
 
 
 class WrongChainError(EndpointError):
@@ -105,6 +122,18 @@ class UnknownBlockError(EndpointError):
 
 class ReorganisedError(EndpointError):
     """The block was reorganised away: another hash is canonical at its number."""
+
+
+class HeaderError(EndpointError):
+    """The header is not the one asked for, or does not hash to its hash."""
+
+
+class PrunedStateError(EndpointError):
+    """The endpoint no longer has the state of the block."""
+
+
+class DisagreementError(EndpointError):
+    """Two endpoints say different things about the same block."""
 
 
 class DecodeError(KeeperError):

@@ -1,4 +1,8 @@
-"""A contract method returns a `Call`; reading, encoding, simulating and sending it happen elsewhere."""
+"""A contract method returns a `Call`: one definition that is read, encoded, simulated or sent.
+
+Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chain.simulate`. Sent:
+`keeper.chain.transaction`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +25,13 @@ class Call(Generic[T]):
     data: bytes
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     label: str = field(compare=False)
+
+    def request(self, *, sender: str | None = None, gas: int | None = None) -> dict[str, str]:
+        """The transaction object of JSON-RPC."""
+        named = {"from": sender, "to": self.target, "data": "0x" + self.data.hex()}
+        return {name: value for name, value in named.items() if value is not None} | (
+            {} if gas is None else {"gas": hex(gas)}
+        )
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,40 @@
 """Many reads of one block in one `eth_call`, pinned by block hash.
 
-The lens (contracts/src/lens/Lens.sol) is placed by state override at an address nobody uses. Every call gets
-the same gas, so a result never depends on what else was read or on the endpoint's gas cap: where the cap is
-too low for all, the calls are split over several passes.
+Every call gets the same gas, so a result never depends on what else was read or on the endpoint's gas cap:
+where a pass does not fit, because of gas or of length, it is split. Which of the ways (`keeper.chain.ways`)
+an endpoint supports is found out once and remembered.
 """
 
-from collections.abc import Sequence
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from eth_hash.auto import keccak
 
+from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.call import Call, CallFailure
-from keeper.chain.rpc import BlockRef, Endpoint, hex_bytes
-from keeper.contracts.abi import Function, address
-from keeper.contracts.artifact import artifact
-from keeper.contracts.revert import parse_revert
-from keeper.errors import DecodeError, EndpointError, ReorganisedError, RpcError, WrongChainError
+from keeper.chain.packing import STIPEND, Head, Outcome, packed_size
+from keeper.chain.rpc import Endpoint, Source
+from keeper.chain.ways import PassTooLargeError, Way, WayRefusedError, runtime, ways
+from keeper.errors import (
+    DecodeError,
+    DisagreementError,
+    EndpointError,
+    PrunedStateError,
+    ReorganisedError,
+    RpcError,
+)
 from keeper.units import Address
-
-STIPEND: Final = 5_000_000
-"""Gas of every sub-call."""
-
-PASS_GAS: Final = 50_000_000
-"""Gas asked for a pass: the default cap of common nodes."""
-
-LENS_ADDRESS: Final = address("0x" + keccak(b"omnikeeper/lens")[12:].hex())
 
 NUMBER_IS_L1: Final = frozenset({42161, 42170, 421614})
 """Arbitrum chains, where `block.number` and `blockhash` in the EVM are those of L1."""
 
-_READ: Final = Function(
-    "read((address,uint256,bytes)[])", "((uint256,uint256,uint256,bytes32),(bool,bytes)[])"
+_PRUNED: Final = re.compile(
+    r"missing trie node|pruned|BlockOutOfRange|state .*(not available|unavailable|not found)|historical state"
+    r"|old data not available|distance to target block exceeds|no state available",
+    re.IGNORECASE,
 )
 
 
@@ -46,61 +48,43 @@ class Result:
     returned: bytes
 
 
-@cache
-def runtime() -> bytes:
-    """The lens's code."""
-    return artifact("Lens").runtime()
-
-
 def code_hash() -> bytes:
     """keccak256 of the lens's code: every plan names it."""
     return keccak(runtime())
 
 
-async def read_raw(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
-    """Raw outcomes in the order of `calls`.
+async def read_raw(source: Source, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
+    """Raw outcomes in the order of `calls`, on which all endpoints that `source` asks agree.
 
-    Raises ReorganisedError or StaleHeadError when the endpoint does not have the block any more or yet,
-    WrongChainError, and EndpointError when even one call exceeds its gas cap or it has lost the state.
+    Raises ReorganisedError or StaleHeadError when an endpoint does not have the block any more or yet,
+    PrunedStateError when it has lost the state, WrongChainError, EndpointError when even one call exceeds its
+    gas cap or no way of reading works, DisagreementError naming the calls on which two endpoints differ.
     """
-    data = _READ.encode([(call.target, STIPEND, call.data) for call in calls])
-    request = {"to": LENS_ADDRESS, "data": "0x" + data.hex(), "gas": hex(PASS_GAS)}
-    pin = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
-    override = {LENS_ADDRESS: {"code": "0x" + runtime().hex()}}
-    try:
-        returned = await endpoint.rpc("eth_call", [request, pin, override])
-    except RpcError as error:
-        fitting = _calls_that_fit(error)
-        if fitting == 0:
-            raise EndpointError(
-                "Endpoint's gas cap is too low for one call", expected=STIPEND, where=endpoint.public_url
-            ) from error
-        if fitting is not None:
-            first = await read_raw(endpoint, block, calls[:fitting])
-            return first + await read_raw(endpoint, block, calls[fitting:])
-        await endpoint.canonical(block)
-        raise EndpointError(
-            f"Cannot read block {block.number} of chain {block.chain_id}",
-            seen=error.message,
-            where=endpoint.public_url,
-            hint="The block is canonical: the endpoint may keep too few recent states or refuse overrides",
-        ) from error
-    head, outcomes = _READ.decode(hex_bytes(returned))
-    _require_same_block(endpoint, block, head)
-    if len(outcomes) != len(calls):
-        raise DecodeError("Lens answered another number of calls", expected=len(calls), seen=len(outcomes))
-    return tuple(
-        Result(call.target, call.data, success, answer)
-        for call, (success, answer) in zip(calls, outcomes, strict=True)
+
+    results, heads = await _witnessed(source, block, calls)
+    for endpoint, head in heads:
+        _require_same_block(endpoint, block, head)
+    return results
+
+
+async def read_pinned(
+    source: Source, pinned: Pinned, calls: Sequence[Call[Any]]
+) -> tuple[BlockRef, tuple[Result, ...]]:
+    """The header of a block of which only the hash is known, and as `read_raw`, asked at the same time."""
+    block, (results, heads) = await asyncio.gather(
+        source.canonical(pinned), _witnessed(source, pinned, calls)
     )
+    for endpoint, head in heads:
+        _require_same_block(endpoint, block, head)
+    return block, results
 
 
-async def read(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Any, ...]:
+async def read(source: Source, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Any, ...]:
     """Decoded values in the order of `calls`, a CallFailure where the call failed.
 
     Raises as `read_raw`, and DecodeError where a value is not of its type.
     """
-    results = await read_raw(endpoint, block, calls)
+    results = await read_raw(source, block, calls)
     return tuple(decoded(call, result) for call, result in zip(calls, results, strict=True))
 
 
@@ -116,29 +100,156 @@ def decoded(call: Call[Any], result: Result) -> Any:
         ) from error
 
 
-def _calls_that_fit(error: RpcError) -> int | None:
-    """How many calls the gas covered, if gas was the reason."""
-    if not isinstance(error.data, str):
-        return None
-    revert = parse_revert(hex_bytes(error.data), "Lens")
-    return int(revert.arguments[0]) if revert.name == "NotEnoughGas" else None
+async def _witnessed(
+    source: Source, block: Pinned, calls: Sequence[Call[Any]]
+) -> tuple[tuple[Result, ...], list[tuple[Endpoint, Head]]]:
+    """Results, and every head that came with them: for the caller to hold against the header."""
+    heads: list[tuple[Endpoint, Head]] = []
+
+    async def ask(endpoint: Endpoint) -> tuple[Outcome, ...]:
+        return await _outcomes(endpoint, block, calls, heads)
+
+    (first, outcomes), *others = await source.witnessed(ask)
+    for other, seen in others:
+        _require_same(block, calls, (first, outcomes), (other, seen))
+    results = tuple(
+        Result(call.target, call.data, success, returned)
+        for call, (success, returned) in zip(calls, outcomes, strict=True)
+    )
+    return results, heads
 
 
-def _require_same_block(endpoint: Endpoint, block: BlockRef, head: tuple[int, int, int, bytes]) -> None:
-    chain_id, number, timestamp, parent_hash = head
-    if chain_id != block.chain_id:
-        raise WrongChainError(
-            "Endpoint read another chain", expected=block.chain_id, seen=chain_id, where=endpoint.public_url
-        )
+async def _outcomes(
+    endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]], heads: list[tuple[Endpoint, Head]]
+) -> tuple[Outcome, ...]:
+    require_state(endpoint, block)
+    known, refusals = ways(), []
+    for place in range(endpoint.way, len(known)):
+        try:
+            outcomes = await _read(endpoint, block, known[place], calls, heads)
+        except (WayRefusedError, RpcError) as error:
+            await _explain(endpoint, block, error)
+            refusals.append(f"{known[place].name}: {getattr(error, 'message', error)}")
+            continue
+        endpoint.way = place
+        return outcomes
+    raise EndpointError(
+        f"Cannot read block {block.number} of chain {block.chain_id}",
+        seen="; ".join(refusals),
+        where=endpoint.public_url,
+        hint="The block is canonical: the endpoint may keep too few recent states, or allow no such calls",
+    )
+
+
+async def _read(
+    endpoint: Endpoint,
+    block: Pinned,
+    way: Way,
+    calls: Sequence[Call[Any]],
+    heads: list[tuple[Endpoint, Head]],
+) -> tuple[Outcome, ...]:
+    chunks = _chunks(way, calls)
+    parts = await asyncio.gather(*(_part(endpoint, block, way, part, heads) for part in chunks))
+    return tuple(outcome for part in parts for outcome in part)
+
+
+async def _part(
+    endpoint: Endpoint,
+    block: Pinned,
+    way: Way,
+    calls: Sequence[Call[Any]],
+    heads: list[tuple[Endpoint, Head]],
+) -> tuple[Outcome, ...]:
+    try:
+        head, outcomes = await way.ask(endpoint, block, calls)
+    except PassTooLargeError as error:
+        if error.fitting == 0:
+            raise EndpointError(
+                "Endpoint's gas cap is too low for one call", expected=STIPEND, where=endpoint.public_url
+            ) from error
+        # What fits now will not fit exactly next time; equal parts are all a little smaller.
+        count = -(-len(calls) // -(-len(calls) // error.fitting))
+        parts = [calls[at : at + count] for at in range(0, len(calls), count)]
+        done = await asyncio.gather(*(_part(endpoint, block, way, part, heads) for part in parts))
+        return tuple(outcome for part in done for outcome in part)
+    endpoint.introduce(head.chain_id)
+    heads.append((endpoint, head))
+    return outcomes
+
+
+def _chunks(way: Way, calls: Sequence[Call[Any]]) -> Iterator[Sequence[Call[Any]]]:
+    """Parts that the way's limits allow; one part for no calls, as the head is a check of its own."""
+    start = size = 0
+    for index, call in enumerate(calls):
+        size += packed_size(call)
+        if index > start and (size > way.request or index - start == way.calls):
+            yield calls[start:index]
+            start, size = index, packed_size(call)
+    yield calls[start:]
+
+
+def require_state(endpoint: Endpoint, block: Pinned) -> None:
+    """Raises PrunedStateError when the endpoint declares that it keeps too few states for the block."""
+    age = endpoint.head - block.number
+    if endpoint.states is not None and age >= endpoint.states:
+        raise _pruned(endpoint, block, f"{age} blocks below the head")
+
+
+def _pruned(endpoint: Endpoint, block: Pinned, seen: object) -> PrunedStateError:
+    kept = "an unknown number of" if endpoint.states is None else str(endpoint.states)
+    return PrunedStateError(
+        f"State of block {block.number} of chain {block.chain_id} is gone: this endpoint keeps {kept} states",
+        seen=seen,
+        where=endpoint.public_url,
+        hint="Ask an archive endpoint, or take a new snapshot",
+    )
+
+
+async def _explain(endpoint: Endpoint, block: Pinned, error: WayRefusedError | RpcError) -> None:
+    """Raises what lies behind a refusal, if it is the block and not the way."""
+    if isinstance(error, WayRefusedError):
+        return
+    await endpoint.canonical(block)
+    if _PRUNED.search(error.message):
+        raise _pruned(endpoint, block, error.message) from error
+
+
+def _require_same_block(endpoint: Endpoint, block: BlockRef, head: Head) -> None:
     expected: tuple[object, ...] = (block.timestamp,)
-    seen: tuple[object, ...] = (timestamp,)
-    if chain_id not in NUMBER_IS_L1:
+    seen: tuple[object, ...] = (head.timestamp,)
+    if head.chain_id not in NUMBER_IS_L1:
         expected += (block.number, block.parent_hash.hex())
-        seen += (number, parent_hash.hex())
+        seen += (head.number, head.parent_hash.hex())
     if seen != expected:
         raise ReorganisedError(
-            f"Endpoint read another block than {block.number} of chain {chain_id}",
+            f"Endpoint read another block than {block.number} of chain {block.chain_id}",
             expected=expected,
             seen=seen,
             where=endpoint.public_url,
         )
+
+
+def _require_same(
+    block: Pinned,
+    calls: Sequence[Call[Any]],
+    one: tuple[Endpoint, tuple[Outcome, ...]],
+    other: tuple[Endpoint, tuple[Outcome, ...]],
+) -> None:
+    differing = [
+        f"{call.label}: {one[0].public_url} says {_said(mine)}, {other[0].public_url} says {_said(theirs)}"
+        for call, mine, theirs in zip(calls, one[1], other[1], strict=True)
+        if mine != theirs
+    ]
+    if differing:
+        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise DisagreementError(
+            f"Endpoints disagree about block {block.number} of chain {block.chain_id}",
+            seen="; ".join(differing[:3]) + more,
+            hint="One of them is wrong or lies; nothing is decided until they agree",
+        )
+
+
+def _said(outcome: Outcome) -> str:
+    success, returned = outcome
+    shown = "0x" + returned[:64].hex() + ("…" if len(returned) > 64 else "")
+    return shown if success else f"failure {shown}"

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from keeper.chain.block import BlockRef, Pinned, header, hex_bytes, quantity
+from keeper.chain.limits import rest_seconds
 from keeper.config import public_url
 from keeper.errors import (
-    DecodeError,
     EndpointDownError,
     EndpointError,
+    HeaderError,
+    OversizedReplyError,
+    RateLimitedError,
     ReorganisedError,
     RpcError,
     StaleHeadError,
@@ -23,11 +26,22 @@ from keeper.errors import (
     WrongChainError,
 )
 
+__all__ = ["BlockRef", "Endpoint", "Pinned", "Source", "hex_bytes", "is_read", "quantity"]
+
 READ_ATTEMPTS: Final = 4
+MAX_REPLY_BYTES: Final = 64 * 2**20
+REST_PATIENCE: Final = 5.0
+"""Longest pause in seconds that a rate-limited endpoint is waited for."""
+
+_LATENCY_MEMORY: Final = 0.8
 
 # Only these are repeated after a failure: asking twice changes nothing.
 _READS: Final = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_estimateGas", "eth_gasPrice")
 _READS_MORE: Final = ("eth_feeHistory", "eth_maxPriorityFeePerGas", "eth_simulateV1", "net_", "web3_")
+_LIMIT_CODES: Final = frozenset({-32005, -32029, 429})
+_LIMIT_WORDS: Final = ("rate limit", "too many requests", "request limit", "compute units")
+
+T = TypeVar("T")
 
 
 def is_read(method: str) -> bool:
@@ -35,60 +49,64 @@ def is_read(method: str) -> bool:
     return method.startswith(_READS + _READS_MORE)
 
 
-class Pinned(Protocol):
-    """A block named by chain, number and hash."""
+class Source(Protocol):
+    """Where a chain is read: one endpoint, or several that stand in for each other (`keeper.chain.pool`)."""
 
     @property
     def chain_id(self) -> int: ...
     @property
-    def number(self) -> int: ...
+    def public_url(self) -> str:
+        """Scheme and host, for people."""
+        ...
+
     @property
-    def hash(self) -> bytes: ...
+    def max_head_age(self) -> int | None:
+        """Seconds before the reference time at which a head is stale; None accepts any."""
+        ...
 
-
-@dataclass(frozen=True, order=True)
-class BlockRef:
-    """What is used of a header. `base_fee` is wei per gas, 0 before EIP-1559."""
-
-    chain_id: int
-    number: int
-    hash: bytes
-    parent_hash: bytes
-    timestamp: int
-    base_fee: int
-
-
-def quantity(text: str) -> int:
-    """A JSON-RPC quantity. Raises DecodeError when it is none."""
-    try:
-        return int(text, 16)
-    except (TypeError, ValueError) as error:
-        raise DecodeError("Not a JSON-RPC quantity", expected="0x hex", seen=repr(text)) from error
-
-
-def hex_bytes(text: str) -> bytes:
-    """JSON-RPC data. Raises DecodeError when it is none."""
-    if not isinstance(text, str) or not text.startswith("0x"):
-        raise DecodeError("Not JSON-RPC data", expected="0x hex", seen=repr(text)[:80])
-    try:
-        return bytes.fromhex(text[2:])
-    except ValueError as error:
-        raise DecodeError("Not JSON-RPC data", expected="0x hex", seen=text[:80]) from error
+    async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any: ...
+    async def send_raw(self, transaction: bytes) -> bytes: ...
+    async def get_block(self, block: int | bytes | str) -> BlockRef: ...
+    async def canonical(self, pinned: Pinned) -> BlockRef: ...
+    async def witnessed(self, read: Callable[["Endpoint"], Awaitable[T]]) -> tuple[tuple["Endpoint", T], ...]:
+        """What each endpoint that has to agree says, with the endpoint."""
+        ...
 
 
 class Endpoint:
     """A JSON-RPC endpoint that must serve `chain_id`; `async with` opens and closes its connections.
 
-    Errors name it by scheme and host only: the rest of a URL may be a key. The first request asks for the
-    chain id. `requests` counts HTTP requests, repeats included.
+    Errors name it by scheme and host only: the rest of a URL may be a key. `requests` counts HTTP requests,
+    repeats included. `way` is which of `keeper.chain.ways` it is known to support.
     """
 
-    def __init__(self, url: str, chain_id: int, *, timeout: float = 10.0) -> None:
-        """`timeout` is seconds per request. Raises ConfigError when the URL is not http or https."""
+    def __init__(
+        self,
+        url: str,
+        chain_id: int,
+        *,
+        timeout: float = 10.0,
+        attempts: int = READ_ATTEMPTS,
+        states: int | None = None,
+        max_reply: int = MAX_REPLY_BYTES,
+    ) -> None:
+        """`timeout` is seconds per request, `attempts` how often a read is tried, `states` of how many recent
+        blocks the endpoint declares to keep the state (None: all), `max_reply` the longest reply in bytes.
+
+        Raises ConfigError when the URL is not http or https.
+        """
         self.public_url: Final = public_url(url)
         self.chain_id: Final = chain_id
+        self.states: Final = states
+        self.max_head_age: Final[int | None] = None
         self.requests = 0
+        self.way = 0
+        self.head = 0
+        self.latency: float | None = None
+        self.rests_until = 0.0
         self._url: Final = url
+        self._attempts: Final = attempts
+        self._max_reply: Final = max_reply
         self._timeout: Final = aiohttp.ClientTimeout(total=timeout)
         self._ids: Final = count(1)
         self._introduced = False
@@ -110,24 +128,27 @@ class Endpoint:
             self._session = None
 
     async def check(self) -> None:
-        """Asks for the chain id, once. Raises WrongChainError."""
+        """Asks for the chain id, unless it is known. Raises WrongChainError."""
         async with self._introduction:
-            if self._introduced:
-                return
-            seen = quantity(await self._ask("eth_chainId", ()))
-            if seen != self.chain_id:
-                raise WrongChainError(
-                    "Endpoint serves another chain", expected=self.chain_id, seen=seen, where=self.public_url
-                )
-            self._introduced = True
+            if not self._introduced:
+                self.introduce(quantity(await self.ask("eth_chainId")))
+
+    def introduce(self, seen: int) -> None:
+        """Takes note of the chain id that an answer shows. Raises WrongChainError."""
+        if seen != self.chain_id:
+            raise WrongChainError(
+                "Endpoint serves another chain", expected=self.chain_id, seen=seen, where=self.public_url
+            )
+        self._introduced = True
 
     async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any:
         """The result of a method. Reads are repeated after transport failures, 429 and 5xx; nothing else is.
 
-        Raises RpcError on a JSON-RPC error, WrongChainError, EndpointDownError, EndpointError.
+        The first request asks for the chain id. Raises RpcError on a JSON-RPC error, WrongChainError,
+        EndpointDownError, EndpointError.
         """
         await self.check()
-        return await self._ask(method, params)
+        return await self.ask(method, params)
 
     async def send_raw(self, transaction: bytes) -> bytes:
         """Sends a signed transaction once and returns its hash.
@@ -136,20 +157,35 @@ class Endpoint:
         """
         return hex_bytes(await self.rpc("eth_sendRawTransaction", ["0x" + transaction.hex()]))
 
+    async def witnessed(self, read: Callable[["Endpoint"], Awaitable[T]]) -> tuple[tuple["Endpoint", T], ...]:
+        """What `read` says here."""
+        return ((self, await read(self)),)
+
     async def get_block(self, block: int | bytes | str) -> BlockRef:
         """Header by number, by hash or by tag ("latest", "safe", "finalized").
 
-        Raises StaleHeadError when the head is below the number and UnknownBlockError for an unknown hash.
+        It does not show the chain: what is read at the block does. Raises StaleHeadError when the head is
+        below the number, UnknownBlockError for an unknown hash, HeaderError when the header is another one
+        than was asked for or does not hash to its hash.
         """
         if isinstance(block, bytes):
-            raw = await self.rpc("eth_getBlockByHash", ["0x" + block.hex(), False])
+            raw = await self.ask("eth_getBlockByHash", ["0x" + block.hex(), False])
         else:
-            raw = await self.rpc(
+            raw = await self.ask(
                 "eth_getBlockByNumber", [hex(block) if isinstance(block, int) else block, False]
             )
         if raw is None:
             await self._explain_missing(block)
-        return self._header(raw)
+        seen = header(raw, self.chain_id, self.public_url)
+        if block not in (seen.number, seen.hash) and not isinstance(block, str):
+            raise HeaderError(
+                "Endpoint answered for another block",
+                expected=block,
+                seen=seen.hash if isinstance(block, bytes) else seen.number,
+                where=self.public_url,
+            )
+        self.head = max(self.head, seen.number)
+        return seen
 
     async def canonical(self, pinned: Pinned) -> BlockRef:
         """The header at the pinned number, whose hash must be the pinned one.
@@ -162,6 +198,8 @@ class Endpoint:
             )
         seen = await self.get_block(pinned.number)
         if seen.hash != pinned.hash:
+            # Before calling a block an orphan: is it this chain at all?
+            await self.check()
             raise ReorganisedError(
                 f"Block {pinned.number} of chain {pinned.chain_id} was reorganised away",
                 expected=pinned.hash,
@@ -171,7 +209,21 @@ class Endpoint:
             )
         return seen
 
+    async def ask(self, method: str, params: Sequence[Any] = ()) -> Any:
+        """As `rpc`, without asking for the chain id: for reads that show it, or precede one."""
+        body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
+        if not is_read(method):
+            return self._result(await self._post(body), body)
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+            retry=retry_if_exception_type(EndpointDownError),
+            reraise=True,
+        )
+        return self._result(await retrying(self._post, body), body)
+
     async def _explain_missing(self, block: int | bytes | str) -> None:
+        await self.check()
         if isinstance(block, int):
             head = await self.get_block("latest")
             if head.number < block:
@@ -187,64 +239,102 @@ class Endpoint:
             where=self.public_url,
         )
 
-    def _header(self, raw: Any) -> BlockRef:
-        try:
-            return BlockRef(
-                chain_id=self.chain_id,
-                number=quantity(raw["number"]),
-                hash=hex_bytes(raw["hash"]),
-                parent_hash=hex_bytes(raw["parentHash"]),
-                timestamp=quantity(raw["timestamp"]),
-                base_fee=quantity(raw.get("baseFeePerGas") or "0x0"),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DecodeError("Not a block header", where=self.public_url, seen=repr(error)) from error
-
-    async def _ask(self, method: str, params: Sequence[Any]) -> Any:
-        body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
-        if not is_read(method):
-            return self._result(await self._post(body), method)
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(READ_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.05, max=1),
-            retry=retry_if_exception_type(EndpointDownError),
-            reraise=True,
-        )
-        return self._result(await retrying(self._post, body), method)
-
     async def _post(self, body: dict[str, Any]) -> Any:
         if self._session is None:
             raise EndpointError("Endpoint is not open", where=self.public_url, hint="Use it in `async with`")
+        loop = asyncio.get_running_loop()
+        await self._rest(self.rests_until - loop.time())
         self.requests += 1
+        started = loop.time()
         try:
             async with self._session.post(self._url, json=body) as response:
-                status, text = response.status, await response.text()
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError) as error:
+                data = await self._limited(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
+            cut = isinstance(error, aiohttp.ClientPayloadError)
             raise EndpointDownError(
-                f"No answer from the endpoint of chain {self.chain_id}", where=self.public_url, seen=reason
+                f"Reply cut short on chain {self.chain_id}"
+                if cut
+                else f"No answer from the endpoint of chain {self.chain_id}",
+                where=self.public_url,
+                seen=reason,
             ) from error
-        if status == 429 or status >= 500:
+        took = loop.time() - started
+        self.latency = took if self.latency is None else took + _LATENCY_MEMORY * (self.latency - took)
+        rest = rest_seconds(response.status, {name.lower(): text for name, text in response.headers.items()})
+        if rest is not None:
+            self.rests_until = loop.time() + rest
+        return self._parsed(response.status, data, rest)
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds > REST_PATIENCE:
+            raise RateLimitedError(
+                f"Endpoint of chain {self.chain_id} is out of requests", rest=seconds, where=self.public_url
+            )
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def _limited(self, response: aiohttp.ClientResponse) -> bytes:
+        parts, length = [], 0
+        async for part in response.content.iter_any():
+            length += len(part)
+            if length > self._max_reply:
+                raise OversizedReplyError(
+                    f"Reply of the endpoint of chain {self.chain_id} is too long",
+                    expected=f"at most {self._max_reply:,} bytes",
+                    where=self.public_url,
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _parsed(self, status: int, data: bytes, rest: float | None) -> Any:
+        if status == 429:
+            raise RateLimitedError(
+                f"Endpoint of chain {self.chain_id} limits requests: HTTP 429",
+                rest=rest,
+                where=self.public_url,
+            )
+        if status >= 500:
             raise EndpointDownError(
                 f"Endpoint of chain {self.chain_id} is not serving",
                 where=self.public_url,
                 seen=f"HTTP {status}",
             )
         try:
-            return json.loads(text)
+            return json.loads(data)
         except ValueError as error:
+            if data.lstrip().startswith(b'{"'):
+                raise EndpointDownError(
+                    f"Reply cut short on chain {self.chain_id}",
+                    where=self.public_url,
+                    seen=f"{len(data):,} bytes",
+                ) from error
             raise EndpointError(
                 "Endpoint does not speak JSON-RPC",
                 where=self.public_url,
-                seen=f"HTTP {status}: {text[:80]!r}",
+                seen=f"HTTP {status}: {data[:80]!r}",
             ) from error
 
-    def _result(self, answer: Any, method: str) -> Any:
+    def _result(self, answer: Any, body: dict[str, Any]) -> Any:
+        method = body["method"]
+        # An error may come without id, where the request was not understood.
+        if isinstance(answer, dict) and answer.get("id", body["id"]) not in (body["id"], None):
+            raise EndpointError(
+                "Answer to another request", expected=body["id"], seen=answer["id"], where=self.public_url
+            )
         if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
+            code, message = int(error.get("code") or 0), str(error.get("message"))
+            if code in _LIMIT_CODES or any(words in message.lower() for words in _LIMIT_WORDS):
+                raise RateLimitedError(
+                    f"Endpoint of chain {self.chain_id} limits requests: {code}: {message}",
+                    rest=None,
+                    where=self.public_url,
+                )
             raise RpcError(
-                f"{method} failed with {error.get('code')}: {error.get('message')}",
-                code=int(error.get("code") or 0),
+                f"{method} failed with {code}: {message}",
+                code=code,
                 data=error.get("data"),
+                said=message,
                 where=self.public_url,
             )
         if not isinstance(answer, dict) or "result" not in answer:

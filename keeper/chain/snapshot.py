@@ -1,38 +1,44 @@
 """Pinned blocks of all chains and the raw results of a call set on each: the input of everything pure.
 
-Two requests per chain and pass: header and call. Its hash covers the reference time, the headers' facts and
-the results, never which endpoint answered, when, or in what words it failed.
+Two requests per chain and pass: header and call. Its hash covers the reference time, the headers' facts, the
+results and the history, never which endpoint answered, when, or in what words it failed.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from eth_hash.auto import keccak
 
 from keeper import canonical
+from keeper.chain import archive
 from keeper.chain.call import Call, CallFailure
-from keeper.chain.lens import Result, decoded, read_raw
-from keeper.chain.rpc import BlockRef, Endpoint, Pinned
+from keeper.chain.history import History, Log, LogQuery, Point, SeriesQuery, read_history
+from keeper.chain.lens import Result, decoded, read_pinned, read_raw
+from keeper.chain.rpc import BlockRef, Pinned, Source
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, KeeperError, PlanError, StaleHeadError, UnknownBlockError
 from keeper.units import Address
 
 DOMAIN: Final = "omnikeeper/snapshot"
-VERSION: Final = 1
+VERSION: Final = 2
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One block per chain, sorted by chain id, and beside it that chain's results, sorted by call."""
+    """One block per chain, sorted by chain id, and beside it that chain's results, sorted by call; and the
+    history of the chains that have one."""
 
     reference_time: int
     blocks: tuple[BlockRef, ...]
     results: tuple[tuple[Result, ...], ...]
+    history: tuple[History, ...] = ()
 
     def __post_init__(self) -> None:
         chains = [block.chain_id for block in self.blocks]
@@ -42,6 +48,13 @@ class Snapshot:
             keys = [(result.target, result.data) for result in results]
             if keys != sorted(set(keys)):
                 raise DecodeError("Results of a snapshot are sorted and unique by call")
+        told = [past.chain_id for past in self.history]
+        if told != sorted(set(told)) or not set(told) <= set(chains):
+            raise DecodeError("Histories of a snapshot are of its chains, sorted", seen=told)
+        for past in self.history:
+            logs, series = [each.query for each in past.logs], [each.query for each in past.series]
+            if logs != sorted(set(logs)) or series != sorted(set(series)):
+                raise DecodeError("A history is sorted and unique by query", where=past.chain_id)
         if late := [block.number for block in self.blocks if block.timestamp > self.reference_time]:
             raise DecodeError("Block after the reference time", expected=self.reference_time, seen=late)
 
@@ -78,6 +91,39 @@ class Snapshot:
         value: T | CallFailure = decoded(call, found)
         return value
 
+    def logs(self, chain_id: int, query: LogQuery) -> tuple[Log, ...]:
+        """What a declared query found, oldest first. Raises KeeperError when it was not asked."""
+        for past in self.history:
+            for each in past.logs:
+                if (past.chain_id, each.query) == (chain_id, query):
+                    return each.found
+        raise KeeperError("Logs are not in the snapshot", where=f"{query.address} on chain {chain_id}")
+
+    def series(self, chain_id: int, call: Call[T], step: int, count: int) -> tuple[tuple[Point, Any], ...]:
+        """Each point of a declared series with its value, or a CallFailure, oldest first.
+
+        Raises KeeperError when it was not read, DecodeError when the bytes do not fit.
+        """
+        query = SeriesQuery.of(call, step, count)
+        for past in self.history:
+            for each in past.series:
+                if (past.chain_id, each.query) == (chain_id, query):
+                    return tuple(
+                        (p, decoded(call, Result(call.target, call.data, p.success, p.returned)))
+                        for p in each.points
+                    )
+        raise KeeperError("Series is not in the snapshot", where=f"{call.label} on chain {chain_id}")
+
+    def save(self, path: Path) -> bytes:
+        """Writes the snapshot to a file that begins with its hash; returns the hash."""
+        return archive.write(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path, expected: bytes | None = None) -> "Snapshot":
+        """A saved snapshot. Raises DecodeError when the file's hash does not match its content, or is not
+        `expected`."""
+        return cls.from_bytes(archive.read(path, "snapshot", expected))
+
     def to_bytes(self) -> bytes:
         """Canonical encoding; its keccak256 is `hash`."""
         chains = [
@@ -87,17 +133,19 @@ class Snapshot:
             ]
             for block, results in zip(self.blocks, self.results, strict=True)
         ]
-        return canonical.encode([self.reference_time, chains], domain=DOMAIN, version=VERSION)
+        past = [each.plain() for each in self.history]
+        return canonical.encode([self.reference_time, chains, past], domain=DOMAIN, version=VERSION)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Snapshot":
         """Raises DecodeError unless `to_bytes` of a snapshot gives exactly `data`."""
         body: Any = canonical.decode(data, domain=DOMAIN, version=VERSION)
         try:
-            reference_time, chains = body
+            reference_time, chains, past = body
             blocks = tuple(_block(*chain[:-1]) for chain in chains)
             results = tuple(tuple(_result(*item) for item in chain[-1]) for chain in chains)
-            snapshot = cls(reference_time, blocks, results)
+            history = tuple(History.parse(*each) for each in past)
+            snapshot = cls(reference_time, blocks, results, history)
             same = snapshot.to_bytes() == data
         except (TypeError, ValueError, AttributeError, IndexError, ConfigError) as error:
             raise DecodeError("Not a snapshot", seen=error) from error
@@ -121,35 +169,44 @@ def _result(target: bytes, data: bytes, success: bool, returned: bytes) -> Resul
     return Result(address("0x" + target.hex()), data, success, returned)
 
 
+Query = LogQuery | SeriesQuery
+Read = tuple[BlockRef, tuple[Result, ...], History | None]
+
+
 async def take(
-    endpoints: Mapping[int, Endpoint],
+    endpoints: Mapping[int, Source],
     calls: Mapping[int, Sequence[Call[Any]]],
     reference_time: int,
     finality: Mapping[int, int],
+    history: Mapping[int, Sequence[Query]] = MappingProxyType({}),
 ) -> Snapshot:
     """The snapshot at `reference_time` (seconds): on each chain of `calls` the last block that is not later
     and is at least `finality` blocks below the head.
 
     Raises ConfigError for a chain without endpoint or finality, UnknownBlockError when no block is old
-    enough, and the errors of reading.
+    enough, StaleHeadError when the head is too old, and the errors of reading.
     """
     _require_all(calls, endpoints, "endpoint")
     _require_all(calls, finality, "finality rule")
 
-    async def one(chain_id: int) -> tuple[BlockRef, tuple[Result, ...]]:
-        block = await _last_block(endpoints[chain_id], reference_time, finality[chain_id])
-        return block, await _results(endpoints[chain_id], block, calls[chain_id])
+    async def one(chain_id: int) -> Read:
+        source = endpoints[chain_id]
+        block = await _last_block(source, reference_time, finality[chain_id])
+        results = await read_raw(source, block, _unique(calls[chain_id]))
+        return block, results, await read_history(source, block, history.get(chain_id, ()))
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
 
 
 async def take_at(
-    endpoints: Mapping[int, Endpoint],
+    endpoints: Mapping[int, Source],
     calls: Mapping[int, Sequence[Call[Any]]],
     blocks: Iterable[Pinned],
     reference_time: int,
+    history: Mapping[int, Sequence[Query]] = MappingProxyType({}),
 ) -> Snapshot:
-    """The snapshot at given blocks: how a signer recomputes someone else's.
+    """The snapshot at given blocks: how a signer recomputes someone else's. Header and call are asked at the
+    same time.
 
     Raises ReorganisedError when another block is canonical at a number, StaleHeadError when the endpoint is
     behind, ConfigError when blocks and calls are not of the same chains, PlanError for a block later than
@@ -160,17 +217,33 @@ async def take_at(
         raise ConfigError("Blocks and calls of different chains", expected=sorted(calls), seen=sorted(pinned))
     _require_all(calls, endpoints, "endpoint")
 
-    async def one(chain_id: int) -> tuple[BlockRef, tuple[Result, ...]]:
-        block = await endpoints[chain_id].canonical(pinned[chain_id])
+    async def one(chain_id: int) -> Read:
+        source = endpoints[chain_id]
+        block, results = await read_pinned(source, pinned[chain_id], _unique(calls[chain_id]))
         if block.timestamp > reference_time:
             raise PlanError(
                 f"Block {block.number} of chain {chain_id} is later than the reference time",
                 expected=f"<= {reference_time}",
                 seen=block.timestamp,
             )
-        return block, await _results(endpoints[chain_id], block, calls[chain_id])
+        return block, results, await read_history(source, block, history.get(chain_id, ()))
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
+
+
+async def retake(endpoints: Mapping[int, Source], snapshot: Snapshot) -> Snapshot:
+    """The same blocks, calls and history, read again: equal to `snapshot` where it tells the truth."""
+    calls = {
+        block.chain_id: [
+            Call(each.target, each.data, bytes, f"{each.target} 0x{each.data[:4].hex()}") for each in results
+        ]
+        for block, results in zip(snapshot.blocks, snapshot.results, strict=True)
+    }
+    history: dict[int, list[Query]] = {
+        past.chain_id: [*(each.query for each in past.logs), *(each.query for each in past.series)]
+        for past in snapshot.history
+    }
+    return await take_at(endpoints, calls, snapshot.blocks, snapshot.reference_time, history)
 
 
 def _require_all(chains: Iterable[int], known: Mapping[int, object], what: str) -> None:
@@ -179,16 +252,22 @@ def _require_all(chains: Iterable[int], known: Mapping[int, object], what: str) 
 
 
 async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
-    done: list[tuple[BlockRef, tuple[Result, ...]]] = await asyncio.gather(*reads)
-    return Snapshot(reference_time, tuple(b for b, _ in done), tuple(r for _, r in done))
+    done: list[Read] = await asyncio.gather(*reads)
+    return Snapshot(
+        reference_time,
+        tuple(block for block, _, _ in done),
+        tuple(results for _, results, _ in done),
+        tuple(past for _, _, past in done if past is not None),
+    )
 
 
-async def _results(endpoint: Endpoint, block: BlockRef, calls: Sequence[Call[Any]]) -> tuple[Result, ...]:
-    unique = sorted({(call.target, call.data): call for call in calls}.values())
-    return await read_raw(endpoint, block, unique)
+def _unique(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+    found = {(call.target, call.data): call for call in calls}
+    # By key: comparing calls with each other takes ten times as long.
+    return [found[key] for key in sorted(found)]
 
 
-async def _last_block(endpoint: Endpoint, reference_time: int, depth: int) -> BlockRef:
+async def _last_block(endpoint: Source, reference_time: int, depth: int) -> BlockRef:
     """One request when the newest final block is old enough; else doubling steps back, then bisection."""
     head = await endpoint.get_block("latest")
     if head.number < depth:
@@ -196,6 +275,14 @@ async def _last_block(endpoint: Endpoint, reference_time: int, depth: int) -> Bl
             f"No final block yet on chain {endpoint.chain_id}",
             expected=f"{depth} blocks",
             seen=f"head {head.number}",
+            where=endpoint.public_url,
+        )
+    age = reference_time - head.timestamp
+    if endpoint.max_head_age is not None and age > endpoint.max_head_age:
+        raise StaleHeadError(
+            f"Head of chain {endpoint.chain_id} is stale",
+            expected=f"at most {endpoint.max_head_age} s before the reference time",
+            seen=f"{age} s before the reference time",
             where=endpoint.public_url,
         )
     late = await endpoint.get_block(head.number - depth) if depth else head

@@ -7,7 +7,7 @@ from typing import Final
 from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
-from keeper.chain.rpc import BlockRef, Endpoint
+from keeper.chain.rpc import BlockRef, Source
 from keeper.clock import Clock
 from keeper.errors import RefusedError
 from keeper.events import EventStream, PlanBuilt, PlanRefused, PlanSigned, Reconciled, SnapshotTaken
@@ -36,7 +36,7 @@ class Keeper:
     """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans."""
 
     policy: Policy
-    endpoint: Endpoint
+    endpoint: Source
     clock: Clock
     signers: Sequence[str]
     events: EventStream

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
-from keeper.chain.rpc import BlockRef, Endpoint, hex_bytes, quantity
+from keeper.chain.call import Call
+from keeper.chain.rpc import BlockRef, Source, hex_bytes, quantity
+from keeper.chain.transaction import Signed, sign
 from keeper.contracts import parse_revert
 from keeper.errors import EndpointError, KeeperError, RefusedError, RpcError
 from keeper.events import EventStream, TransactionMined, TransactionSent
@@ -41,7 +43,7 @@ class Receipt:
 class Relayer:
     """An account that submits approved plans of one policy through one endpoint."""
 
-    endpoint: Endpoint
+    endpoint: Source
     account: LocalAccount
     events: EventStream
 
@@ -67,12 +69,13 @@ class Relayer:
                 seen=f"{gas:,}",
                 where=purpose,
             )
-        raw = await self._sign(to, data, max_gas)
+        call = Call(to, data, bytes, purpose)
+        signed = await sign(self.endpoint, self.account, call, gas=max_gas, tip=PRIORITY_FEE)
         self.events.emit(
-            TransactionSent(chain_id=self.endpoint.chain_id, transaction=bytes(raw.hash), purpose=purpose)
+            TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=purpose)
         )
-        await self._broadcast(bytes(raw.raw_transaction), bytes(raw.hash))
-        return await self._mined(bytes(raw.hash), request)
+        await self._broadcast(signed)
+        return await self._mined(signed.hash, request)
 
     async def _estimate(self, request: dict[str, Any]) -> int:
         try:
@@ -80,29 +83,12 @@ class Relayer:
         except RpcError as error:
             raise _revert(error) from error
 
-    async def _sign(self, to: Address, data: bytes, gas: int) -> Any:
-        count = await self.endpoint.rpc("eth_getTransactionCount", [self.account.address, "pending"])
-        head = await self.endpoint.get_block("latest")
-        return self.account.sign_transaction(
-            {
-                "type": 2,
-                "chainId": self.endpoint.chain_id,
-                "nonce": quantity(count),
-                "to": bytes.fromhex(to[2:]),
-                "value": 0,
-                "data": data,
-                "gas": gas,
-                "maxFeePerGas": 2 * head.base_fee + PRIORITY_FEE,
-                "maxPriorityFeePerGas": PRIORITY_FEE,
-            }
-        )
-
-    async def _broadcast(self, raw: bytes, name: bytes) -> None:
+    async def _broadcast(self, signed: Signed) -> None:
         try:
-            await self.endpoint.send_raw(raw)
+            await self.endpoint.send_raw(signed.raw)
         except EndpointError:
             # It may have arrived all the same; a second send could only make things worse.
-            known = await self.endpoint.rpc("eth_getTransactionByHash", ["0x" + name.hex()])
+            known = await self.endpoint.rpc("eth_getTransactionByHash", ["0x" + signed.hash.hex()])
             if known is None:
                 raise
 

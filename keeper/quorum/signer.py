@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
 from keeper.chain.call import Call
-from keeper.chain.rpc import BlockRef, Endpoint, hex_bytes
+from keeper.chain.rpc import BlockRef, Source, hex_bytes
 from keeper.chain.snapshot import Snapshot, take_at
 from keeper.contracts import decode_revert
 from keeper.errors import (
@@ -73,7 +73,7 @@ class Signer:
         *,
         policy: Policy,
         engine: Engine,
-        endpoints: Mapping[int, Endpoint],
+        endpoints: Mapping[int, Source],
         promises: Promises,
         account: LocalAccount,
     ) -> None:

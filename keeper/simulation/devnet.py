@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from eth_account import Account as Keys
 
@@ -21,6 +20,7 @@ from keeper.simulation.anvil import ROOT, Anvil, binary
 from keeper.simulation.build import CHAIN_ARGS, CONTRACTS, MANIFEST, STATE, build
 from keeper.simulation.deploy import BLOCK_SECONDS, created_address, explain, signed, view
 from keeper.simulation.jsonrpc import JsonRpc
+from keeper.simulation.node import Node
 from keeper.units import Address
 
 FIRST_CHAIN_ID: Final = 31_337
@@ -118,54 +118,22 @@ def check_loaded(rpc: JsonRpc, chain: BuiltChain) -> None:
         )
 
 
-class Devnet:
+class Devnet(Node):
     """A running local chain. Each transaction sent is mined at once, in a block 12 seconds after the last."""
 
     def __init__(self, chain_id: int = FIRST_CHAIN_ID, *, port: int = 0, cache: Path = CACHE) -> None:
-        self.chain_id = chain_id
         self._built = ensure_built(chain_id, cache=cache)
         self.manifest = self._built.manifest
-        self._anvil = Anvil(chain_id, load_args(self._built), port=port)
-        self._rpc: JsonRpc | None = None
-
-    @property
-    def url(self) -> str:
-        """Where the chain answers; empty before the start."""
-        return self._anvil.url
+        super().__init__(Anvil(chain_id, load_args(self._built), port=port))
 
     @property
     def path(self) -> Path:
         """Directory of the built chain: manifest.json, state.json and allocs.json."""
         return self._built.path
 
-    @property
-    def pid(self) -> int:
-        """Anvil's process id."""
-        return self._anvil.pid
-
-    def start(self) -> str:
-        """Starts the chain and returns its URL."""
-        url = self._anvil.start()
-        try:
-            self._rpc = JsonRpc(url)
-            check_loaded(self._rpc, self._built)
-        except BaseException:
-            self.stop()
-            raise
-        return url
-
-    def stop(self) -> None:
-        """Ends the process; harmless when it has ended."""
-        if self._rpc is not None:
-            self._rpc.close()
-            self._rpc = None
-        self._anvil.stop()
-
-    def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a JSON-RPC request. Raises RpcError or EndpointDownError."""
-        if self._rpc is None:
-            raise EndpointError("The local chain is not running", hint="Use it as a context manager")
-        return self._rpc(method, *params)
+    def prepare(self, rpc: JsonRpc) -> None:
+        """Checks that the head is that of the build."""
+        check_loaded(rpc, self._built)
 
     def address(self, role: str) -> Address:
         """Address of an account by role."""
@@ -229,16 +197,7 @@ class Devnet:
 
         One output comes as such, several as a tuple. Raises RevertError.
         """
-        if self._rpc is None:
-            raise EndpointError("The local chain is not running", hint="Use it as a context manager")
-        return view(self._rpc, to, signature, tuple(args), outputs)
-
-    def warp(self, seconds: int) -> int:
-        """Mines one block that many seconds after the head; returns its timestamp."""
-        timestamp = int(self.block()["timestamp"], 16) + seconds
-        self.rpc("evm_setNextBlockTimestamp", timestamp)
-        self.rpc("evm_mine")
-        return timestamp
+        return view(self.connection, to, signature, tuple(args), outputs)
 
     def reorganise(self, depth: int, *, drop: Sequence[str] = ()) -> None:
         """Replaces the last blocks and offers their transactions again, as a network does.
@@ -258,23 +217,7 @@ class Devnet:
         for raw in orphaned:
             self.rpc("eth_sendRawTransactionSync", raw)
 
-    def block(self, number: int | str = "latest") -> dict[str, Any]:
-        """Header fields of a block, as JSON-RPC gives them."""
-        tag = hex(number) if isinstance(number, int) else number
-        block: dict[str, Any] = self.rpc("eth_getBlockByNumber", tag, False)
-        return block
-
     def _revert(self, hash_: str, errors: Sequence[str]) -> KeeperError:
         trace = self.rpc("debug_traceTransaction", hash_, {"tracer": "callTracer"})
         data = bytes.fromhex(trace.get("output", "0x")[2:])
         return parse_revert(data, *errors).as_error(where=hash_)
-
-    def __enter__(self) -> Self:
-        if self._rpc is None:
-            self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

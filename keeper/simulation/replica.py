@@ -12,13 +12,14 @@ import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from types import FrameType
+from typing import Any, Final
 
-from keeper.errors import EndpointDownError, KeeperError, ReorganisedError
+from keeper.errors import KeeperError, ReorganisedError
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.devnet import CACHE, check_loaded, ensure_built, load_args
 from keeper.simulation.jsonrpc import JsonRpc
+from keeper.simulation.node import Node
 
 POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 16
@@ -34,7 +35,7 @@ class _OriginMovedError(Exception):
     """The origin reorganised between two reads: start again from the new ancestor."""
 
 
-class Replica:
+class Replica(Node):
     """A second Anvil that follows `origin` (a URL) block by block.
 
     With `omit`, transactions of those senders are skipped: the chain as it would have been without them,
@@ -44,12 +45,10 @@ class Replica:
     def __init__(
         self, origin: str, chain_id: int, *, port: int = 0, omit: Iterable[str] = (), cache: Path = CACHE
     ) -> None:
-        self.chain_id = chain_id
         self.omit = frozenset(address.lower() for address in omit)
         self._origin = JsonRpc(origin)
         self._chain = ensure_built(chain_id, cache=cache)
-        self._anvil = Anvil(chain_id, [*load_args(self._chain), "--no-mining"], port=port)
-        self._rpc: JsonRpc | None = None
+        super().__init__(Anvil(chain_id, [*load_args(self._chain), "--no-mining"], port=port))
         self._followed: dict[int, str] = {}
         self._base = int(self._chain.manifest["block"]["number"])
         self._syncing = threading.Lock()
@@ -57,28 +56,11 @@ class Replica:
         self._thread: threading.Thread | None = None
         self._failure: KeeperError | None = None
 
-    @property
-    def url(self) -> str:
-        """Where the replica answers; empty before the start."""
-        return self._anvil.url
-
-    @property
-    def pid(self) -> int:
-        """Anvil's process id."""
-        return self._anvil.pid
-
-    def start(self) -> str:
-        """Starts the node and catches up. Raises ReplicaError when a block cannot be reproduced."""
-        url = self._anvil.start()
-        try:
-            self._rpc = JsonRpc(url)
-            check_loaded(self._rpc, self._chain)
-            self._followed = {self._base: self._chain.manifest["block"]["hash"]}
-            self.sync()
-        except BaseException:
-            self.stop()
-            raise
-        return url
+    def prepare(self, rpc: JsonRpc) -> None:
+        """Catches up. Raises ReplicaError when a block cannot be reproduced."""
+        check_loaded(rpc, self._chain)
+        self._followed = {self._base: self._chain.manifest["block"]["hash"]}
+        self.sync()
 
     def stop(self) -> None:
         """Ends the following thread and the node; harmless when they have ended."""
@@ -86,17 +68,8 @@ class Replica:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._rpc is not None:
-            self._rpc.close()
-            self._rpc = None
         self._origin.close()
-        self._anvil.stop()
-
-    def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a JSON-RPC request to the replica. Raises RpcError or EndpointDownError."""
-        if self._rpc is None:
-            raise EndpointDownError("The replica is not running")
-        return self._rpc(method, *params)
+        super().stop()
 
     def follow(self) -> None:
         """Keeps in step from a thread of its own until `stop`; a failure is raised by the next `sync`."""
@@ -229,16 +202,6 @@ class Replica:
     def _roll_back(self, depth: int) -> None:
         self.rpc("anvil_rollback", depth)
         self.rpc("anvil_dropAllTransactions")
-
-    def __enter__(self) -> Self:
-        if self._rpc is None:
-            self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def main(arguments: list[str] | None = None) -> int:

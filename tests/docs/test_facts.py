@@ -7,8 +7,9 @@ from typing import get_args
 from pages import first_column, prose, text
 from pydantic import BaseModel
 
+from keeper.chain.pool import ChainEndpoints, Endpoints, EndpointSettings
 from keeper.contracts import artifact
-from keeper.errors import KeeperError
+from keeper.errors import EndpointError, KeeperError
 from keeper.ledger.vault import LOSS_WINDOW, MAX_FALL, MAX_UNREAD_FALL
 from keeper.ops.cli import INTERNAL, INTERRUPTED
 from keeper.ops.commands import demo
@@ -121,3 +122,20 @@ def test_the_chains_start_when_the_page_says() -> None:
 def test_every_key_of_the_demos_result_is_listed() -> None:
     section = SIMULATORS.partition("\n## The demo")[2]
     assert sorted(first_column(section, "Key | Content")) == sorted(demo._data(Day()))
+
+
+def test_every_way_in_which_an_endpoint_fails_has_its_advice() -> None:
+    listed = first_column(text("reads.md"), "Error | Seen | What to do")
+    raised = {kind.__name__ for kind in kinds(EndpointError) if kind.__module__ == EndpointError.__module__}
+    assert sorted(listed) == sorted({*raised, "DecodeError"} - {"EndpointError", "RpcError"})
+
+
+def test_every_key_of_the_endpoints_file_is_named() -> None:
+    page = text("reads.md")
+    missing = [
+        name
+        for model in (Endpoints, ChainEndpoints, EndpointSettings)
+        for name in model.model_fields
+        if name not in page
+    ]
+    assert missing == []

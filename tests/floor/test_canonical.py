@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper import canonical
+from keeper.chain.history import History, Log, LogQuery, Logs, Point, Series, SeriesQuery
 from keeper.chain.lens import Result
 from keeper.chain.rpc import BlockRef
 from keeper.chain.snapshot import Snapshot
@@ -50,6 +51,28 @@ SNAPSHOT = Snapshot(
         ),
         (),
     ),
+    history=(
+        History(
+            1,
+            (
+                Logs(
+                    LogQuery(address("0x" + "11" * 20), (b"\x0a" * 32, b""), 3),
+                    19_999_998,
+                    20_000_000,
+                    (Log(19_999_999, 7, b"\x0b" * 32, b"\x0c" * 32, (b"\x0a" * 32, b"\x0d" * 32), b"\x0e"),),
+                ),
+            ),
+            (
+                Series(
+                    SeriesQuery(address("0x" + "22" * 20), b"\x0f", 300, 2),
+                    (
+                        Point(19_999_700, b"\x10" * 32, 1_799_996_388, True, b"\x11"),
+                        Point(20_000_000, b"\x01" * 32, 1_799_999_988, False, b""),
+                    ),
+                ),
+            ),
+        ),
+    ),
 )
 
 
@@ -60,10 +83,10 @@ def test_encoding_is_the_one_of_the_rfc(name: str) -> None:
 
 
 def test_snapshot_has_the_golden_bytes_and_hash() -> None:
-    golden = bytes.fromhex((GOLDEN / "snapshot-v1.hex").read_text())
+    golden = bytes.fromhex((GOLDEN / "snapshot-v2.hex").read_text())
     assert SNAPSHOT.to_bytes() == golden
     assert Snapshot.from_bytes(golden) == SNAPSHOT
-    assert SNAPSHOT.hash.hex() == (GOLDEN / "snapshot-v1.keccak").read_text().strip()
+    assert SNAPSHOT.hash.hex() == (GOLDEN / "snapshot-v2.keccak").read_text().strip()
 
 
 @given(values)

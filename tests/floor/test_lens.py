@@ -12,8 +12,9 @@ from local_programs import (
     set_slot_zero,
 )
 
-from keeper.chain import lens
+from keeper.chain import lens, ways
 from keeper.chain.call import CallFailure
+from keeper.chain.packing import STIPEND
 from keeper.chain.rpc import Endpoint
 from keeper.contracts import Function, decode_revert
 from keeper.errors import DecodeError, EndpointError, ReorganisedError, StaleHeadError, WrongChainError
@@ -50,7 +51,7 @@ async def test_every_call_gets_the_same_gas_wherever_it_stands(chain: Endpoint) 
     probe = VALUE.at(GAS_LEFT)
     first, _, last = await lens.read(chain, block, [probe, VALUE.at(BURNS), probe])
     assert first == last
-    assert lens.STIPEND - 10 < first <= lens.STIPEND
+    assert STIPEND - 10 < first <= STIPEND
 
 
 async def test_too_little_gas_splits_the_pass_and_never_fails_a_call(chain: Endpoint) -> None:
@@ -66,7 +67,7 @@ async def test_too_little_gas_splits_the_pass_and_never_fails_a_call(chain: Endp
 async def test_gas_cap_below_one_stipend_is_the_endpoints_fault(
     chain: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lens, "PASS_GAS", lens.STIPEND)
+    monkeypatch.setattr(ways, "PASS_GAS", STIPEND)
     with pytest.raises(EndpointError, match="gas cap is too low"):
         await lens.read(chain, await chain.get_block("latest"), [VALUE.at(SLOT_ZERO)])
 

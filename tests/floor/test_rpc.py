@@ -26,7 +26,9 @@ from keeper.simulation.anvil import Anvil
 async def test_endpoint_on_the_wrong_chain_says_which_was_expected_and_which_was_seen(anvil: Anvil) -> None:
     async with Endpoint(anvil.url, 1) as endpoint:
         with pytest.raises(WrongChainError, match=f"expected 1, saw {CHAIN}"):
-            await endpoint.get_block("latest")
+            await endpoint.rpc("eth_blockNumber")
+        with pytest.raises(WrongChainError, match=f"expected 1, saw {CHAIN}"):
+            await endpoint.get_block(7)
 
 
 async def test_chain_id_is_asked_once(endpoint: Endpoint) -> None:

@@ -2,17 +2,12 @@ import asyncio
 import dataclasses
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from local_http import serving
 from local_programs import CALLS, CHAIN, REVERTS, SLOT_ZERO, TIMESTAMP, VALUE, set_slot_zero
 
 from keeper.chain.call import CallFailure
@@ -30,6 +25,7 @@ from keeper.errors import (
     UnknownBlockError,
 )
 from keeper.simulation.anvil import Anvil
+from keeper.simulation.proxy import Fault, Proxy
 
 NOW = 2**40
 
@@ -160,35 +156,25 @@ async def test_pinned_block_after_the_reference_time_is_refused(chain: Endpoint)
         await take_at({CHAIN: chain}, CALLS, [head], head.timestamp - 1)
 
 
-@asynccontextmanager
-async def permuting_proxy(url: str) -> AsyncIterator[str]:
-    """Forwards to `url` and turns round the order of keys in every answer."""
-
-    def permuted(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: permuted(value[key]) for key in reversed(value)}
-        return [permuted(item) for item in value] if isinstance(value, list) else value
-
-    async with aiohttp.ClientSession() as origin:
-
-        async def forward(request: web.Request) -> web.Response:
-            async with origin.post(url, json=await request.json()) as answer:
-                return web.json_response(permuted(await answer.json()))
-
-        async with serving(forward) as proxy:
-            yield proxy
+def permuted(value: Any) -> Any:
+    """The same JSON with the order of keys turned round."""
+    if isinstance(value, dict):
+        return {key: permuted(value[key]) for key in reversed(value)}
+    return [permuted(item) for item in value] if isinstance(value, list) else value
 
 
 async def test_hash_is_the_same_through_a_fork_and_through_a_proxy(chain: Endpoint, anvil: Anvil) -> None:
     await set_slot_zero(chain, 2)
     # At the head, where the fork begins: Anvil takes no code override on blocks before its fork.
     snapshot = await take({CHAIN: chain}, CALLS, NOW, {CHAIN: 0})
-    with Anvil(CHAIN, ["--fork-url", anvil.url, "--no-mining"]) as fork:
-        async with permuting_proxy(anvil.url) as proxy:
-            for url in (anvil.url, fork.url, proxy):
-                async with Endpoint(url, CHAIN) as endpoint:
-                    again = await take_at({CHAIN: endpoint}, CALLS, snapshot.blocks, NOW)
-                assert again.hash == snapshot.hash
+    with (
+        Anvil(CHAIN, ["--fork-url", anvil.url, "--no-mining"]) as fork,
+        Proxy([anvil.url], CHAIN, faults=[Fault(change=permuted)]) as proxy,
+    ):
+        for url in (anvil.url, fork.url, proxy.url):
+            async with Endpoint(url, CHAIN) as endpoint:
+                again = await take_at({CHAIN: endpoint}, CALLS, snapshot.blocks, NOW)
+            assert again.hash == snapshot.hash
 
 
 PROGRAM = """
@@ -219,11 +205,11 @@ async def _digests_in_a_process(path: Path, url: str, seed: str, zone: str, loca
         "PYTHONHASHSEED": seed,
         "TZ": zone,
         "LC_ALL": locale,
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, str(path), url),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **settings},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **settings},
         stdout=asyncio.subprocess.PIPE,
     )
     printed, _ = await process.communicate()

@@ -1,6 +1,6 @@
 """Small programs for the local chain, each answering any calldata.
 
-`SLOT_ZERO` answers its slot 0 and stores calldata of one word there.
+`SLOT_ZERO` answers its slot 0 and stores calldata of one word there; `WIDE` answers 60,000 zero bytes.
 """
 
 from typing import Any, Final
@@ -18,6 +18,7 @@ BURNS: Final = address("0x" + "30" * 20)
 FLOODS: Final = address("0x" + "40" * 20)
 GAS_LEFT: Final = address("0x" + "50" * 20)
 TIMESTAMP: Final = address("0x" + "60" * 20)
+WIDE: Final = address("0x" + "65" * 20)
 NOTHING: Final = address("0x" + "70" * 20)
 
 CODE: Final[dict[Address, str]] = {
@@ -27,6 +28,7 @@ CODE: Final[dict[Address, str]] = {
     FLOODS: "0x620111706000f3",
     GAS_LEFT: "0x5a60005260206000f3",
     TIMESTAMP: "0x4260005260206000f3",
+    WIDE: "0x61ea606000f3",
 }
 
 CALLS: Final = {CHAIN: [VALUE.at(SLOT_ZERO), VALUE.at(REVERTS), VALUE.at(TIMESTAMP), VALUE.at(SLOT_ZERO)]}

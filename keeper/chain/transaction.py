@@ -1,0 +1,48 @@
+"""A `Call` as a signed transaction, sent once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from keeper.chain.call import Call
+from keeper.chain.rpc import Source, quantity
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signed transaction: its bytes, and the hash it will be found under."""
+
+    raw: bytes
+    hash: bytes
+
+
+async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: int, tip: int) -> Signed:
+    """The call from `account`, with its next nonce. `gas` is the limit, `tip` wei per gas; the fee cap leaves
+    room for the base fee to double. Raises EndpointError."""
+    count = await source.rpc("eth_getTransactionCount", [account.address, "pending"])
+    head = await source.get_block("latest")
+    signed: Any = account.sign_transaction(
+        {
+            "type": 2,
+            "chainId": source.chain_id,
+            "nonce": quantity(count),
+            "to": bytes.fromhex(call.target[2:]),
+            "value": 0,
+            "data": call.data,
+            "gas": gas,
+            "maxFeePerGas": 2 * head.base_fee + tip,
+            "maxPriorityFeePerGas": tip,
+        }
+    )
+    return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
+
+
+async def send(source: Source, account: LocalAccount, call: Call[Any], *, gas: int, tip: int) -> bytes:
+    """Signs and sends the call, once, and returns the transaction's hash.
+
+    After EndpointDownError it may or may not have arrived: look for it before sending another.
+    """
+    signed = await sign(source, account, call, gas=gas, tip=tip)
+    await source.send_raw(signed.raw)
+    return signed.hash

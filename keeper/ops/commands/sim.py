@@ -1,0 +1,128 @@
+"""`keeper sim`: forks of live chains, their bundles, and the RPC proxy."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from keeper.config import public_url
+from keeper.errors import ConfigError, EndpointDownError, EndpointError
+from keeper.events import EventStream, log_sink, logger
+from keeper.ops.output import JsonOption, show
+from keeper.simulation.bundle import Bundle
+from keeper.simulation.fork import Fork, chain_id_of
+from keeper.simulation.proxy import Proxy
+
+app = typer.Typer(help="Forks of live chains, their bundles, and the RPC proxy.", no_args_is_help=True)
+
+RpcOption = Annotated[str, typer.Option("--rpc", help="URL[,URL…]: endpoints, the preferred one first.")]
+PortOption = Annotated[int, typer.Option("--port", min=0, max=65_535, help="Port; 0 takes any free one.")]
+
+
+@app.command()
+def fork(
+    rpc: RpcOption,
+    block: Annotated[int | None, typer.Option(min=0, help="Block to fork at; the head if left out.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Where to save the bundle at the end.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle to go on from.")] = None,
+    port: PortOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Fork a live chain and keep the fork up until Ctrl-C; then save what was fetched."""
+    urls = _urls(rpc)
+    known = None if bundle is None else Bundle.load(bundle)
+    if known is not None and block not in (None, known.block.number):
+        raise ConfigError("The bundle is of another block", expected=block, seen=known.block.number)
+    chain_id = asyncio.run(_chain_of(urls))
+    started = Fork(chain_id, urls, block=block, bundle=known, port=port, events=_events(json))
+    ended = _on_signal()
+    with started:
+        _announce(started, json=json)
+        ended.wait()
+        if save is not None:
+            typer.echo(f"bundle 0x{started.save(save).hex()}  {save}", err=True)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A saved bundle.")],
+    port: PortOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Start the fork that a bundle was saved from, without any network, until Ctrl-C."""
+    ended = _on_signal()
+    with Fork.replay(file, port=port) as started:
+        _announce(started, json=json)
+        ended.wait()
+
+
+@app.command()
+def proxy(
+    rpc: RpcOption,
+    delay: Annotated[int, typer.Option(min=0, help="Milliseconds added to each request.")] = 0,
+    port: PortOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Stand in front of endpoints, with failover and delay, until Ctrl-C."""
+    urls = _urls(rpc)
+    chain_id = asyncio.run(_chain_of(urls))
+    ended = _on_signal()
+    with Proxy(urls, chain_id, port=port, delay=delay / 1_000, events=_events(json)) as running:
+        show({"chain_id": chain_id, "url": running.url}, f"chain {chain_id}  {running.url}", json=json)
+        ended.wait()
+
+
+def _announce(started: Fork, *, json: bool) -> None:
+    origin = started.origin
+    data: dict[str, Any] = {
+        "chain_id": started.chain_id,
+        "url": started.url,
+        "pid": started.pid,
+        "block": origin.number,
+        "block_hash": origin.hash,
+    }
+    text = f"chain {started.chain_id}  {started.url}  forked at block {origin.number}\nCtrl-C stops it."
+    show(data, text, json=json)
+
+
+def _urls(text: str) -> list[str]:
+    urls = [each.strip() for each in text.split(",") if each.strip()]
+    for url in urls:
+        public_url(url)
+    if not urls:
+        raise ConfigError("No endpoint", expected="URL[,URL…]", where="--rpc")
+    return urls
+
+
+async def _chain_of(urls: Sequence[str]) -> int:
+    """What the first endpoint that answers serves."""
+    failures = []
+    for url in urls:
+        try:
+            return await chain_id_of(url)
+        except EndpointError as error:
+            failures.append(str(error))
+    raise EndpointDownError("No endpoint answers", seen="; ".join(failures))
+
+
+def _on_signal() -> threading.Event:
+    """Set by Ctrl-C or a request to terminate."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return ended
+
+
+def _events(json: bool) -> EventStream:
+    events = EventStream()
+    events.subscribe(log_sink(logger(json=json)))
+    return events

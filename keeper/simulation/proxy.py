@@ -1,0 +1,233 @@
+"""One RPC proxy for everything that a good network does not do on request: delay, faults, failover, recording
+and replay. It listens on the loopback interface only.
+
+    with Proxy([url], chain_id, delay=0.05) as proxy: ...
+
+Upstreams stand in for each other as in `keeper.chain.pool`. With a bundle, everything is answered from the
+bundle; what it lacks is fetched, recorded and then answered, or without upstreams named and refused.
+"""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from aiohttp import web
+
+from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
+from keeper.chain.rpc import MAX_REPLY_BYTES
+from keeper.config import EndpointUrl
+from keeper.errors import KeeperError, RpcError
+from keeper.events import EventStream
+from keeper.simulation.anvil import HOST
+from keeper.simulation.bundle import TRANSACTIONS, Bundle, BundleRefusedError, MissingItemError
+
+_NOT_FOUND: Final = -32601
+_SERVER_ERROR: Final = -32000
+_STOP_SECONDS: Final = 5.0
+
+T = TypeVar("T")
+
+
+def upstreams(urls: Sequence[str]) -> ChainEndpoints:
+    """Settings of a pool over plain URLs, the first one preferred. Raises ConfigError for what is no URL."""
+    return ChainEndpoints(endpoints=tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to requests whose method begins with `method` and whose parameters satisfy `where`, for
+    the first `times` of them (None: all).
+
+    `status` and `headers` are HTTP's; `error` is a JSON-RPC error (code, message); `change` replaces the
+    result; `cut` closes the connection in the middle of the reply; `garble` sends half of it as if that were
+    all; `pad` appends so many bytes of white space.
+    """
+
+    method: str = ""
+    where: Callable[[Sequence[Any]], bool] = lambda params: True
+    times: int | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: tuple[int, str] | None = None
+    change: Callable[[Any], Any] | None = None
+    cut: bool = False
+    garble: bool = False
+    pad: int = 0
+
+    def fits(self, method: str, params: Sequence[Any]) -> bool:
+        return method.startswith(self.method) and self.where(params)
+
+
+class Proxy:
+    """A running proxy, in a thread of its own so that it also serves programs that wait for it.
+
+    `faults`, `delay` and `bundle` may be replaced at any time; `seen` counts requests by method.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        chain_id: int,
+        *,
+        port: int = 0,
+        delay: float = 0.0,
+        faults: Sequence[Fault] = (),
+        bundle: Bundle | None = None,
+        events: EventStream | None = None,
+    ) -> None:
+        """`delay` is seconds added to each request. Without `urls` only the bundle answers."""
+        self.chain_id: Final = chain_id
+        self.delay = delay
+        self.faults: Sequence[Fault] = faults
+        self.seen: Counter[str] = Counter()
+        self.url = ""
+        self._settings: Final = upstreams(urls) if urls else None
+        self._port: Final = port
+        self.bundle = bundle
+        self._events: Final = events
+        self._done: Counter[int] = Counter()
+        self._pool: Pool | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def upstream(self) -> Pool | None:
+        """The endpoints behind it, while it runs; use them in its own loop (`run`) only."""
+        return self._pool
+
+    def start(self) -> str:
+        """Starts to serve and returns the URL. Raises OSError when the port is taken."""
+        started: Future[str] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(started)), name=f"proxy-{self.chain_id}", daemon=True
+        )
+        self._thread.start()
+        self.url = started.result()
+        return self.url
+
+    def stop(self) -> None:
+        """Stops serving; harmless when it has stopped."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._stop is not None and thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        thread.join()
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `work` returns, run in the proxy's own loop."""
+        if self._loop is None or self._thread is None:
+            raise KeeperError("The proxy is not running", hint="Use it as a context manager")
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
+
+    async def _main(self, started: "Future[str]") -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with AsyncExitStack() as stack:
+            try:
+                if self._settings is not None:
+                    pool = Pool(self.chain_id, self._settings, self._events)
+                    self._pool = await stack.enter_async_context(pool)
+                app = web.Application(client_max_size=MAX_REPLY_BYTES)
+                app.router.add_post("/{path:.*}", self._serve)
+                runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+                await runner.setup()
+                stack.push_async_callback(runner.cleanup)
+                await web.TCPSite(runner, HOST, self._port).start()
+            except (OSError, KeeperError) as error:
+                started.set_exception(error)
+                return
+            started.set_result(f"http://{HOST}:{runner.addresses[0][1]}")
+            await self._stop.wait()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        if isinstance(body, list):
+            return web.json_response([await self._reply(entry) for entry in body])
+        fault = self._fault(body["method"], body.get("params") or [])
+        if fault is not None and fault.status != 200:
+            self.seen[body["method"]] += 1
+            return web.Response(status=fault.status, headers=fault.headers)
+        text = json.dumps(await self._reply(body, fault)).encode()
+        return await self._send(request, text, fault)
+
+    async def _send(self, request: web.Request, text: bytes, fault: Fault | None) -> web.StreamResponse:
+        headers = {"Content-Type": "application/json"}
+        if fault is None:
+            return web.Response(body=text, headers=headers)
+        if fault.garble:
+            text = text[: len(text) // 2]
+        text += b" " * fault.pad
+        if not fault.cut:
+            return web.Response(body=text, headers={**headers, **fault.headers})
+        response = web.StreamResponse(headers={**headers, "Content-Length": str(len(text))})
+        await response.prepare(request)
+        await response.write(text[: len(text) // 2])
+        if request.transport is not None:
+            request.transport.close()
+        return response
+
+    def _fault(self, method: str, params: Sequence[Any]) -> Fault | None:
+        for fault in self.faults:
+            if fault.fits(method, params):
+                self._done[id(fault)] += 1
+                if fault.times is None or self._done[id(fault)] <= fault.times:
+                    return fault
+        return None
+
+    async def _reply(self, entry: Mapping[str, Any], fault: Fault | None = None) -> dict[str, Any]:
+        method, params = entry["method"], entry.get("params") or []
+        self.seen[method] += 1
+        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": entry.get("id")}
+        try:
+            if fault is not None and fault.error is not None:
+                code, message = fault.error
+                raise RpcError(message, code=code)
+            result = await self._result(method, params)
+        except RpcError as error:
+            data = {} if error.data is None else {"data": error.data}
+            return reply | {"error": {"code": error.code, "message": error.said, **data}}
+        except BundleRefusedError as error:
+            return reply | {"error": {"code": _NOT_FOUND, "message": str(error)}}
+        except KeeperError as error:
+            return reply | {"error": {"code": _SERVER_ERROR, "message": str(error)}}
+        return reply | {"result": fault.change(result) if fault is not None and fault.change else result}
+
+    async def _result(self, method: str, params: Sequence[Any]) -> Any:
+        if self.bundle is None:
+            return await self._fetch(method, params)
+        try:
+            return self.bundle.answer(method, params)
+        except MissingItemError:
+            if self._pool is None and method not in TRANSACTIONS:
+                raise
+        asked = self.bundle.request(method, params)
+        found = None if self._pool is None else await self._fetch(*asked)
+        if found is None and method in TRANSACTIONS:
+            return None
+        self.bundle.record(method, params, found)
+        return self.bundle.answer(method, params)
+
+    async def _fetch(self, method: str, params: Sequence[Any]) -> Any:
+        if self._pool is None:
+            raise KeeperError("The proxy has no upstream", where=method)
+        return await self._pool.rpc(method, params)
+
+    def __enter__(self) -> Self:
+        if self._thread is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
