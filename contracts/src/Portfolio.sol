@@ -13,6 +13,8 @@ import {IVault} from "./interfaces/IVault.sol";
 import {Batch, Call, Value} from "./interfaces/Types.sol";
 import {Brought, BroughtLib} from "./libraries/BroughtLib.sol";
 import {Bucket, BucketLib} from "./libraries/BucketLib.sol";
+import {PortfolioState} from "./libraries/PortfolioState.sol";
+import {ReadingLib} from "./libraries/ReadingLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 import {PostConditions} from "./PostConditions.sol";
 
@@ -25,6 +27,8 @@ contract Portfolio is PostConditions {
     using Address for address;
     using BroughtLib for Brought[];
     using BucketLib for Bucket;
+    using ReadingLib for PortfolioState;
+    using SplitLib for PortfolioState;
     using SafeCast for uint256;
 
     /// @dev Losses a day of batches that reduce risk, and of all others, as WAD fractions of low NAV.
@@ -66,7 +70,7 @@ contract Portfolio is PostConditions {
             _chargeRaise(change);
         }
         emit BatchExecuted(
-            batch.planHash, batch.nonceKey, batch.nonce, change.lowBefore, change.lowAfter, ledger.idle
+            batch.planHash, batch.nonceKey, batch.nonce, change.lowBefore, change.lowAfter, state.ledger.idle
         );
     }
 
@@ -90,7 +94,7 @@ contract Portfolio is PostConditions {
     /// @dev A connector is instantly liquid when governance allows its plain withdrawal.
     function forceDeallocate(address connector, bytes32 key, uint256 assets) external override locks {
         uint256 owed = IVault(vault).overdueExits();
-        uint256 idleBefore = ledger.idle;
+        uint256 idleBefore = state.ledger.idle;
         require(owed > idleBefore, ExitsNotOverdue(owed, idleBefore));
         bytes4 selector = IConnector.withdraw.selector;
         require(registry.isAllowed(vault, connector, selector), CallNotAllowed(connector, selector));
@@ -102,21 +106,9 @@ contract Portfolio is PostConditions {
         _measured(connector, abi.encodeCall(IConnector.withdraw, (key, assets)));
         _close(change);
         // A withdrawal that repays something, or frees another token, frees nothing for those who leave.
-        require(change.reducing && ledger.idle > idleBefore, NotReducing());
+        require(change.reducing && state.ledger.idle > idleBefore, NotReducing());
         _chargeReduction(change, _reducingLevel(change));
-        emit Deallocated(connector, key, ledger.idle - idleBefore, msg.sender);
-    }
-
-    // SIDE POCKET
-
-    /// @inheritdoc IPortfolio
-    function splitOff(address connector, bytes32 key) external override locks {
-        SplitLib.splitOff(ledger, pocket, announcement, marked, connector, key);
-    }
-
-    /// @inheritdoc IPortfolio
-    function closePocket() external override locks {
-        SplitLib.closePocket(ledger, pocket, announcement, marked);
+        emit Deallocated(connector, key, state.ledger.idle - idleBefore, msg.sender);
     }
 
     // FLOWS WITH THE VAULT
@@ -130,24 +122,23 @@ contract Portfolio is PostConditions {
 
     /// @inheritdoc IPortfolio
     function receiveIdle(uint256 assets) external override onlyVault {
-        ledger.idle += assets.toUint128();
+        state.ledger.idle += assets.toUint128();
         emit IdleReceived(assets);
     }
 
     /// @inheritdoc IPortfolio
     function checkpoint(bool twice) external override onlyVault returns (Value memory value, bool healthy) {
-        Reading memory reading = _read();
-        if (twice) _combine(reading);
-        (value, healthy) = _total(reading);
-        uint256 lowMarked = uint256(ledger.idle) + ledger.totalLow;
-        raisingLosses.set(_raisingLevel(lowMarked, _markAll(reading)));
+        uint256 lowMarked = uint256(state.ledger.idle) + state.ledger.totalLow;
+        uint256 fall;
+        (value, healthy, fall) = state.checkpoint(twice);
+        raisingLosses.set(_raisingLevel(lowMarked, fall));
     }
 
     /// @notice Sends what lies here above the ledger (donations, stray tokens) to `to`. Governance only.
     function skim(IERC20 token, address to) external whenUnlocked {
         registry.authorise(vault, msg.sender, msg.data);
         uint256 amount = token.balanceOf(address(this));
-        if (token == asset) amount -= ledger.idle + pocket.cash;
+        if (token == asset) amount -= state.ledger.idle + state.pocket.cash;
         require(amount != 0, NothingToSkim(address(token)));
         token.safeTransfer(to, amount);
         emit Skimmed(address(token), to, amount);
@@ -184,16 +175,16 @@ contract Portfolio is PostConditions {
     }
 
     function _spend(uint256 assets) private {
-        uint256 available = ledger.idle;
+        uint256 available = state.ledger.idle;
         require(assets <= available, InsufficientIdle(address(asset), available, assets));
-        ledger.idle = (available - assets).toUint128();
+        state.ledger.idle = (available - assets).toUint128();
     }
 
     /// @dev Measured, not declared; a call that takes from here without a push underflows and reverts.
     function _measured(address target, bytes memory data) private {
         uint256 balance = asset.balanceOf(address(this));
         target.functionCall(data);
-        ledger.idle += (asset.balanceOf(address(this)) - balance).toUint128();
+        state.ledger.idle += (asset.balanceOf(address(this)) - balance).toUint128();
     }
 
     /// @dev What is called, and the first argument of each call: at a connector, the key of a position.
@@ -211,9 +202,7 @@ contract Portfolio is PostConditions {
 
     /// @dev What comes out of the pocket is nothing that NAV counts.
     function _setAside(Change memory change, Call calldata action) private {
-        change.lowAfter -= SplitLib.setAside(
-            ledger, pocket, announcement, action.target, action.data, change.idleBefore
-        );
+        change.lowAfter -= state.setAside(action.target, action.data, change.idleBefore);
     }
 
     // LOSSES
@@ -246,7 +235,7 @@ contract Portfolio is PostConditions {
     /// @dev Of the lesser of NAV now and NAV as priced: a position whose report was made to soar, be it for the
     /// moment of a batch or of a settlement, must not make room for losses in others.
     function _lossInside(Change memory change) private view returns (uint256) {
-        uint256 loss = _excess(change.lowBefore, change.lowAfter);
+        uint256 loss = ReadingLib.excess(change.lowBefore, change.lowAfter);
         if (loss == 0) return 0;
         uint256 base = Math.min(change.lowBefore, IVault(vault).pricedNav());
         return Math.mulDiv(loss, WAD, base + 1, Math.Rounding.Ceil);

@@ -8,13 +8,15 @@ import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Batch, Call} from "./interfaces/Types.sol";
-import {Mark, Report} from "./libraries/SplitLib.sol";
+import {Mark, PortfolioState, Report} from "./libraries/PortfolioState.sol";
+import {ReadingLib} from "./libraries/ReadingLib.sol";
 import {Valuation} from "./Valuation.sol";
 
 /// @title What calls may leave behind
 /// @dev Judged by positions before and after: whether they raise risk, reduce it, or neither, and what they lose.
 abstract contract PostConditions is Valuation {
     using SafeCast for uint256;
+    using ReadingLib for PortfolioState;
 
     uint256 internal constant WAD = 1e18;
 
@@ -91,18 +93,18 @@ abstract contract PostConditions is Valuation {
             registry.positionsTouched(vault, targets, named);
         change.touched = new Touched[](keys.length);
         (change.idleBefore, change.untouched, change.pocketed) =
-        (ledger.idle, ledger.totalLow, ledger.pocketed);
+        (state.ledger.idle, state.ledger.totalLow, state.ledger.pocketed);
         change.lowMarked = change.idleBefore + change.untouched;
         change.escrowBefore = asset.balanceOf(escrow);
         uint256 low;
         for (uint256 i; i < keys.length; ++i) {
             Touched memory t = change.touched[i];
             (t.connector, t.key, t.shared) = (connectors[i], keys[i], !isolated[i]);
-            (t.mark, t.markedDebt) = _markOf(t.connector, t.key);
-            t.before = _report(t.connector, t.key, change.pocketed);
+            (t.mark, t.markedDebt) = state.markOf(t.connector, t.key);
+            t.before = state.report(t.connector, t.key, change.pocketed);
             change.untouched -= t.mark.low;
             low += t.before.low;
-            change.fall += _excess(t.mark.low, t.before.low);
+            change.fall += ReadingLib.excess(t.mark.low, t.before.low);
         }
         change.lowBefore = change.idleBefore + change.untouched + low;
     }
@@ -115,25 +117,25 @@ abstract contract PostConditions is Valuation {
         uint256 sum = change.untouched;
         uint256 low = change.untouched;
         uint256 repaid;
-        bool announced = _announced();
+        bool announced = state.isAnnounced();
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
-            t.afterwards = _report(t.connector, t.key, change.pocketed);
+            t.afterwards = state.report(t.connector, t.key, change.pocketed);
             (Report memory before, Report memory afterwards) = (t.before, t.afterwards);
             sum += afterwards.low;
             if (!before.healthy) {
-                uint256 gain = _excess(afterwards.low, before.low);
+                uint256 gain = ReadingLib.excess(afterwards.low, before.low);
                 low += afterwards.low - gain;
-                repaid += Math.min(gain, _excess(before.debt, afterwards.debt));
+                repaid += Math.min(gain, ReadingLib.excess(before.debt, afterwards.debt));
             } else if (afterwards.healthy) {
                 low += afterwards.low;
             }
-            if (announced) _moveFirstReading(t.connector, t.key, before, afterwards);
+            if (announced) state.moveFirst(t.connector, t.key, before, afterwards);
             _mark(t);
         }
-        uint256 idleAfter = ledger.idle;
-        ledger.totalLow = sum.toUint120();
-        change.lowAfter = low + idleAfter + Math.min(repaid, _excess(change.idleBefore, idleAfter));
+        uint256 idleAfter = state.ledger.idle;
+        state.ledger.totalLow = sum.toUint120();
+        change.lowAfter = low + idleAfter + Math.min(repaid, ReadingLib.excess(change.idleBefore, idleAfter));
         _judge(change);
         change.reducing = !change.raised && (idleAfter > change.idleBefore || change.relieved);
         if (change.grown) _checkExposures(change);
@@ -149,9 +151,9 @@ abstract contract PostConditions is Valuation {
         (uint256 from, uint256 to) = (t.mark.high + t.markedDebt, high + debt);
         if (from != to || _gross(t.before) != _gross(t.afterwards)) {
             t.riskIds = registry.riskIdsOf(vault, t.connector, t.key);
-            _countExposure(t.riskIds, from, to);
+            state.countExposure(t.riskIds, from, to);
         }
-        _setMark(t.connector, t.key, t.afterwards.low, high, debt);
+        state.setMark(t.connector, t.key, t.afterwards.low, high, debt);
     }
 
     // WHAT A BATCH IS
@@ -194,7 +196,7 @@ abstract contract PostConditions is Valuation {
 
     function _add(Account memory a, Touched memory t) private pure {
         a.readable = a.readable && t.before.readable && t.afterwards.readable;
-        a.growth += _excess(_gross(t.afterwards), _gross(t.before));
+        a.growth += ReadingLib.excess(_gross(t.afterwards), _gross(t.before));
         a.debtBefore += t.before.debt;
         a.debtAfter += t.afterwards.debt;
         if (t.before.debt != 0) a.healthBefore = Math.min(a.healthBefore, t.before.health);
@@ -216,7 +218,7 @@ abstract contract PostConditions is Valuation {
 
     function _checkValue(Batch calldata batch, Change memory change) internal pure {
         require(change.lowAfter >= batch.minNavAfter, NavBelowFloor(change.lowAfter, batch.minNavAfter));
-        uint256 loss = _excess(change.lowBefore, change.lowAfter);
+        uint256 loss = ReadingLib.excess(change.lowBefore, change.lowAfter);
         require(loss <= batch.maxLoss, LossAboveLimit(loss, batch.maxLoss));
     }
 
@@ -247,7 +249,7 @@ abstract contract PostConditions is Valuation {
             pushed = pushed || calls[i].amount != 0;
         }
         // A worthless position of which something else than the asset came would leave NAV unseen.
-        if (!t.before.healthy && t.before.low == 0 && ledger.idle <= change.idleBefore) return false;
+        if (!t.before.healthy && t.before.low == 0 && state.ledger.idle <= change.idleBefore) return false;
         if (!pushed) return !t.borrowed;
         return t.repaid && !change.grown && _gross(t.afterwards) <= _gross(t.before) + ROUNDING;
     }
@@ -285,7 +287,7 @@ abstract contract PostConditions is Valuation {
     }
 
     function _checkCap(bytes32 riskId, Touched[] memory touched) private view {
-        uint256 exposure = exposures[riskId];
+        uint256 exposure = state.exposures[riskId];
         uint256 cap = registry.cap(vault, riskId);
         if (exposure <= cap) return;
         uint256 grown;
@@ -295,8 +297,8 @@ abstract contract PostConditions is Valuation {
             if (!_sound(t)) continue;
             for (uint256 j; j < t.riskIds.length; ++j) {
                 if (t.riskIds[j] != riskId) continue;
-                grown += _excess(_gross(t.afterwards), _gross(t.before));
-                shrunk += _excess(_gross(t.before), _gross(t.afterwards));
+                grown += ReadingLib.excess(_gross(t.afterwards), _gross(t.before));
+                shrunk += ReadingLib.excess(_gross(t.before), _gross(t.afterwards));
             }
         }
         require(grown <= shrunk, CapExceeded(riskId, exposure, cap));

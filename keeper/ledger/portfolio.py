@@ -49,6 +49,7 @@ class SplitOff:
     def _refused(self) -> PlanError:
         return PlanError("A position that is split off is in no plan", seen=self.ref.venue)
 
+
 ARGUMENT = slice(4, 36)
 """Where a call's first argument lies, behind the selector."""
 
