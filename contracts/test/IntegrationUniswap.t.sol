@@ -27,7 +27,7 @@ contract IntegrationUniswapTest is IntegrationFixture {
         tiers[0] = 500;
         INonfungiblePositionManager manager =
             INonfungiblePositionManager(_address(".uniswap.position_manager"));
-        liquidity = new UniswapV3Connector(address(portfolio), manager, keys, tiers, 100, 3);
+        liquidity = new UniswapV3Connector(address(portfolio), manager, keys, tiers, 100, 2);
         _list(address(liquidity), key);
         _allowPlain(address(liquidity));
         _may(address(liquidity), liquidity.hold.selector);
@@ -38,10 +38,7 @@ contract IntegrationUniswapTest is IntegrationFixture {
 
     function setUp() public override {
         super.setUp();
-        _thenBuy(60_000e6, 19.8e18);
-        _then(address(liquidity), weth, EVERYTHING, abi.encodeCall(liquidity.hold, (key, weth, EVERYTHING)));
-        _then(address(liquidity), usdc, 60_000e6, abi.encodeCall(liquidity.hold, (key, usdc, 60_000e6)));
-        _thenMint();
+        _thenHoldAndMint();
         _run(1_000e6);
     }
 
@@ -164,6 +161,13 @@ contract IntegrationUniswapTest is IntegrationFixture {
     }
 
     // STEPS
+
+    function _thenHoldAndMint() private {
+        _thenBuy(60_000e6, 19.8e18);
+        _then(address(liquidity), weth, EVERYTHING, abi.encodeCall(liquidity.hold, (key, weth, EVERYTHING)));
+        _then(address(liquidity), usdc, 60_000e6, abi.encodeCall(liquidity.hold, (key, usdc, 60_000e6)));
+        _thenMint();
+    }
 
     function _thenMint() private {
         (, int24 tick,,,,,) = pool.slot0();
