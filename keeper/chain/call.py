@@ -26,6 +26,12 @@ class Call(Generic[T]):
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     label: str = field(compare=False)
 
+    @property
+    def intrinsic_gas(self) -> int:
+        """What a transaction of it costs before the target runs (yellow paper, appendix G; EIP-2028)."""
+        zeros = self.data.count(0)
+        return 21_000 + 4 * zeros + 16 * (len(self.data) - zeros)
+
     def request(self, *, sender: str | None = None, gas: int | None = None) -> dict[str, str]:
         """The transaction object of JSON-RPC."""
         named = {"from": sender, "to": self.target, "data": "0x" + self.data.hex()}

@@ -8,7 +8,7 @@ An outcome is an attestation: it never enters a plan.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from eth_hash.auto import keccak
@@ -21,6 +21,7 @@ from keeper.chain.packing import Head, Outcome, pack, unpack, unpack_outcomes
 from keeper.chain.rpc import Endpoint, Source
 from keeper.chain.ways import LENS_ADDRESS, pinned, runtime
 from keeper.contracts.artifact import artifact
+from keeper.contracts.revert import Revert, parse_revert
 from keeper.errors import DecodeError, DisagreementError, EndpointError, KeeperError, RpcError
 from keeper.units import Address
 
@@ -33,6 +34,11 @@ GAS_LIMIT: Final = 60_000_000
 POST_GAS: Final = 15_000_000
 """For reading the state after the calls."""
 
+AMPLE_GAS: Final = 30_000_000
+"""With which a call that fails is tried once more, to tell whether it was gas that it lacked."""
+
+OUT_OF_GAS: Final = "OutOfGas"
+
 ZERO: Final = "0x" + "0" * 40
 _ANSWER_BYTES: Final = 2**20
 _REHEARSE: Final = keccak(b"omnikeeper/rehearsal")
@@ -43,7 +49,7 @@ _UNSUPPORTED: Final = frozenset({-32601, -32602, -32004})
 @dataclass(frozen=True)
 class Scene:
     """What is simulated: `calls` from `sender` on the state of `block`, in the next block at `time`
-    (seconds), each with `gas`; then the reads `post`."""
+    (seconds), each a transaction with `gas`; then the reads `post`."""
 
     block: BlockRef
     time: int
@@ -138,6 +144,22 @@ async def simulate(source: Source, scene: Scene) -> Performance:
     return seen
 
 
+async def first_revert(source: Source, scene: Scene, *contracts: str) -> Revert | None:
+    """What the first call that fails reverts with, in the words of `contracts`; None when all succeed.
+
+    It is `OutOfGas(allowed)` when with ample gas all succeed. Raises as `simulate`.
+    """
+    performed = await simulate(source, scene)
+    failed = [call for call in performed.calls if not call.success]
+    if not failed:
+        return None
+    if scene.gas < AMPLE_GAS:
+        ample = await simulate(source, replace(scene, gas=AMPLE_GAS))
+        if all(call.success for call in ample.calls):
+            return Revert(OUT_OF_GAS, ("allowed",), (scene.gas,))
+    return parse_revert(failed[0].returned, *contracts)
+
+
 async def by_simulate_v1(endpoint: Endpoint, scene: Scene) -> Performance:
     """One `eth_simulateV1` with the reads as its last call. Raises as `simulate`."""
     calls = [call.request(sender=scene.sender, gas=scene.gas) for call in scene.calls]
@@ -171,9 +193,9 @@ async def by_eth_call(endpoint: Endpoint, scene: Scene) -> Performance:
     that is there. Raises as `simulate`."""
     parts = [_REHEARSE, bytes.fromhex(LENS_ADDRESS[2:]), len(scene.calls).to_bytes(2, "big")]
     for call in scene.calls:
-        data = call.data
-        parts += [bytes.fromhex(call.target[2:]), scene.gas.to_bytes(4, "big"), len(data).to_bytes(4, "big")]
-        parts.append(data)
+        gas = max(0, scene.gas - call.intrinsic_gas)
+        parts += [bytes.fromhex(call.target[2:]), gas.to_bytes(4, "big"), len(call.data).to_bytes(4, "big")]
+        parts.append(call.data)
     request = b"".join([*parts, pack(scene.post, _ANSWER_BYTES)])
     overrides = {
         scene.sender: {"code": "0x" + artifact("Rehearsal").runtime().hex()},

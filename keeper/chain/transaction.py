@@ -5,8 +5,9 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
+from keeper.chain.block import quantity
 from keeper.chain.call import Call
-from keeper.chain.rpc import Source, quantity
+from keeper.chain.rpc import Source
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: i
     """The call from `account`, with its next nonce. `gas` is the limit, `tip` wei per gas; the fee cap leaves
     room for the base fee to double. Raises EndpointError."""
     count = await source.rpc("eth_getTransactionCount", [account.address, "pending"])
-    head = await source.get_block("latest")
+    head = await source.latest()
     signed: Any = account.sign_transaction(
         {
             "type": 2,

@@ -159,9 +159,7 @@ async def _settled(endpoint: Endpoint, at: object, call: Call[Any], outcome: Out
 
 
 async def _alone(endpoint: Endpoint, at: object, call: Call[Any]) -> bytes:
-    zeros = call.data.count(0)
-    intrinsic = 21_000 + 4 * zeros + 16 * (len(call.data) - zeros)
-    request = {"to": call.target, "data": "0x" + call.data.hex(), "gas": hex(intrinsic + STIPEND)}
+    request = call.request(gas=call.intrinsic_gas + STIPEND)
     return hex_bytes(await endpoint.ask("eth_call", [request, at]))
 
 

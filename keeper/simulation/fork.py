@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from keeper.chain.block import BlockRef, hex_bytes
-from keeper.chain.rpc import Endpoint, quantity
+from keeper.chain.block import BlockRef, hex_bytes, quantity
+from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import ZERO
 from keeper.chain.ways import LENS_ADDRESS
 from keeper.contracts import artifact, encode_call
@@ -205,6 +205,6 @@ class Fork(Node):
         async def ask() -> BlockRef:
             # The header does not say which chain it is of.
             await pool.rpc("eth_chainId")
-            return await pool.get_block("latest" if self._number is None else self._number)
+            return await (pool.latest() if self._number is None else pool.get_block(self._number))
 
         return proxy.run(ask)

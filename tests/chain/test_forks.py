@@ -235,7 +235,7 @@ async def test_a_replayed_fork_is_read_through_the_lens(told: Any, mainnet: Devn
     usdc, who = mainnet.manifest["tokens"]["USDC"]["address"], mainnet.address("user1")
     with Fork.replay(path) as fork:
         async with Endpoint(fork.url, CHAIN) as endpoint:
-            (held,) = await read(endpoint, await endpoint.get_block("latest"), [BALANCE.at(usdc, who)])
+            (held,) = await read(endpoint, await endpoint.latest(), [BALANCE.at(usdc, who)])
     assert held == mainnet.call(usdc, "balanceOf(address)", [who], "(uint256)")
 
 

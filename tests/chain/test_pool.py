@@ -65,7 +65,7 @@ async def test_a_pass_goes_on_elsewhere_when_an_endpoint_dies_in_the_middle(
         assert [type(event).__name__ for event in heard] == ["EndpointFailed"]
         # From now on the other one is asked first.
         assert [each.endpoint for each in pool.health()] == [second.url, first.url]
-        await pool.get_block("latest")
+        await pool.latest()
         assert second.seen["eth_getBlockByNumber"] == 1
 
 
@@ -75,7 +75,7 @@ async def test_when_nobody_answers_everyone_is_named_and_no_key_is(two: tuple[Pr
     urls = [f"{proxy.url}/v2/topsecret" for proxy in two]
     async with pooled(*urls) as (pool, heard):
         with pytest.raises(EndpointDownError) as caught:
-            await pool.get_block("latest")
+            await pool.latest()
         shown = f"{caught.value} {heard} {pool.health()} {pool.public_url}"
     assert all(proxy.url in str(caught.value) for proxy in two)
     assert "topsecret" not in shown
@@ -88,7 +88,7 @@ async def test_a_rate_limited_endpoint_is_left_alone_for_as_long_as_it_asks(
     first.faults = [Fault(status=429, headers={"Retry-After": "3600"})]
     async with pooled(first.url, second.url) as (pool, _):
         for _ in range(3):
-            await pool.get_block("latest")
+            await pool.latest()
         assert first.seen["eth_getBlockByNumber"] == 1
         assert second.seen["eth_getBlockByNumber"] == 3
         assert 3_590 < pool.health()[-1].rests <= 3_600
@@ -100,12 +100,12 @@ async def test_alone_it_waits_out_a_short_pause_and_refuses_a_long_one(
     first, _ = two
     async with Endpoint(first.url, CHAIN) as endpoint:
         first.faults = [Fault(status=429, headers={"Retry-After": "0.2"}, times=1)]
-        assert await endpoint.get_block("latest") == await chain.get_block("latest")
+        assert await endpoint.latest() == await chain.latest()
         first.faults = [Fault(headers={"RateLimit-Remaining": "0", "RateLimit-Reset": "60"}, times=1)]
-        await endpoint.get_block("latest")
+        await endpoint.latest()
         before = endpoint.requests
         with pytest.raises(RateLimitedError, match="out of requests"):
-            await endpoint.get_block("latest")
+            await endpoint.latest()
         assert endpoint.requests == before
 
 
@@ -113,10 +113,10 @@ async def test_a_limit_told_as_json_rpc_error_is_a_limit(two: tuple[Proxy, Proxy
     first, second = two
     first.faults = [Fault(error=(-32005, "daily request count exceeded"))]
     async with pooled(first.url, second.url) as (pool, _):
-        await pool.get_block("latest")
+        await pool.latest()
     async with Endpoint(first.url, CHAIN) as endpoint:
         with pytest.raises(RateLimitedError, match="daily request count exceeded"):
-            await endpoint.get_block("latest")
+            await endpoint.latest()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_an_endpoint_far_behind_comes_last(chain: Endpoint, two: tuple[Pro
     await chain.rpc("anvil_mine", [hex(9)])
     first.faults = [Fault("eth_getBlockByNumber", change=lambda result: old)]
     async with pooled(first.url, second.url, max_lag=8) as (pool, _):
-        assert (await pool.get_block("latest")).number == int(old["number"], 16)
+        assert (await pool.latest()).number == int(old["number"], 16)
         first.faults = [*first.faults, Fault(status=500)]
         second.faults = []
         assert (await pool.get_block(int(old["number"], 16) + 9)).number == int(old["number"], 16) + 9
@@ -189,13 +189,13 @@ async def test_an_old_block_is_read_where_the_state_is_kept(
     chain: Endpoint, two: tuple[Proxy, Proxy], states: int | None
 ) -> None:
     first, second = two
-    old = await chain.get_block("latest")
+    old = await chain.latest()
     await chain.rpc("anvil_mine", [hex(9)])
     first.faults = [GONE]
     short = EndpointSettings(url=EndpointUrl(first.url), states=states)
     members = ChainEndpoints(endpoints=(short, EndpointSettings(url=EndpointUrl(second.url))))
     async with Pool(CHAIN, members) as pool:
-        await pool.get_block("latest")
+        await pool.latest()
         assert await lens.read(pool, old, [VALUE.at(SLOT_ZERO)]) == (1,)
     # What it declares not to have is not asked for.
     assert (first.seen["eth_call"] == 0) == (states is not None)
@@ -246,9 +246,9 @@ async def test_a_header_that_was_changed_is_caught(chain: Endpoint, two: tuple[P
     first.faults = [Fault("eth_getBlock", change=lambda raw: raw | {"timestamp": hex(7)})]
     async with Endpoint(first.url, CHAIN) as endpoint:
         with pytest.raises(HeaderError, match="does not hash to its hash"):
-            await endpoint.get_block("latest")
+            await endpoint.latest()
     async with pooled(first.url, second.url) as (pool, heard):
-        assert await pool.get_block("latest") == await chain.get_block("latest")
+        assert await pool.latest() == await chain.latest()
         assert "does not hash" in heard[0].reason
 
 
@@ -259,7 +259,7 @@ async def test_another_block_than_asked_for_is_caught(
     first, _ = two
     other = await chain.rpc("eth_getBlockByNumber", ["0x0", False])
     first.faults = [Fault("eth_getBlock", change=lambda raw: other)]
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     async with Endpoint(first.url, CHAIN) as endpoint:
         with pytest.raises(HeaderError, match="another block"):
             await endpoint.get_block(head.number if by == "number" else head.hash)
@@ -267,14 +267,14 @@ async def test_another_block_than_asked_for_is_caught(
 
 async def test_a_call_answered_at_another_block_is_caught(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
     first, _ = two
-    early = await chain.get_block("latest")
+    early = await chain.latest()
     answers: list[str] = []
     first.faults = [Fault("eth_call", change=lambda result: answers.append(result) or answers[0])]
     async with Endpoint(first.url, CHAIN) as endpoint:
         await lens.read(endpoint, early, [VALUE.at(SLOT_ZERO)])
         await set_slot_zero(chain, 2)
         with pytest.raises(ReorganisedError, match="read another block"):
-            await lens.read(endpoint, await chain.get_block("latest"), [VALUE.at(SLOT_ZERO)])
+            await lens.read(endpoint, await chain.latest(), [VALUE.at(SLOT_ZERO)])
 
 
 async def test_a_send_goes_through_one_endpoint_once(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
@@ -287,7 +287,7 @@ async def test_a_send_goes_through_one_endpoint_once(chain: Endpoint, two: tuple
 
 
 async def test_a_head_too_old_for_the_reference_time_is_stale(chain: Endpoint, anvil: Anvil) -> None:
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     async with pooled(anvil.url, max_head_age=60) as (pool, _):
         await take({CHAIN: pool}, CALLS, head.timestamp + 60, {CHAIN: 0})
         with pytest.raises(StaleHeadError, match="61 s before the reference time"):

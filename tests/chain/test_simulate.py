@@ -50,12 +50,12 @@ def scene(stage: Staged) -> Scene:
 async def _scene(stage: Staged) -> Scene:
     policy, chain = stage.policy, stage.devnet.chain_id
     async with stage.endpoint() as endpoint:
-        now = (await endpoint.get_block("latest")).timestamp
+        now = (await endpoint.latest()).timestamp
         taken = await take({chain: endpoint}, engine.calls(policy), now, policy.finality)
         plan = engine.derive(taken, policy, Kind.BATCH)
         execute = Call(policy.vault.portfolio, artefact(plan).execute_data(), bytes, "execute")
         post = tuple(engine.calls(policy)[chain])
-        return Scene(await endpoint.get_block("latest"), now + 12, policy.vault.quorum, (execute,), post)
+        return Scene(await endpoint.latest(), now + 12, policy.vault.quorum, (execute,), post)
 
 
 async def test_all_three_ways_see_the_same_batch(stage: Staged, scene: Scene) -> None:
@@ -87,7 +87,7 @@ async def test_a_batch_that_reverts_does_so_in_the_same_words(stage: Staged, sce
 
 
 async def test_calls_in_a_row_see_what_those_before_them_did(anvil: Anvil, chain: Endpoint) -> None:
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     store = [Call(SLOT_ZERO, word.to_bytes(32, "big"), bytes, "store") for word in (5, 6)]
     calls = (store[0], Call(REVERTS, b"", bytes, "revert"), store[1])
     scene = Scene(head, head.timestamp + 100, ANYONE, calls, (VALUE.at(SLOT_ZERO),))
@@ -102,7 +102,7 @@ async def test_calls_in_a_row_see_what_those_before_them_did(anvil: Anvil, chain
 
 
 async def test_without_simulate_it_is_one_call_and_has_no_digest(anvil: Anvil, chain: Endpoint) -> None:
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
     with Proxy([anvil.url], CHAIN, faults=[NO_SIMULATE]) as proxy:
         async with Endpoint(proxy.url, CHAIN) as through:
@@ -113,7 +113,7 @@ async def test_without_simulate_it_is_one_call_and_has_no_digest(anvil: Anvil, c
 
 
 async def test_an_endpoint_that_ignores_the_block_overrides_is_caught(anvil: Anvil, chain: Endpoint) -> None:
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     answers: list[Any] = []
     repeats = Fault("eth_simulateV1", change=lambda result: answers.append(result) or answers[0])
     scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
@@ -153,7 +153,7 @@ async def test_one_call_is_encoded_simulated_sent_and_read(endpoint: Endpoint) -
         "data": "0x" + weth.encode("approve", ANYONE, 77).hex(),
         "gas": "0x9",
     }
-    head = await endpoint.get_block("latest")
+    head = await endpoint.latest()
     scene = Scene(head, head.timestamp + 1, Address(account.address), (call,))
     (performed,) = (await simulate(endpoint, scene)).calls
     assert call.decode(performed.returned) is True
@@ -161,5 +161,5 @@ async def test_one_call_is_encoded_simulated_sent_and_read(endpoint: Endpoint) -
     await endpoint.rpc("evm_mine")
     receipt = await endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
     assert receipt["status"] == "0x1"
-    mined = await endpoint.get_block("latest")
+    mined = await endpoint.latest()
     assert await lens.read(endpoint, mined, [weth.call("allowance", account.address, ANYONE)]) == (77,)

@@ -10,6 +10,7 @@ from vault_world import DEPOSIT, World
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
@@ -61,6 +62,7 @@ async def make_signer(world: World, tmp_path: Path) -> AsyncIterator[Callable[..
             policy=policy or world.policy,
             engine=engine,
             endpoints={world.devnet.chain_id: endpoint},
+            clock=ChainClock(endpoint),
             promises=Promises(tmp_path / f"{role}.sqlite"),
             account=Account.from_key(world.devnet.key(role)),
         )

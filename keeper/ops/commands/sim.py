@@ -12,8 +12,7 @@ import typer
 
 from keeper.config import public_url
 from keeper.errors import ConfigError, EndpointDownError, EndpointError
-from keeper.events import EventStream, log_sink, logger
-from keeper.ops.output import JsonOption, show
+from keeper.ops.output import JsonOption, logged_events, show
 from keeper.simulation.bundle import Bundle
 from keeper.simulation.fork import Fork, chain_id_of
 from keeper.simulation.proxy import Proxy
@@ -39,7 +38,7 @@ def fork(
     if known is not None and block not in (None, known.block.number):
         raise ConfigError("The bundle is of another block", expected=block, seen=known.block.number)
     chain_id = asyncio.run(_chain_of(urls))
-    started = Fork(chain_id, urls, block=block, bundle=known, port=port, events=_events(json))
+    started = Fork(chain_id, urls, block=block, bundle=known, port=port, events=logged_events(json=json))
     ended = _on_signal()
     with started:
         _announce(started, json=json)
@@ -72,7 +71,7 @@ def proxy(
     urls = _urls(rpc)
     chain_id = asyncio.run(_chain_of(urls))
     ended = _on_signal()
-    with Proxy(urls, chain_id, port=port, delay=delay / 1_000, events=_events(json)) as running:
+    with Proxy(urls, chain_id, port=port, delay=delay / 1_000, events=logged_events(json=json)) as running:
         show({"chain_id": chain_id, "url": running.url}, f"chain {chain_id}  {running.url}", json=json)
         ended.wait()
 
@@ -120,9 +119,3 @@ def _on_signal() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     return ended
-
-
-def _events(json: bool) -> EventStream:
-    events = EventStream()
-    events.subscribe(log_sink(logger(json=json)))
-    return events
