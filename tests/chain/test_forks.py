@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,39 @@ def test_state_is_asked_for_by_the_hash_of_the_block(mainnet: Devnet) -> None:
         )
         assert asked
         assert all(params[-1] == {"blockHash": "0x" + fork.origin.hash.hex()} for params in asked)
+
+
+HASHLESS = Fault(
+    "eth_get",
+    where=lambda params: bool(params) and isinstance(params[-1], dict) and "blockHash" in params[-1],
+    error=(-32602, "invalid argument 1: hex string expected"),
+)
+
+
+def test_an_upstream_that_takes_no_block_hashes_is_asked_by_number(mainnet: Devnet, told: Any) -> None:
+    story, _, name = told
+    by_hash: list[Any] = []
+    fault = replace(HASHLESS, where=lambda params: HASHLESS.where(params) and not by_hash.append(params))
+    with Proxy([mainnet.url], CHAIN, faults=[fault]) as proxy, Fork(CHAIN, [proxy.url]) as fork:
+        assert tell(fork, mainnet.manifest) == story
+        assert fork.bundle is not None
+        assert fork.bundle.hash == name
+        # Anvil asks for its own accounts at once, and for slots later: those by number only.
+        assert by_hash
+        assert all(len(params) == 2 for params in by_hash)
+        assert proxy.seen["eth_getStorageAt"] > 4
+
+
+def test_a_number_that_means_another_block_by_then_is_noticed(mainnet: Devnet) -> None:
+    number = int(mainnet.block()["number"], 16)
+    other = mainnet.block(number - 1)
+    with Proxy([mainnet.url], CHAIN, faults=[HASHLESS]) as proxy, Fork(CHAIN, [proxy.url]) as fork:
+        proxy.faults = [
+            HASHLESS,
+            Fault("eth_getBlockByNumber", change=lambda raw: other | {"number": raw["number"]}),
+        ]
+        with pytest.raises(RpcError, match="does not hash to its hash"):
+            fork.rpc("eth_getBalance", "0x" + "78" * 20, "latest")
 
 
 def test_a_fork_of_an_older_block(mainnet: Devnet) -> None:

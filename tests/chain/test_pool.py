@@ -1,7 +1,9 @@
 """Endpoints that stand in for each other, and endpoints that have to agree."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from local_programs import CALLS, CHAIN, SLOT_ZERO, VALUE, set_slot_zero
 from pydantic import ValidationError
 
 from keeper.chain import lens
+from keeper.chain.block import BlockRef
 from keeper.chain.limits import rest_seconds
 from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
 from keeper.chain.rpc import Endpoint
@@ -207,8 +210,8 @@ async def test_what_two_operators_say_must_be_the_same(chain: Endpoint, two: tup
     expected = await take({CHAIN: chain}, calls, NOW, {CHAIN: 0})
     async with pooled(first.url, second.url, agreement=2) as (pool, _):
         assert (await take({CHAIN: pool}, calls, NOW, {CHAIN: 0})).hash == expected.hash
-        # Header and call of one, the call of the other: no more than two requests each.
-        assert sorted(sum(proxy.seen.values()) for proxy in two) == [1, 2]
+        # Header and call.
+        assert [sum(proxy.seen.values()) for proxy in two] == [2, 2]
         second.faults = [Fault("eth_call", change=lambda result: result[:-1] + "7")]
         with pytest.raises(DisagreementError, match=r"Store\.value\(\)") as caught:
             await take({CHAIN: pool}, calls, NOW, {CHAIN: 0})
@@ -292,6 +295,44 @@ async def test_a_head_too_old_for_the_reference_time_is_stale(chain: Endpoint, a
         await take({CHAIN: pool}, CALLS, head.timestamp + 60, {CHAIN: 0})
         with pytest.raises(StaleHeadError, match="61 s before the reference time"):
             await take({CHAIN: pool}, CALLS, head.timestamp + 61, {CHAIN: 0})
+
+
+OLD = Fault("eth_getBlockByNumber", where=lambda params: params[0] == "latest")
+
+
+@pytest.fixture
+async def stalled(chain: Endpoint, two: tuple[Proxy, Proxy]) -> BlockRef:
+    """The head, 108 seconds and nine blocks after the one that the first of the two still gives."""
+    old = await chain.ask("eth_getBlockByNumber", ["latest", False])
+    await chain.rpc("anvil_mine", [hex(9), "0xc"])
+    two[0].faults = [replace(OLD, change=lambda result: old)]
+    return await chain.latest()
+
+
+async def test_a_stale_head_is_passed_over(stalled: BlockRef, two: tuple[Proxy, Proxy]) -> None:
+    first, second = two
+    async with pooled(first.url, second.url, max_head_age=60) as (pool, heard):
+        taken = await take({CHAIN: pool}, CALLS, stalled.timestamp + 7, {CHAIN: 0})
+        assert taken.block(CHAIN) == stalled
+        (failed,) = heard
+        assert f"{first.url}]: expected at most 60 s before the reference time" in failed.reason
+
+
+async def test_when_all_heads_are_stale_each_is_named(stalled: BlockRef, two: tuple[Proxy, Proxy]) -> None:
+    first, second = two
+    async with pooled(first.url, second.url, max_head_age=60) as (pool, _):
+        with pytest.raises(StaleHeadError) as caught:
+            await take({CHAIN: pool}, CALLS, stalled.timestamp + 61, {CHAIN: 0})
+    ages = re.findall(r"\[(\S+)\]: expected at most 60 s [^;]*?, saw (\d+) s", str(caught.value))
+    assert sorted(ages, key=lambda each: int(each[1])) == [(second.url, "61"), (first.url, "169")]
+
+
+async def test_those_who_have_to_agree_do_so_on_a_block_that_all_have(
+    stalled: BlockRef, two: tuple[Proxy, Proxy]
+) -> None:
+    async with pooled(*(proxy.url for proxy in two), agreement=2) as (pool, _):
+        taken = await take({CHAIN: pool}, CALLS, stalled.timestamp, {CHAIN: 0})
+    assert taken.block(CHAIN).number == stalled.number - 9
 
 
 async def test_an_answer_to_another_request_is_refused() -> None:
