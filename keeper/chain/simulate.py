@@ -19,7 +19,7 @@ from keeper.chain.call import Call
 from keeper.chain.lens import NUMBER_IS_L1
 from keeper.chain.packing import Head, Outcome, pack, unpack, unpack_outcomes
 from keeper.chain.rpc import Endpoint, Source
-from keeper.chain.ways import LENS_ADDRESS, pinned, runtime
+from keeper.chain.ways import ANSWER_BYTES, LENS_ADDRESS, lens_override, lens_request, pinned
 from keeper.contracts.artifact import artifact
 from keeper.contracts.revert import Revert, parse_revert
 from keeper.errors import DecodeError, DisagreementError, EndpointError, KeeperError, RpcError
@@ -40,7 +40,6 @@ AMPLE_GAS: Final = 30_000_000
 OUT_OF_GAS: Final = "OutOfGas"
 
 ZERO: Final = "0x" + "0" * 40
-_ANSWER_BYTES: Final = 2**20
 _REHEARSE: Final = keccak(b"omnikeeper/rehearsal")
 _ORIGINAL: Final = "0x" + keccak(b"omnikeeper/original")[12:].hex()
 _UNSUPPORTED: Final = frozenset({-32601, -32602, -32004})
@@ -163,13 +162,12 @@ async def first_revert(source: Source, scene: Scene, *contracts: str) -> Revert 
 async def by_simulate_v1(endpoint: Endpoint, scene: Scene) -> Performance:
     """One `eth_simulateV1` with the reads as its last call. Raises as `simulate`."""
     calls = [call.request(sender=scene.sender, gas=scene.gas) for call in scene.calls]
-    read = {"to": LENS_ADDRESS, "data": "0x" + pack(scene.post, _ANSWER_BYTES).hex(), "gas": hex(POST_GAS)}
     asked = {
         "blockStateCalls": [
             {
-                "blockOverrides": block_overrides(scene),
-                "stateOverrides": {LENS_ADDRESS: {"code": "0x" + runtime().hex()}},
-                "calls": [*calls, read],
+                "blockOverrides": _block_overrides(scene),
+                "stateOverrides": lens_override(),
+                "calls": [*calls, lens_request(scene.post, POST_GAS)],
             }
         ],
         "validation": False,
@@ -196,14 +194,13 @@ async def by_eth_call(endpoint: Endpoint, scene: Scene) -> Performance:
         gas = max(0, scene.gas - call.intrinsic_gas)
         parts += [bytes.fromhex(call.target[2:]), gas.to_bytes(4, "big"), len(call.data).to_bytes(4, "big")]
         parts.append(call.data)
-    request = b"".join([*parts, pack(scene.post, _ANSWER_BYTES)])
-    overrides = {
+    request = b"".join([*parts, pack(scene.post, ANSWER_BYTES)])
+    overrides = lens_override() | {
         scene.sender: {"code": "0x" + artifact("Rehearsal").runtime().hex()},
         _ORIGINAL: {"code": await endpoint.ask("eth_getCode", [scene.sender, pinned(scene.block)])},
-        LENS_ADDRESS: {"code": "0x" + runtime().hex()},
     }
     asked = Call(scene.sender, request, bytes, "Rehearsal").request(sender=scene.sender, gas=GAS_LIMIT)
-    params = [asked, pinned(scene.block), overrides, block_overrides(scene)]
+    params = [asked, pinned(scene.block), overrides, _block_overrides(scene)]
     answer = hex_bytes(await endpoint.ask("eth_call", params))
     done, rest = unpack_outcomes(answer, len(scene.calls))
     head, post = unpack(rest, len(scene.post))
@@ -211,7 +208,7 @@ async def by_eth_call(endpoint: Endpoint, scene: Scene) -> Performance:
     return Performance(tuple(Performed(success, returned, None) for success, returned in done), post)
 
 
-def block_overrides(scene: Scene) -> dict[str, str]:
+def _block_overrides(scene: Scene) -> dict[str, str]:
     """The block that the calls run in, as JSON-RPC has it."""
     return {
         "number": hex(scene.block.number + 1),

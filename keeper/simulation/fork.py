@@ -22,7 +22,7 @@ from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import ZERO
 from keeper.chain.ways import LENS_ADDRESS
 from keeper.contracts import artifact, encode_call
-from keeper.errors import ConfigError, DecodeError, EndpointError, RevertError, RpcError
+from keeper.errors import ConfigError, DecodeError, EndpointDownError, EndpointError, RevertError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.bundle import Bundle
@@ -38,10 +38,16 @@ _DESCRIPTION_SLOT, _ROUND_SLOT = 0, 1
 """Storage of PriceAggregator (contracts/devnet)."""
 
 
-async def chain_id_of(url: str) -> int:
-    """The chain that an endpoint serves. Raises EndpointError when it does not answer."""
-    async with Endpoint(url, 0) as endpoint:
-        return quantity(await endpoint.ask("eth_chainId"))
+async def chain_id_of(urls: Sequence[str]) -> int:
+    """The chain that the first endpoint to answer serves. Raises EndpointDownError when none does."""
+    failures = []
+    for url in urls:
+        try:
+            async with Endpoint(url, 0) as endpoint:
+                return quantity(await endpoint.ask("eth_chainId"))
+        except EndpointError as error:
+            failures.append(str(error))
+    raise EndpointDownError("No endpoint answers", seen="; ".join(failures))
 
 
 class Fork(Node):

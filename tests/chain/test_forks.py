@@ -280,9 +280,9 @@ def command(mainnet: Devnet, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def forking(proxy: Proxy, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    arguments = ["fork", "--rpc", f"http://127.0.0.1:9,{proxy.url}/key", "--save", "kept", "--json"]
+    arguments = ["fork", "--rpc", f"http://127.0.0.1:9,{proxy.url}/key", "--block", "9"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "keeper.ops.cli", "sim", *arguments],
+        [sys.executable, "-m", "keeper.ops.cli", "sim", *arguments, "--save", "kept", "--json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -299,14 +299,14 @@ def test_the_command_forks_until_it_is_stopped_and_saves(
     assert command.stdout is not None
     ready = json.loads(command.stdout.readline())
     assert ready.get("chain_id") == CHAIN, ready
-    assert ready["block_hash"] == mainnet.block(ready["block"])["hash"]
+    assert (ready["block"], ready["block_hash"]) == (9, mainnet.block(9)["hash"])
     command.send_signal(signal.SIGTERM)
     _, said = command.communicate(timeout=30)
     assert command.returncode == 0, said
     assert "/key" not in said
     found = re.search(r"bundle 0x(\w{64})", said)
     assert found is not None
-    assert Bundle.load(tmp_path / "kept", bytes.fromhex(found.group(1))).block.number == ready["block"]
+    assert Bundle.load(tmp_path / "kept", bytes.fromhex(found.group(1))).block.number == 9
 
 
 @pytest.mark.parametrize("arguments", [["fork", "--rpc", ","], ["fork", "--rpc", "ftp://secret"]])

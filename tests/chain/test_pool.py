@@ -173,6 +173,18 @@ async def test_an_endpoint_far_behind_comes_last(chain: Endpoint, two: tuple[Pro
         assert pool.health()[0].endpoint == second.url
 
 
+async def test_a_slow_endpoint_comes_after_a_quick_one(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
+    slow, quick = two
+    slow.delay = 0.25
+    async with pooled(slow.url, quick.url) as (pool, _):
+        await pool.get_block(0)
+        await pool.get_block(0)
+        assert [proxy.seen["eth_getBlockByNumber"] for proxy in two] == [1, 1]
+        first, last = pool.health()
+        assert (first.endpoint, last.endpoint) == (quick.url, slow.url)
+        assert (last.latency or 0) >= slow.delay > (first.latency or 1)
+
+
 async def test_an_endpoint_of_another_chain_is_not_asked_again(
     anvil: Anvil, two: tuple[Proxy, Proxy]
 ) -> None:

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from local_programs import CHAIN, REVERTS, SLOT_ZERO, VALUE
+from local_programs import BURNS, CHAIN, REVERTS, SLOT_ZERO, VALUE
 from staged import USDC, Staged
 
 from keeper import engine
 from keeper.chain import lens
 from keeper.chain.call import Call
+from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
 from keeper.chain.rpc import Endpoint
-from keeper.chain.simulate import Scene, by_eth_call, by_simulate_v1, simulate
+from keeper.chain.simulate import Scene, by_eth_call, by_simulate_v1, first_revert, simulate
 from keeper.chain.snapshot import take
 from keeper.chain.transaction import send
+from keeper.config import EndpointUrl
 from keeper.contracts import Contract, artifact, parse_revert
-from keeper.errors import EndpointError, KeeperError
+from keeper.errors import DisagreementError, EndpointError, KeeperError
 from keeper.planning.plan import Kind
 from keeper.quorum.typed_data import artefact
 from keeper.simulation.anvil import Anvil
@@ -122,6 +124,55 @@ async def test_an_endpoint_that_ignores_the_block_overrides_is_caught(anvil: Anv
             await simulate(through, scene)
             with pytest.raises(EndpointError, match="ignores block overrides"):
                 await simulate(through, replace(scene, time=head.timestamp + 2))
+
+
+@pytest.mark.parametrize("faults", [(), (NO_SIMULATE,)])
+async def test_a_call_that_lacks_nothing_but_gas_says_so(
+    anvil: Anvil, chain: Endpoint, faults: tuple[Fault, ...]
+) -> None:
+    head = await chain.latest()
+    store = Call(SLOT_ZERO, (5).to_bytes(32, "big"), bytes, "store")
+    scene = Scene(head, head.timestamp + 1, ANYONE, (store,))
+    with Proxy([anvil.url], CHAIN, faults=faults) as proxy:
+        async with Endpoint(proxy.url, CHAIN) as through:
+            assert await first_revert(through, scene) is None
+            scant = await first_revert(through, replace(scene, gas=25_000))
+            assert str(scant) == "OutOfGas(allowed=25000)"
+            endless = replace(scene, calls=(replace(store, target=BURNS),), gas=25_000)
+            assert str(await first_revert(through, endless)) == "EmptyRevert()"
+            refused = replace(scene, calls=(store, replace(store, target=REVERTS)))
+            assert str(await first_revert(through, refused)) == "UnknownError(0xdeadbeef)"
+
+
+async def test_both_ways_give_a_call_the_same_gas(chain: Endpoint) -> None:
+    head = await chain.latest()
+    store = Call(SLOT_ZERO, (5).to_bytes(32, "big"), bytes, "store")
+    enough: dict[str, list[bool]] = {}
+    for gas in range(24_000, 32_000, 100):
+        scene = Scene(head, head.timestamp + 1, ANYONE, (store,), gas=gas)
+        for way in (by_simulate_v1, by_eth_call):
+            (performed,) = (await way(chain, scene)).calls
+            enough.setdefault(way.__name__, []).append(performed.success)
+    assert enough["by_simulate_v1"] == enough["by_eth_call"]
+    assert set(enough["by_eth_call"]) == {False, True}
+
+
+async def test_two_who_simulate_differently_are_named(anvil: Anvil, chain: Endpoint) -> None:
+    def lie(result: Any) -> Any:
+        (block,) = result
+        first, state = block["calls"]
+        return [block | {"calls": [first | {"returnData": "0x07"}, state]}]
+
+    head = await chain.latest()
+    scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
+    with Proxy([anvil.url], CHAIN, faults=[Fault("eth_simulateV1", change=lie)]) as liar:
+        urls = (anvil.url, liar.url)
+        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
+        async with Pool(CHAIN, ChainEndpoints(endpoints=members, agreement=2)) as pool:
+            with pytest.raises(DisagreementError) as caught:
+                await simulate(pool, scene)
+    assert f"{anvil.url}: success 0x{1:064x}" in str(caught.value)
+    assert f"{liar.url}: success 0x07" in str(caught.value)
 
 
 async def test_a_digest_covers_status_return_data_logs_and_the_state_after(

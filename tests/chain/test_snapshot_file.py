@@ -12,9 +12,11 @@ from staged import USDC, Staged
 from typer.testing import CliRunner
 
 from keeper.chain.history import LogQuery, SeriesQuery
+from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, retake, take
-from keeper.errors import ConfigError, DecodeError, EndpointError, KeeperError
+from keeper.config import EndpointUrl
+from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, KeeperError
 from keeper.ops.commands.snapshot import app
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.proxy import Fault, Proxy
@@ -93,6 +95,18 @@ async def test_a_log_that_was_not_asked_for_is_refused(noisy: Endpoint) -> None:
         async with Endpoint(proxy.url, CHAIN) as through:
             with pytest.raises(EndpointError, match="log that was not asked for"):
                 await _taken(through)
+
+
+async def test_two_who_find_different_logs_are_named(noisy: Endpoint) -> None:
+    lie = Fault("eth_getLogs", change=lambda logs: logs[1:])
+    with Proxy([noisy.public_url], CHAIN, faults=[lie]) as liar:
+        urls = (noisy.public_url, liar.url)
+        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
+        async with Pool(CHAIN, ChainEndpoints(endpoints=members, agreement=2)) as pool:
+            with pytest.raises(DisagreementError) as caught:
+                await _taken(pool)
+    assert f"{noisy.public_url} has 2" in str(caught.value)
+    assert f"{liar.url} has 1" in str(caught.value)
 
 
 @pytest.mark.parametrize("query", [(NOISY, (), 0), (NOISY, (b"\x01",), 1)])

@@ -87,6 +87,18 @@ async def test_snapshot_costs_a_header_and_a_call(chain: Endpoint) -> None:
     assert (again, again.hash) == (snapshot, snapshot.hash)
 
 
+async def test_each_chain_costs_a_header_and_a_call_of_its_own(chain: Endpoint) -> None:
+    with Anvil(CHAIN + 1, ["--no-mining"]) as second:
+        async with Endpoint(second.url, CHAIN + 1) as other:
+            await other.rpc("evm_mine")
+            before = [end.requests for end in (chain, other)]
+            calls = {**CALLS, CHAIN + 1: [VALUE.at(TIMESTAMP)]}
+            taken = await take({CHAIN: chain, CHAIN + 1: other}, calls, NOW, {CHAIN: 0, CHAIN + 1: 0})
+            assert [end.requests for end in (chain, other)] == [count + 2 for count in before]
+    assert [block.chain_id for block in taken.blocks] == [CHAIN, CHAIN + 1]
+    assert [len(results) for results in taken.results] == [3, 1]
+
+
 async def test_results_are_found_by_call(chain: Endpoint) -> None:
     snapshot = await take({CHAIN: chain}, CALLS, NOW, {CHAIN: 0})
     assert snapshot.result(CHAIN, VALUE.at(SLOT_ZERO)) == 1
