@@ -7,6 +7,8 @@ import {Connector} from "../src/connectors/Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
 import {IOracleRouter} from "../src/interfaces/IOracleRouter.sol";
+import {Status} from "../src/interfaces/Types.sol";
+import {ReportLib} from "../src/libraries/ReportLib.sol";
 import {AaveFixture} from "./fixtures/AaveFixture.sol";
 
 contract AaveV3DebtTest is AaveFixture {
@@ -100,7 +102,21 @@ contract AaveV3DebtTest is AaveFixture {
         (uint256 low, uint256 high, uint256 debt,) = _report();
         assertEq(low, supplied > owedHigh ? supplied - owedHigh : 0);
         assertEq(high, suppliedHigh > owed ? suppliedHigh - owed : 0);
-        assertEq(debt, owedHigh);
+        assertEq(debt, owed, "with the high value it makes what is owned");
+    }
+
+    /// @dev Else a debt that no price can tell the size of would look like none.
+    function test_class_S_a_debt_without_a_price_is_still_a_debt() public {
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(_token("DAI")), 1_000e18);
+        _push("DAI/USD", 0);
+        (uint256 status, uint256 debt,) = ReportLib.unpack(_state(_keyOf(weth)));
+        assertEq(status, uint256(Status.UNAVAILABLE));
+        assertGt(debt, 1_000e6);
+    }
+
+    function _state(bytes32 which) private view returns (uint256 state) {
+        (,, state) = connector.report(which);
     }
 
     /// @dev What has no price of its own asset costs the width of the oracle's range, and no more.

@@ -36,14 +36,16 @@ contract IsolatedConnectorsTest is Devnet {
         bytes32[] memory keys = new bytes32[](2);
         (keys[0], keys[1]) = (_market("WETH/USDC"), _market("wstETH/USDC"));
         IMorphoBlue morpho = IMorphoBlue(_address(".morpho.address"));
-        _others(new MorphoBlueConnector(address(this), morpho, keys), keys, seed);
+        MorphoBlueConnector.Terms memory terms;
+        (terms.keys, terms.minHealth) = (keys, 1.05e18);
+        _others(new MorphoBlueConnector(address(this), morpho, terms), keys, seed);
     }
 
     function testFuzz_class_I_vaults_leave_each_other_as_they_are(uint256 seed) public {
         bytes32[] memory keys = new bytes32[](2);
         keys[0] = _keyOf(_address(".metamorpho.vault"));
         keys[1] = _keyOf(address(new PlainVault(IERC20(asset))));
-        _others(new ERC4626Connector(address(this), keys), keys, seed);
+        _others(new ERC4626Connector(address(this), keys, new address[](0)), keys, seed);
     }
 
     function testFuzz_class_I_tokens_leave_each_other_as_they_are(uint256 seed) public {

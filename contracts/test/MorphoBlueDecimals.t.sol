@@ -139,7 +139,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         (uint256 owedLow, uint256 owedHigh) = _worthOf(address(loan), owed);
         assertApproxEqAbs(low + owedHigh, supplyLow + pledgeLow, 2);
         assertApproxEqAbs(high + owedLow, supplyHigh + pledgeHigh, 2);
-        assertEq(debt, owedHigh);
+        assertEq(debt, owedLow);
     }
 
     function testFuzz_class_U_H_17_health_does_not_depend_on_decimals(uint256 seed) public {

@@ -69,6 +69,19 @@ contract TokenConnectorTest is ConnectorTest {
         assertEq(_amount(etherKey), 0);
     }
 
+    function test_class_N_only_what_is_not_held_is_collected() public {
+        deal(weth, address(connector), 3e18);
+        connector.supply(etherKey, 2e18);
+        assertEq(Connector(address(connector)).collect(weth), 1e18);
+        assertEq(_balance(weth, address(this)), 1e18);
+        vm.expectRevert(Connector.ZeroAmount.selector);
+        Connector(address(connector)).collect(weth);
+        assertEq(_amount(etherKey), 2e18);
+        address other = _token("DAI");
+        vm.expectRevert(abi.encodeWithSelector(Connector.NotCollectable.selector, other));
+        Connector(address(connector)).collect(other);
+    }
+
     function test_class_E_a_token_comes_and_goes_in_its_own_units() public {
         deal(weth, address(connector), 3e18);
         connector.supply(etherKey, 3e18);

@@ -54,8 +54,8 @@ abstract contract Connector is IConnector {
 
     IRegistry public immutable registry;
 
-    /// @notice Tokens that `collect` sends to the portfolio. Fixed when the connector is made; none of them is
-    /// what a position is held in.
+    /// @notice Tokens that `collect` sends to the portfolio, as far as they are no part of a position. Fixed when
+    /// the connector is made.
     mapping(address token => bool) public isCollectable;
 
     modifier onlyPortfolio() {
@@ -87,7 +87,7 @@ abstract contract Connector is IConnector {
         return _balance(token, address(this));
     }
 
-    /// @dev For constructors, with tokens that hold no position.
+    /// @dev For constructors. A token that positions are held in needs a `_loose` that leaves them out.
     function _allowCollecting(address token) internal {
         isCollectable[token] = true;
     }
@@ -151,7 +151,9 @@ abstract contract Connector is IConnector {
     {
         low = _less(equity.assetsLow, equity.debtHigh);
         high = _less(equity.assetsHigh, equity.debtLow);
-        state = ReportLib.pack(Status(equity.status), equity.debtHigh, health);
+        // Without a price the low end is nothing, which would make a debt look like none.
+        uint256 debt = equity.status == uint256(Status.UNAVAILABLE) ? equity.debtHigh : equity.debtLow;
+        state = ReportLib.pack(Status(equity.status), debt, health);
     }
 
     /// @dev Saturates: a value without a ceiling is the greatest number there is.

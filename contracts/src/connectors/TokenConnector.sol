@@ -25,7 +25,9 @@ contract TokenConnector is Connector {
             if (tokens[i] == vault || tokens[i].code.length == 0) revert InvalidKey(key);
             if (isHeld[key]) revert DuplicateKey(key);
             isHeld[key] = true;
+            _allowCollecting(tokens[i]);
         }
+        _allowCollecting(asset);
     }
 
     /// @notice See `IIsolated`.
@@ -46,13 +48,12 @@ contract TokenConnector is Connector {
     /// @inheritdoc IConnector
     /// @dev `type(uint256).max` is all that lies here beyond the position, be it nothing.
     function supply(bytes32 key, uint256 amount) external override onlyPortfolio {
-        uint256 balance = _balance(_token(key), address(this));
+        address token = _token(key);
         if (amount == 0) revert ZeroAmount();
-        uint256 before = Math.min(held[key], balance);
-        uint256 loose = balance - before;
+        uint256 loose = _loose(token);
         if (amount == EVERYTHING) amount = loose;
         if (amount > loose) revert SlippageExceeded(amount, loose);
-        held[key] = before + amount;
+        held[key] = _balance(token, address(this)) - loose + amount;
     }
 
     /// @inheritdoc IConnector
@@ -73,6 +74,12 @@ contract TokenConnector is Connector {
         uint256 balanceBefore = _balance(token, portfolio);
         IERC20(token).safeTransfer(portfolio, amount);
         withdrawn = _received(token, balanceBefore, amount);
+    }
+
+    /// @dev What is held is a position, whatever else lies here of the same token.
+    function _loose(address token) internal view override returns (uint256) {
+        uint256 balance = _balance(token, address(this));
+        return balance - Math.min(held[_keyOf(token)], balance);
     }
 
     function _token(bytes32 key) private view returns (address token) {

@@ -12,8 +12,9 @@ interface IConnector {
     /// portfolio then marks the position impaired.
     /// @return low floor of what the position is worth, debts taken off
     /// @return high ceiling of what it is worth, debts taken off
-    /// @return state its `Status`, what it owes and the health of that, packed as `ReportLib` does: without debt
-    /// the `Status` as a word
+    /// @return state its `Status`, what it owes at the low end of its price and the health of that, packed as
+    /// `ReportLib` does: without debt the `Status` as a word. While anything is left, `high` and that debt together
+    /// are what the position owns, gross
     function report(bytes32 key) external view returns (uint256 low, uint256 high, uint256 state);
 
     /// @notice Puts `assets` that the portfolio has just pushed into the position.

@@ -10,8 +10,8 @@ library ReportLib {
     uint256 private constant DEBT_BITS = 112;
     uint256 private constant HEALTH_BITS = 128;
 
-    /// @param debt in the vault's asset, at the end at which the report's high value counts it: that value and it
-    /// together are what is owned; saturates
+    /// @param debt in the vault's asset, at its low end, which the report's high value counts it at: that value and
+    /// it together are what is owned, gross; saturates
     /// @param health factor in WAD, 1e18 where liquidation begins; saturates, and counts only with debt
     function pack(Status status, uint256 debt, uint256 health) internal pure returns (uint256) {
         if (debt == 0) return uint256(status);
