@@ -112,7 +112,8 @@ class Signer:
         # From here on only what this signer derived itself is used.
         struct = artefact(own)
         await self._simulate(own, struct, head, now)
-        other = self._promises.promise(own, now)
+        # By the chain's time, as only that ends what was signed.
+        other = self._promises.promise(own, head.timestamp)
         if other is not None:
             raise PlanRefusedError(
                 "slot_taken",

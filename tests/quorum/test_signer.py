@@ -189,6 +189,16 @@ async def test_by_the_systems_clock_a_plan_expires_though_its_chain_stands_still
     assert seen.code == "expired"
 
 
+async def test_a_promise_ends_by_the_chains_clock_not_by_the_systems(
+    settled: World, make_signer: Make
+) -> None:
+    first = await settled.propose(Kind.BATCH)
+    await make_signer().approve(first.to_bytes())
+    late = first.valid_until + 1
+    second = await settled.propose(Kind.BATCH, late)
+    assert (await refusal(make_signer(clock=FixedClock(late)), second)).code == "slot_taken"
+
+
 @asynccontextmanager
 async def two_operators(
     world: World, fault: Fault, **rules: int
