@@ -1,7 +1,7 @@
 """A contract method returns a `Call`: one definition that is read, encoded, simulated or sent.
 
-Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chain.simulate`. Sent:
-`keeper.chain.transaction`.
+Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chain.simulate`. Sent: signed by
+`keeper.chain.transaction.sign`, then `Source.send_raw`.
 """
 
 from collections.abc import Callable

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, is_read
 from keeper.clock import ClockName
-from keeper.config import StrictModel, Url
+from keeper.config import EndpointUrl, StrictModel, Url
 from keeper.errors import (
     ConfigError,
     DecodeError,
@@ -59,6 +59,12 @@ class ChainEndpoints(StrictModel):
     agreement: Literal[1, 2] = 1
     max_lag: Annotated[int, Field(ge=0)] = 3
     max_head_age: Annotated[int, Field(gt=0)] | None = None
+
+    @classmethod
+    def of(cls, urls: Iterable[str], **rules: int) -> "ChainEndpoints":
+        """Plain URLs, the preferred one first. Raises ConfigError for what is no URL."""
+        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
+        return cls.model_validate({"endpoints": members, **rules})
 
     @model_validator(mode="after")
     def _enough_operators(self) -> "ChainEndpoints":

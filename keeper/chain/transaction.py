@@ -1,4 +1,4 @@
-"""A `Call` as a signed transaction, sent once."""
+"""A `Call` as a signed transaction, which `Source.send_raw` sends once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,13 +37,3 @@ async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: i
         }
     )
     return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
-
-
-async def send(source: Source, account: LocalAccount, call: Call[Any], *, gas: int, tip: int) -> bytes:
-    """Signs and sends the call, once, and returns the transaction's hash.
-
-    After EndpointDownError it may or may not have arrived: look for it before sending another.
-    """
-    signed = await sign(source, account, call, gas=gas, tip=tip)
-    await source.send_raw(signed.raw)
-    return signed.hash

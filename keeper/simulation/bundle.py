@@ -83,17 +83,6 @@ class Bundle:
         self._answers: dict[str, Any] = {}
 
     @property
-    def items(self) -> dict[str, int]:
-        """How many of each kind it has."""
-        return {
-            "blocks": len(self._blocks),
-            "accounts": len(self._accounts),
-            "codes": len(self._codes),
-            "slots": len(self._slots),
-            "answers": len(self._answers),
-        }
-
-    @property
     def hash(self) -> bytes:
         """keccak256 of the canonical bytes."""
         return keccak(self.to_bytes())

@@ -20,9 +20,8 @@ from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
-from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import MAX_REPLY_BYTES, Endpoint
-from keeper.config import EndpointUrl
 from keeper.errors import KeeperError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import HOST
@@ -33,11 +32,6 @@ _SERVER_ERROR: Final = -32000
 _STOP_SECONDS: Final = 5.0
 
 T = TypeVar("T")
-
-
-def upstreams(urls: Sequence[str]) -> ChainEndpoints:
-    """Settings of a pool over plain URLs, the first one preferred. Raises ConfigError for what is no URL."""
-    return ChainEndpoints(endpoints=tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls))
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class Proxy:
         self.faults: Sequence[Fault] = faults
         self.seen: Counter[str] = Counter()
         self.url = ""
-        self._settings: Final = upstreams(urls) if urls else None
+        self._settings: Final = ChainEndpoints.of(urls) if urls else None
         self._port: Final = port
         self.bundle = bundle
         self._events: Final = events

@@ -43,15 +43,11 @@ def two(anvil: Anvil) -> Iterator[tuple[Proxy, Proxy]]:
         yield first, second
 
 
-def settings(*urls: str, **more: Any) -> ChainEndpoints:
-    return ChainEndpoints(endpoints=tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls), **more)
-
-
 @asynccontextmanager
 async def pooled(*urls: str, **more: Any) -> AsyncIterator[tuple[Pool, list[Event]]]:
     events, heard = EventStream(), []
     events.subscribe(heard.append)
-    async with Pool(CHAIN, settings(*urls, **more), events) as pool:
+    async with Pool(CHAIN, ChainEndpoints.of(urls, **more), events) as pool:
         yield pool, heard
 
 

@@ -12,12 +12,11 @@ from staged import USDC, Staged
 from keeper import engine
 from keeper.chain import lens
 from keeper.chain.call import Call
-from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import Scene, by_eth_call, by_simulate_v1, first_revert, simulate
 from keeper.chain.snapshot import take
-from keeper.chain.transaction import send
-from keeper.config import EndpointUrl
+from keeper.chain.transaction import sign
 from keeper.contracts import Contract, artifact, parse_revert
 from keeper.errors import DisagreementError, EndpointError, KeeperError
 from keeper.planning.plan import Kind
@@ -166,9 +165,8 @@ async def test_two_who_simulate_differently_are_named(anvil: Anvil, chain: Endpo
     head = await chain.latest()
     scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
     with Proxy([anvil.url], CHAIN, faults=[Fault("eth_simulateV1", change=lie)]) as liar:
-        urls = (anvil.url, liar.url)
-        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
-        async with Pool(CHAIN, ChainEndpoints(endpoints=members, agreement=2)) as pool:
+        both = ChainEndpoints.of([anvil.url, liar.url], agreement=2)
+        async with Pool(CHAIN, both) as pool:
             with pytest.raises(DisagreementError) as caught:
                 await simulate(pool, scene)
     assert f"{anvil.url}: success 0x{1:064x}" in str(caught.value)
@@ -208,9 +206,10 @@ async def test_one_call_is_encoded_simulated_sent_and_read(endpoint: Endpoint) -
     scene = Scene(head, head.timestamp + 1, Address(account.address), (call,))
     (performed,) = (await simulate(endpoint, scene)).calls
     assert call.decode(performed.returned) is True
-    name = await send(endpoint, account, call, gas=100_000, tip=1)
+    signed = await sign(endpoint, account, call, gas=100_000, tip=1)
+    assert await endpoint.send_raw(signed.raw) == signed.hash
     await endpoint.rpc("evm_mine")
-    receipt = await endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
+    receipt = await endpoint.rpc("eth_getTransactionReceipt", ["0x" + signed.hash.hex()])
     assert receipt["status"] == "0x1"
     mined = await endpoint.latest()
     assert await lens.read(endpoint, mined, [weth.call("allowance", account.address, ANYONE)]) == (77,)

@@ -12,10 +12,9 @@ from staged import USDC, Staged
 from typer.testing import CliRunner
 
 from keeper.chain.history import LogQuery, SeriesQuery
-from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, retake, take
-from keeper.config import EndpointUrl
 from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, KeeperError
 from keeper.ops.commands.snapshot import app
 from keeper.simulation.devnet import Devnet
@@ -100,9 +99,8 @@ async def test_a_log_that_was_not_asked_for_is_refused(noisy: Endpoint) -> None:
 async def test_two_who_find_different_logs_are_named(noisy: Endpoint) -> None:
     lie = Fault("eth_getLogs", change=lambda logs: logs[1:])
     with Proxy([noisy.public_url], CHAIN, faults=[lie]) as liar:
-        urls = (noisy.public_url, liar.url)
-        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
-        async with Pool(CHAIN, ChainEndpoints(endpoints=members, agreement=2)) as pool:
+        both = ChainEndpoints.of([noisy.public_url, liar.url], agreement=2)
+        async with Pool(CHAIN, both) as pool:
             with pytest.raises(DisagreementError) as caught:
                 await _taken(pool)
     assert f"{noisy.public_url} has 2" in str(caught.value)

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from vault_world import World
 
-from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.clock import FixedClock
-from keeper.config import EndpointUrl
 from keeper.planning.plan import Kind, Plan, PlannedCall, SettlementTerms
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.quorum.typed_data import artefact, check
@@ -206,8 +205,7 @@ async def two_operators(
     """A pool of two ways to the world's chain, the second with a fault."""
     chain, url = world.devnet.chain_id, world.devnet.url
     with Proxy([url], chain) as honest, Proxy([url], chain, faults=[fault]) as other:
-        members = tuple(EndpointSettings(url=EndpointUrl(each.url)) for each in (honest, other))
-        async with Pool(chain, ChainEndpoints(endpoints=members, **rules)) as pool:
+        async with Pool(chain, ChainEndpoints.of([honest.url, other.url], **rules)) as pool:
             yield pool, (honest, other)
 
 
