@@ -42,7 +42,6 @@ OUT_OF_GAS: Final = "OutOfGas"
 ZERO: Final = "0x" + "0" * 40
 _REHEARSE: Final = keccak(b"omnikeeper/rehearsal")
 _ORIGINAL: Final = "0x" + keccak(b"omnikeeper/original")[12:].hex()
-_UNSUPPORTED: Final = frozenset({-32601, -32602, -32004})
 
 
 @dataclass(frozen=True)
@@ -118,19 +117,14 @@ def emitted(raw: Sequence[Any]) -> tuple[Emitted, ...]:
 
 
 async def simulate(source: Source, scene: Scene) -> Performance:
-    """By `eth_simulateV1`, or by `eth_call` where an endpoint does not have it.
+    """By `eth_simulateV1`, or by `eth_call` where an endpoint refuses that.
 
     With agreement, two endpoints must see the same: DisagreementError. Raises EndpointError when the endpoint
-    ignores an override, and RpcError when it can do neither.
+    ignores an override or refuses both, and ReorganisedError or StaleHeadError when it has not the block.
     """
 
     async def ask(endpoint: Endpoint) -> Performance:
-        try:
-            return await by_simulate_v1(endpoint, scene)
-        except RpcError as error:
-            if error.code not in _UNSUPPORTED:
-                raise
-        return await by_eth_call(endpoint, scene)
+        return await _by_either(endpoint, scene)
 
     (first, seen), *others = await source.witnessed(ask)
     for other, theirs in others:
@@ -141,6 +135,22 @@ async def simulate(source: Source, scene: Scene) -> Performance:
                 seen=f"{other.public_url}: {_said(theirs)}",
             )
     return seen
+
+
+async def _by_either(endpoint: Endpoint, scene: Scene) -> Performance:
+    refusals = []
+    for way in (by_simulate_v1, by_eth_call):
+        try:
+            return await way(endpoint, scene)
+        except RpcError as error:
+            refusals.append(error.message)
+    await endpoint.canonical(scene.block)
+    raise EndpointError(
+        "Endpoint cannot simulate",
+        seen="; ".join(refusals),
+        where=endpoint.public_url,
+        hint="Add one that has eth_simulateV1",
+    )
 
 
 async def first_revert(source: Source, scene: Scene, *contracts: str) -> Revert | None:

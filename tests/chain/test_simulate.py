@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from local_programs import BURNS, CHAIN, REVERTS, SLOT_ZERO, VALUE
+from local_programs import BURNS, CHAIN, REVERTS, SLOT_ZERO, VALUE, set_slot_zero
 from staged import USDC, Staged
 
 from keeper import engine
@@ -18,7 +18,7 @@ from keeper.chain.simulate import Scene, by_eth_call, by_simulate_v1, first_reve
 from keeper.chain.snapshot import take
 from keeper.chain.transaction import sign
 from keeper.contracts import Contract, artifact, parse_revert
-from keeper.errors import DisagreementError, EndpointError, KeeperError
+from keeper.errors import DisagreementError, EndpointError, KeeperError, ReorganisedError
 from keeper.planning.plan import Kind
 from keeper.quorum.typed_data import artefact
 from keeper.simulation.anvil import Anvil
@@ -111,6 +111,28 @@ async def test_without_simulate_it_is_one_call_and_has_no_digest(anvil: Anvil, c
     assert seen == (await simulate(chain, scene)).without_logs()
     with pytest.raises(KeeperError, match="without logs has no digest"):
         seen.digest()
+
+
+async def test_an_endpoint_that_can_simulate_in_no_way_says_why(anvil: Anvil, chain: Endpoint) -> None:
+    head = await chain.latest()
+    scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
+    no_override = Fault("eth_call", error=(-32602, "too many arguments, want at most 2"))
+    with Proxy([anvil.url], CHAIN, faults=[NO_SIMULATE, no_override]) as proxy:
+        async with Endpoint(proxy.url, CHAIN) as through:
+            with pytest.raises(EndpointError, match=r"does not exist; .*want at most 2") as caught:
+                await simulate(through, scene)
+    assert (caught.value.message, caught.value.where) == ("Endpoint cannot simulate", proxy.url)
+
+
+async def test_a_block_that_was_reorganised_away_is_not_simulated_on(chain: Endpoint) -> None:
+    mark = await chain.rpc("evm_snapshot")
+    await set_slot_zero(chain, 2)
+    gone = await chain.latest()
+    await chain.rpc("evm_revert", [mark])
+    await set_slot_zero(chain, 3)
+    scene = Scene(gone, gone.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
+    with pytest.raises(ReorganisedError, match="reorganised away"):
+        await simulate(chain, scene)
 
 
 async def test_an_endpoint_that_ignores_the_block_overrides_is_caught(anvil: Anvil, chain: Endpoint) -> None:
