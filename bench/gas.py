@@ -11,11 +11,12 @@ included. Targets are those of the vault's specification.
 * Figures by the number of users and of positions are in `bench.scale`.
 * `report_*` is one position's report: the receipt of a transaction that calls it alone, less 21,000 and the
   calldata's gas. The 2,600 of a first call to the connector are not in it.
+* `action_*` and `swap_*`, and the reports of positions that the demo does not have, are in `bench.actions`.
 """
 
-from bench import scale
+from bench import actions, scale
 from bench.registry import Group, Metric, Number
-from bench.stage import USDC, USERS, Stage, gas, user
+from bench.stage import USDC, USERS, Stage, alone, gas, user
 from bench.vaults import demo_vault, two_morpho_markets
 from keeper.contracts import encode_call
 from keeper.simulation.devnet import Devnet
@@ -27,13 +28,11 @@ FUNDS = 20_000 * USDC
 NEWCOMER = USERS
 STRANGER = USERS + 1
 MOVED = 50_000 * USDC
-TRANSACTION_GAS = 21_000
-ZERO_BYTE_GAS, BYTE_GAS = 4, 16
 
 
 def measure() -> dict[str, Number]:
-    """Every figure, on three fresh chains."""
-    return steps() | scale.by_positions()
+    """Every figure, on four fresh chains."""
+    return steps() | scale.by_positions() | actions.measure()
 
 
 def steps() -> dict[str, Number]:
@@ -83,10 +82,7 @@ def _reports(stage: Stage, deployment: Deployment) -> dict[str, Number]:
     figures: dict[str, Number] = {}
     for each in deployment.policy.positions:
         data = encode_call("report(bytes32)", each.key)
-        calldata = sum(BYTE_GAS if byte else ZERO_BYTE_GAS for byte in data)
-        figures[f"gas.report_{each.connector}"] = (
-            gas(stage.relay(each.address, data)) - TRANSACTION_GAS - calldata
-        )
+        figures[f"gas.report_{each.connector}"] = alone(stage.relay(each.address, data), data)
     return figures
 
 
@@ -115,6 +111,7 @@ GROUP = Group(
         _metric("report_morpho_blue", 17_000),
         _metric("report_metamorpho"),
         *scale.METRICS,
+        *actions.METRICS,
     ),
     measure=measure,
 )

@@ -24,6 +24,8 @@ NOBODY = Address("0x" + "0" * 40)
 PLAN_HASH = keccak(b"omnikeeper/bench")
 VALIDITY = 900
 ROUNDING_LOSS_PER_CALL = 4
+TRANSACTION_GAS = 21_000
+ZERO_BYTE_GAS, BYTE_GAS = 4, 16
 FEES_ACCRUED = "0x" + keccak(b"FeesAccrued(uint256,uint256)").hex()
 
 _CALLS = "(address,address,uint256,bytes)[]"
@@ -53,6 +55,11 @@ def user(number: int) -> LocalAccount:
 def gas(receipt: dict[str, Any]) -> int:
     """Gas used by a whole transaction: 21,000, calldata and refunds included."""
     return int(receipt["gasUsed"], 16)
+
+
+def alone(receipt: dict[str, Any], data: bytes) -> int:
+    """Gas of what a transaction calls, without its 21,000 and its calldata's (yellow paper, appendix G)."""
+    return gas(receipt) - TRANSACTION_GAS - sum(BYTE_GAS if byte else ZERO_BYTE_GAS for byte in data)
 
 
 class Stage:

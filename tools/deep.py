@@ -38,8 +38,11 @@ class Campaign:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-# Its sample has a seed of its own, so that the explanations of its survivors stay true.
-MUTATION = Campaign("mutation", (sys.executable, "tools/mutate.py"))
+# Each sample has a seed of its own, so that the explanations of its survivors stay true.
+MUTATION = tuple(
+    Campaign(f"mutation/{name}", (sys.executable, "tools/mutate.py", "--sample", name))
+    for name in ("core", "outside")
+)
 
 
 class Progress:
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
     campaigns = [
         each
-        for each in (*forge_campaigns(seed), *pytest_campaigns(seed, options.steps), MUTATION)
+        for each in (*forge_campaigns(seed), *pytest_campaigns(seed, options.steps), *MUTATION)
         if each.name.startswith(options.only)
     ]
     if not campaigns:

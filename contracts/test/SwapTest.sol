@@ -4,13 +4,6 @@ pragma solidity ^0.8.28;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {FeeForwarder} from "../devnet/FeeForwarder.sol";
-import {GenericSwapFacet} from "../devnet/GenericSwapFacet.sol";
-import {
-    DiamondCutFacet,
-    DiamondLoupeFacet,
-    LiFiDiamond,
-    WhitelistManagerFacet
-} from "../devnet/LiFiDiamond.sol";
 import {Registry} from "../src/Registry.sol";
 import {IGenericSwapFacetV3, SwapData} from "../src/interfaces/ILiFiDiamond.sol";
 import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
@@ -19,17 +12,15 @@ import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
 import {IUniswapV3SwapRouter} from "../src/swap/IUniswapV3.sol";
 import {SwapHandler} from "../src/swap/SwapHandler.sol";
-import {Devnet} from "./Devnet.sol";
+import {DiamondFixture} from "./fixtures/DiamondFixture.sol";
 
 /// @title A swap handler on the local chain: real Uniswap, real feeds, a real registry
 /// @notice This test is the handler's portfolio and vault; governor and guardian are others.
-abstract contract SwapTest is Devnet {
+abstract contract SwapTest is DiamondFixture {
     using SafeERC20 for IERC20;
 
     address internal constant USD = address(840);
     uint256 internal constant EVERYTHING = type(uint256).max;
-    bytes4 internal constant SINGLE = IGenericSwapFacetV3.swapTokensSingleV3ERC20ToERC20.selector;
-    bytes4 internal constant MULTIPLE = IGenericSwapFacetV3.swapTokensMultipleV3ERC20ToERC20.selector;
 
     Registry public registry;
     address public asset;
@@ -41,10 +32,6 @@ abstract contract SwapTest is Devnet {
 
     SwapHandler internal handler;
     OracleRouter internal router;
-    IUniswapV3SwapRouter internal uniswap;
-    LiFiDiamond internal diamond;
-    GenericSwapFacet internal facet;
-    FeeForwarder internal forwarder;
     address internal usdc;
     address internal usdt;
     address internal dai;
@@ -56,7 +43,6 @@ abstract contract SwapTest is Devnet {
         (usdc, usdt, dai) = (_token("USDC"), _token("USDT"), _token("DAI"));
         (weth, wbtc) = (_token("WETH"), _token("WBTC"));
         asset = usdc;
-        uniswap = IUniswapV3SwapRouter(_address(".uniswap.swap_router"));
         registry = new Registry();
         registry.register(address(this), governor, guardian, address(this));
         _buildRouter();
@@ -105,37 +91,6 @@ abstract contract SwapTest is Devnet {
         config.maximum = 1_000_000e18;
         config.deviationBps = deviationBps;
         return new ChainlinkSource(config);
-    }
-
-    function _buildDiamond() private {
-        diamond = new LiFiDiamond(address(this), address(new DiamondCutFacet()));
-        facet = new GenericSwapFacet();
-        bytes4[] memory swaps = new bytes4[](2);
-        (swaps[0], swaps[1]) = (SINGLE, MULTIPLE);
-        _cut(address(facet), DiamondCutFacet.FacetCutAction.Add, swaps);
-        bytes4[] memory views = new bytes4[](4);
-        views[0] = DiamondLoupeFacet.facets.selector;
-        views[1] = DiamondLoupeFacet.facetFunctionSelectors.selector;
-        views[2] = DiamondLoupeFacet.facetAddresses.selector;
-        views[3] = DiamondLoupeFacet.facetAddress.selector;
-        _cut(address(new DiamondLoupeFacet()), DiamondCutFacet.FacetCutAction.Add, views);
-        bytes4[] memory lists = new bytes4[](2);
-        lists[0] = WhitelistManagerFacet.setContractSelectorWhitelist.selector;
-        lists[1] = WhitelistManagerFacet.isContractSelectorWhitelisted.selector;
-        _cut(address(new WhitelistManagerFacet()), DiamondCutFacet.FacetCutAction.Add, lists);
-        forwarder = new FeeForwarder();
-        _whitelist(address(uniswap), IUniswapV3SwapRouter.exactInput.selector);
-        _whitelist(address(forwarder), FeeForwarder.forwardERC20Fees.selector);
-    }
-
-    function _cut(address target, DiamondCutFacet.FacetCutAction action, bytes4[] memory selectors) internal {
-        DiamondCutFacet.FacetCut[] memory cuts = new DiamondCutFacet.FacetCut[](1);
-        cuts[0] = DiamondCutFacet.FacetCut(target, action, selectors);
-        DiamondCutFacet(address(diamond)).diamondCut(cuts, address(0), "");
-    }
-
-    function _whitelist(address target, bytes4 selector) internal {
-        WhitelistManagerFacet(address(diamond)).setContractSelectorWhitelist(target, selector, true);
     }
 
     /// @dev Slippage leaves room for the feeds' deviation: what is bought counts at its low end.

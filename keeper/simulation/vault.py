@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from eth_hash.auto import keccak
@@ -23,6 +24,7 @@ THRESHOLD: Final = 2
 EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
+ETHER_FEED: Final = MappingProxyType({"WETH": "ETH/USD"})
 _MIN_HEALTH_WAD: Final = 105 * WAD // 100
 
 PARAMS: Final[tuple[int | str, ...]] = (
@@ -84,7 +86,7 @@ def deploy_vault(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Depl
     `params` are `IVault.Params` without the fee recipient, who is the treasury.
     """
     core = deploy_core(devnet, params)
-    oracle = _deploy_oracle(devnet)
+    oracle = deploy_oracle(devnet)
     govern(devnet, core, "setOracle", core.vault, oracle)
     listings = _deploy_connectors(devnet, core.portfolio)
     list_and_seal(devnet, core, listings)
@@ -135,22 +137,26 @@ def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> No
     govern(devnet, core, "seal", core.vault, TIMELOCK)
 
 
-def _deploy_oracle(devnet: Devnet) -> Address:
-    """ETH in USDC through both dollar feeds."""
+def deploy_oracle(devnet: Devnet, feeds: Mapping[str, str] = ETHER_FEED) -> Address:
+    """Tokens, by symbol, in USDC: through their own dollar feeds and that of USDC."""
     deployer, manifest = devnet.key("deployer"), devnet.manifest
-    weth, usdc = (manifest["tokens"][symbol]["address"] for symbol in ("WETH", "USDC"))
+    pairs = {**feeds, "USDC": "USDC/USD"}
+    tokens = {symbol: manifest["tokens"][symbol]["address"] for symbol in pairs}
     # The feeds quote in dollars, which is no token; this address stands for them, as in ISO 4217.
     dollar = Address("0x0000000000000000000000000000000000000348")
     nobody = Address("0x" + "0" * 40)
-    sources = []
-    for token, feed in ((weth, "ETH/USD"), (usdc, "USDC/USD")):
+    sources = {}
+    for symbol, feed in pairs.items():
         proxy, heartbeat = (manifest["feeds"][feed][field] for field in ("proxy", "heartbeat"))
         bounds = (WAD // 100, 1_000_000 * WAD)
         sequencer = (manifest["sequencer"], 3600)
         name = feed.replace("/", " / ")
-        config = (token, dollar, proxy, heartbeat, *bounds, 50, *sequencer, nobody, 0, 0, name)
-        sources.append(devnet.deploy(deployer, "ChainlinkSource", [config]))
-    routes = [(weth, usdc, [(sources[0], False), (sources[1], True)])]
+        config = (tokens[symbol], dollar, proxy, heartbeat, *bounds, 50, *sequencer, nobody, 0, 0, name)
+        sources[symbol] = devnet.deploy(deployer, "ChainlinkSource", [config])
+    routes = [
+        (tokens[symbol], tokens["USDC"], [(sources[symbol], False), (sources["USDC"], True)])
+        for symbol in feeds
+    ]
     return devnet.deploy(deployer, "OracleRouter", [routes])
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import mutate
 import pytest
 
 GIT = shutil.which("git") or "git"
@@ -129,3 +130,9 @@ def test_every_fuzzed_contract_and_every_deep_test_is_a_campaign(deep: ModuleTyp
     forge = {each.name: each for each in deep.forge_campaigns(9)}
     assert {"forge/Vault", "forge/Queue", "forge/AaveV3Connector"} <= set(forge)
     assert forge["forge/Vault"].environment == {"FOUNDRY_FUZZ_RUNS": "25600", "FOUNDRY_FUZZ_SEED": "0x9"}
+
+
+def test_every_sample_of_mutants_is_a_campaign(deep: ModuleType) -> None:
+    assert [each.name for each in deep.MUTATION] == [f"mutation/{name}" for name in mutate.SAMPLES]
+    for name, each in zip(mutate.SAMPLES, deep.MUTATION, strict=True):
+        assert each.command[-3:] == ("tools/mutate.py", "--sample", name)

@@ -213,3 +213,27 @@ def test_a_survivor_fails_the_run_until_it_is_explained_and_verdicts_are_kept(
     table.write_text(f"[[survivor]]\n{entry}why = ''\n")
     with pytest.raises(ValueError, match="no explanation"):
         mutate.explanations(table)
+
+
+def test_each_source_is_in_one_sample_and_has_tests_of_its_own() -> None:
+    files = [file for each in mutate.SAMPLES.values() for file in each.files]
+    assert len(files) == len(set(files))
+    assert {Path(file).stem for file in files} == set(mutate.FIRST)
+    assert all((ROOT / file).is_file() for file in files)
+    tests = {name for names in mutate.FIRST.values() for name in names.split(",")}
+    assert all((ROOT / "contracts" / "test" / f"{name}.t.sol").is_file() for name in tests)
+    seeds = [each.seed for each in mutate.SAMPLES.values()]
+    assert len(seeds) == len(set(seeds))
+
+
+def test_no_source_of_prices_connectors_or_swaps_is_left_out() -> None:
+    folders = ("oracle", "connectors", "swap")
+    present = {
+        file.relative_to(ROOT).as_posix()
+        for folder in folders
+        for file in (ROOT / "contracts" / "src" / folder).glob("*.sol")
+    }
+    interfaces = {
+        file for file in present if Path(file).stem.startswith("I") and Path(file).stem[1].isupper()
+    }
+    assert present - interfaces <= set(mutate.SAMPLES["outside"].files)

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
+import {LendingConnector} from "../src/connectors/LendingConnector.sol";
+import {IConnector} from "../src/interfaces/IConnector.sol";
+import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
+import {Batch} from "../src/interfaces/Types.sol";
+import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
+
+/// @title Leverage at Aave inside the batches of a real vault
+contract IntegrationAaveTest is IntegrationFixture {
+    uint256 private constant OWN = 90_000e6;
+    uint256 private constant BORROWED = 45_000e6;
+
+    AaveV3Connector private lender;
+    bytes32 private etherKey;
+    bytes32 private dollarKey;
+
+    function _connect() internal override {
+        (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
+        AaveV3Connector.Terms memory terms;
+        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](1), new bytes32[](1), 1.05e18);
+        (terms.keys[0], terms.borrowable[0]) = (etherKey, dollarKey);
+        lender = new AaveV3Connector(address(portfolio), IAaveV3Pool(_address(".aave.pool")), terms);
+        _list(address(lender), etherKey);
+        _allowPlain(address(lender));
+        _may(address(lender), lender.borrow.selector);
+        _may(address(lender), lender.repay.selector);
+    }
+
+    function test_class_N_leverage_in_one_batch_costs_the_range_and_the_fees() public {
+        _thenLever();
+        _run(2_000e6);
+        uint256 bought = _balance(lender.aTokenOf(etherKey), address(lender)) + tokens.amountOf(_keyOf(weth));
+        // 45 Ether at 3,000, less 5 bps and the impact of buying them.
+        assertApproxEqRel(bought, 45e18, 0.0025e18);
+        assertLt(bought, 45e18);
+        (uint256 low, uint256 high) = _nav();
+        (uint256 worthLow, uint256 worthHigh) = _worth(weth, bought);
+        uint256 idle = DEPOSIT - OWN;
+        assertEq(portfolio.idle(), idle, "what was borrowed was spent");
+        assertApproxEqAbs(low, idle + worthLow - BORROWED, 4);
+        assertApproxEqAbs(high, idle + worthHigh - BORROWED, 4);
+        (uint256 debt, uint256 health) = portfolio.positionDebt(address(lender), etherKey);
+        assertApproxEqAbs(debt, BORROWED, 1);
+        assertGt(health, 2e18);
+        _assertNothingLoose();
+    }
+
+    function test_class_S_M_52_leverage_is_taken_back_in_one_batch_while_risk_is_paused() public {
+        _thenLever();
+        _run(2_000e6);
+        skip(2 days);
+        _refresh();
+        registry.pauseRisk(address(vault));
+        _thenLever();
+        Batch memory b = _queued(2_000e6);
+        vm.expectPartialRevert(IPortfolio.RiskIsPaused.selector);
+        portfolio.execute(b);
+
+        // Interest has grown the debt: what is pushed too much comes back.
+        _then(address(lender), abi.encodeCall(IConnector.withdraw, (etherKey, 16e18)));
+        _thenSell(47_000e6);
+        _then(address(lender), usdc, BORROWED + 100e6, abi.encodeCall(lender.repay, (dollarKey, EVERYTHING)));
+        _then(address(lender), abi.encodeCall(IConnector.withdraw, (etherKey, EVERYTHING)));
+        _thenSell(80_000e6);
+        _run(1_000e6);
+
+        (uint256 debt,) = portfolio.positionDebt(address(lender), etherKey);
+        assertEq(debt, 0);
+        assertEq(_balance(lender.aTokenOf(etherKey), address(lender)), 0);
+        (uint256 low, uint256 high) = _nav();
+        assertApproxEqRel(low, DEPOSIT, 0.002e18, "there and back for the fees");
+        (uint256 keptLow, uint256 keptHigh) = _worth(weth, tokens.amountOf(_keyOf(weth)));
+        assertEq(high - low, keptHigh - keptLow);
+        _assertNothingLoose();
+    }
+
+    function test_class_S_H_16_a_loop_below_the_floor_is_refused_whole() public {
+        _thenBuy(OWN, 29.5e18);
+        _then(address(lender), weth, 29.5e18, abi.encodeCall(IConnector.supply, (etherKey, 29.5e18)));
+        _thenKeep(weth);
+        // Aave itself would lend 80.5 % against a threshold of 83 %.
+        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, 70_800e6)));
+        Batch memory b = _queued(2_000e6);
+        vm.expectPartialRevert(LendingConnector.HealthBelowFloor.selector);
+        portfolio.execute(b);
+        assertEq(portfolio.idle(), DEPOSIT);
+        _assertNothingLoose();
+    }
+
+    /// @dev A debt is no way around the loss budget: what is borrowed counts, and so does what it lost.
+    function test_class_N_a_leveraged_loss_is_a_loss() public {
+        _thenLever();
+        Batch memory b = _queued(1_000e6);
+        vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
+        portfolio.execute(b);
+    }
+
+    function _thenLever() private {
+        _thenBuy(OWN, 29.8e18);
+        _then(address(lender), weth, 29.8e18, abi.encodeCall(IConnector.supply, (etherKey, 29.8e18)));
+        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, BORROWED)));
+        _thenBuy(BORROWED, 14.8e18);
+        _then(address(lender), weth, 14.8e18, abi.encodeCall(IConnector.supply, (etherKey, 14.8e18)));
+        _thenKeep(weth);
+    }
+}
