@@ -200,11 +200,11 @@ async def test_a_promise_ends_by_the_chains_clock_not_by_the_systems(
 
 @asynccontextmanager
 async def two_operators(
-    world: World, fault: Fault, **rules: int
+    world: World, *faults: Fault, **rules: int
 ) -> AsyncIterator[tuple[Pool, tuple[Proxy, Proxy]]]:
-    """A pool of two ways to the world's chain, the second with a fault."""
+    """A pool of two ways to the world's chain, the second with the faults."""
     chain, url = world.devnet.chain_id, world.devnet.url
-    with Proxy([url], chain) as honest, Proxy([url], chain, faults=[fault]) as other:
+    with Proxy([url], chain) as honest, Proxy([url], chain, faults=faults) as other:
         async with Pool(chain, ChainEndpoints.of([honest.url, other.url], **rules)) as pool:
             yield pool, (honest, other)
 
@@ -213,7 +213,7 @@ async def test_a_plan_is_simulated_at_every_operator_that_has_to_agree(
     settled: World, make_signer: Make
 ) -> None:
     plan = await settled.propose(Kind.BATCH)
-    async with two_operators(settled, Fault("nothing"), agreement=2) as (pool, proxies):
+    async with two_operators(settled, agreement=2) as (pool, proxies):
         assert (await make_signer(source=pool).approve(plan.to_bytes())).signer
         assert [proxy.seen["eth_simulateV1"] for proxy in proxies] == [1, 1]
 
@@ -236,7 +236,7 @@ async def test_nothing_is_signed_when_two_operators_simulate_differently(
 async def test_a_signer_whose_heads_are_all_stale_signs_nothing(settled: World, make_signer: Make) -> None:
     plan = await settled.propose(Kind.BATCH)
     late = FixedClock(settled.now() + 61)
-    async with two_operators(settled, Fault("nothing"), max_head_age=60) as (pool, proxies):
+    async with two_operators(settled, max_head_age=60) as (pool, proxies):
         seen = await refusal(make_signer(source=pool, clock=late), plan)
         assert (seen.code, str(seen).count("saw 61 s")) == ("endpoint", 2)
         assert all(proxy.url in str(seen) for proxy in proxies)
