@@ -183,7 +183,7 @@ LOG = {"address": ANYONE, "topics": [], "data": "0x"}
 
 @pytest.mark.parametrize(
     ("claim", "says"),
-    [({"returnData": "0x07"}, "0x07 and 0 logs"), ({"logs": [LOG]}, f"0x{1:064x} and 1 logs")],
+    [({"returnData": "0x07"}, "0x07 (logs: 0)"), ({"logs": [LOG]}, f"0x{1:064x} (logs: 1)")],
 )
 async def test_two_who_simulate_differently_are_named(
     anvil: Anvil, chain: Endpoint, claim: dict[str, Any], says: str
