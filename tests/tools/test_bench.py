@@ -95,8 +95,12 @@ def test_gas_is_measured_on_the_real_chain() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    whole = [value for name, value in values.items() if "ratio" not in name and "report" not in name]
+    parts = {name: value for name, value in values.items() if "report_" in name or "action_" in name}
+    whole = [value for name, value in values.items() if "ratio" not in name and name not in parts]
     assert all(21_000 < value < 2_000_000 for value in whole)
+    # A cold account and a cold slot at the least; a report has the portfolio's stipend at the most.
+    assert all(2_600 + 2_100 < value < 1_000_000 for value in parts.values())
+    assert all(value <= 250_000 for name, value in parts.items() if "report_" in name)
     settled, two = values["gas.settle_100_users"], values["gas.settle_both_sides_two_morpho_blue"]
     assert settled > two > values["gas.close_epoch"]
     # Each of a hundred requests of its own would cost at least one cold slot more.
