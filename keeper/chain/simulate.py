@@ -87,7 +87,7 @@ class Performance:
 
         Raises KeeperError when the logs were not seen.
         """
-        if any(call.logs is None for call in self.calls):
+        if not self.has_logs:
             raise KeeperError(
                 "A simulation without logs has no digest", hint="Ask an endpoint with eth_simulateV1, or fork"
             )
@@ -95,6 +95,11 @@ class Performance:
             [c.success, c.returned, [[e.address, e.topics, e.data] for e in c.logs or ()]] for c in self.calls
         ]
         return canonical.digest([calls, self.post], domain=DOMAIN, version=VERSION)
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether the way saw the logs of every call."""
+        return all(call.logs is not None for call in self.calls)
 
     def without_logs(self) -> "Performance":
         """What every way sees."""
@@ -128,7 +133,10 @@ async def simulate(source: Source, scene: Scene) -> Performance:
 
     (first, seen), *others = await source.witnessed(ask)
     for other, theirs in others:
-        if seen.without_logs() != theirs.without_logs():
+        same = seen == theirs
+        if not (seen.has_logs and theirs.has_logs):
+            same = seen.without_logs() == theirs.without_logs()
+        if not same:
             raise DisagreementError(
                 f"Endpoints simulate differently on block {scene.block.number} of chain {source.chain_id}",
                 expected=f"{first.public_url}: {_said(seen)}",
@@ -255,5 +263,6 @@ def _require_scene(endpoint: Endpoint, scene: Scene, head: Head) -> None:
 def _said(performance: Performance) -> str:
     return ", ".join(
         f"{'success' if call.success else 'failure'} 0x{call.returned[:36].hex()}"
+        + ("" if call.logs is None else f" (logs: {len(call.logs)})")
         for call in performance.calls
     )

@@ -178,11 +178,20 @@ async def test_both_ways_give_a_call_the_same_gas(chain: Endpoint) -> None:
     assert set(enough["by_eth_call"]) == {False, True}
 
 
-async def test_two_who_simulate_differently_are_named(anvil: Anvil, chain: Endpoint) -> None:
+LOG = {"address": ANYONE, "topics": [], "data": "0x"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [({"returnData": "0x07"}, "0x07 (logs: 0)"), ({"logs": [LOG]}, f"0x{1:064x} (logs: 1)")],
+)
+async def test_two_who_simulate_differently_are_named(
+    anvil: Anvil, chain: Endpoint, claim: dict[str, Any], says: str
+) -> None:
     def lie(result: Any) -> Any:
         (block,) = result
         first, state = block["calls"]
-        return [block | {"calls": [first | {"returnData": "0x07"}, state]}]
+        return [block | {"calls": [first | claim, state]}]
 
     head = await chain.latest()
     scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
@@ -191,8 +200,17 @@ async def test_two_who_simulate_differently_are_named(anvil: Anvil, chain: Endpo
         async with Pool(CHAIN, both) as pool:
             with pytest.raises(DisagreementError) as caught:
                 await simulate(pool, scene)
-    assert f"{anvil.url}: success 0x{1:064x}" in str(caught.value)
-    assert f"{liar.url}: success 0x07" in str(caught.value)
+    assert f"{anvil.url}: success 0x{1:064x} (logs: 0)" in str(caught.value)
+    assert f"{liar.url}: success {says}" in str(caught.value)
+
+
+async def test_one_who_sees_no_logs_agrees_with_one_who_does(anvil: Anvil, chain: Endpoint) -> None:
+    head = await chain.latest()
+    scene = Scene(head, head.timestamp + 1, ANYONE, (Call(SLOT_ZERO, b"", bytes, "value"),))
+    with Proxy([anvil.url], CHAIN, faults=[NO_SIMULATE]) as plain:
+        async with Pool(CHAIN, ChainEndpoints.of([anvil.url, plain.url], agreement=2)) as pool:
+            assert (await simulate(pool, scene)).calls[0].success
+        assert plain.seen["eth_call"] == 1
 
 
 async def test_a_digest_covers_status_return_data_logs_and_the_state_after(
