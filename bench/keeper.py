@@ -72,6 +72,7 @@ def _signers(stage: Stage, deployment: Deployment, endpoint: Endpoint, folder: P
             policy=deployment.policy,
             engine=engine,
             endpoints={stage.devnet.chain_id: endpoint},
+            clock=ChainClock(endpoint),
             promises=Promises(folder / f"{role}.sqlite"),
             account=Account.from_key(stage.devnet.key(role)),
         )

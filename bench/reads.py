@@ -252,7 +252,7 @@ async def _slots(fork: Fork, slots: range = range(SLOTS)) -> None:
     calls = [READ_SLOT.at(HOLDER, slot) for slot in slots]
     async with Endpoint(fork.url, fork.chain_id, timeout=60) as endpoint:
         # At the block of the fork: what is read there comes from the bundle, slot by slot.
-        seen = await lens.read(endpoint, await endpoint.get_block("latest"), calls)
+        seen = await lens.read(endpoint, await endpoint.latest(), calls)
         if seen != tuple(slot + 7 for slot in slots) or endpoint.requests != 2:
             raise RuntimeError("the fork does not answer what its origin would, in one call")
 

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from keeper.chain.rpc import Source
 
@@ -13,6 +13,9 @@ class Clock(Protocol):
     async def now(self) -> int:
         """Seconds since the epoch."""
         ...
+
+
+ClockName = Literal["system", "chain"]
 
 
 class SystemClock:
@@ -39,4 +42,9 @@ class ChainClock:
     endpoint: Source
 
     async def now(self) -> int:
-        return (await self.endpoint.get_block("latest")).timestamp
+        return (await self.endpoint.latest()).timestamp
+
+
+def named(name: ClockName, hub: Source) -> Clock:
+    """Wall time, or the time of the hub chain."""
+    return SystemClock() if name == "system" else ChainClock(hub)

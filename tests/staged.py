@@ -13,7 +13,8 @@ from eth_account import Account
 from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
-from keeper.chain.rpc import BlockRef, Endpoint
+from keeper.chain.block import BlockRef
+from keeper.chain.rpc import Endpoint
 from keeper.contracts import Contract, encode_call
 from keeper.ledger.vault import Accounting
 from keeper.planning.plan import Kind, Plan

@@ -1,7 +1,7 @@
 """A contract method returns a `Call`: one definition that is read, encoded, simulated or sent.
 
-Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chain.simulate`. Sent:
-`keeper.chain.transaction`.
+Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chain.simulate`. Sent: signed by
+`keeper.chain.transaction.sign`, then `Source.send_raw`.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,12 @@ class Call(Generic[T]):
     data: bytes
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     label: str = field(compare=False)
+
+    @property
+    def intrinsic_gas(self) -> int:
+        """What a transaction of it costs before the target runs (yellow paper, appendix G; EIP-2028)."""
+        zeros = self.data.count(0)
+        return 21_000 + 4 * zeros + 16 * (len(self.data) - zeros)
 
     def request(self, *, sender: str | None = None, gas: int | None = None) -> dict[str, str]:
         """The transaction object of JSON-RPC."""

@@ -122,7 +122,7 @@ async def _witnessed(
 async def _outcomes(
     endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]], heads: list[tuple[Endpoint, Head]]
 ) -> tuple[Outcome, ...]:
-    require_state(endpoint, block)
+    _require_state(endpoint, block)
     known, refusals = ways(), []
     for place in range(endpoint.way, len(known)):
         try:
@@ -188,7 +188,7 @@ def _chunks(way: Way, calls: Sequence[Call[Any]]) -> Iterator[Sequence[Call[Any]
     yield calls[start:]
 
 
-def require_state(endpoint: Endpoint, block: Pinned) -> None:
+def _require_state(endpoint: Endpoint, block: Pinned) -> None:
     """Raises PrunedStateError when the endpoint declares that it keeps too few states for the block."""
     age = endpoint.head - block.number
     if endpoint.states is not None and age >= endpoint.states:

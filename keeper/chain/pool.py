@@ -7,7 +7,7 @@ so all must be the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -17,8 +17,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, is_read
-from keeper.config import StrictModel, Url
+from keeper.clock import ClockName
+from keeper.config import EndpointUrl, StrictModel, Url
 from keeper.errors import (
+    ConfigError,
     DecodeError,
     EndpointDownError,
     EndpointError,
@@ -50,13 +52,19 @@ class EndpointSettings(StrictModel):
 
 class ChainEndpoints(StrictModel):
     """The endpoints of one chain, best first. `agreement` is how many must say the same; an endpoint more
-    than `max_lag` blocks behind the best comes last; a head more than `max_head_age` seconds before the
-    reference time is refused."""
+    than `max_lag` blocks behind the best comes last; one whose head is more than `max_head_age` seconds
+    before the reference time is passed over."""
 
     endpoints: Annotated[tuple[EndpointSettings, ...], Field(min_length=1)]
     agreement: Literal[1, 2] = 1
     max_lag: Annotated[int, Field(ge=0)] = 3
     max_head_age: Annotated[int, Field(gt=0)] | None = None
+
+    @classmethod
+    def of(cls, urls: Iterable[str], **rules: int) -> "ChainEndpoints":
+        """Plain URLs, the preferred one first. Raises ConfigError for what is no URL."""
+        members = tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls)
+        return cls.model_validate({"endpoints": members, **rules})
 
     @model_validator(mode="after")
     def _enough_operators(self) -> "ChainEndpoints":
@@ -70,7 +78,7 @@ class Endpoints(StrictModel):
     """A TOML file of endpoints by chain id. `clock` gives the present: the system's, or on local chains the
     head of the chain itself."""
 
-    clock: Literal["system", "chain"] = "system"
+    clock: ClockName = "system"
     chains: dict[int, ChainEndpoints]
 
 
@@ -103,7 +111,6 @@ class Pool:
 
     def __init__(self, chain_id: int, settings: ChainEndpoints, events: EventStream | None = None) -> None:
         self.chain_id: Final = chain_id
-        self.max_head_age: Final = settings.max_head_age
         self._agreement: Final = settings.agreement
         self._max_lag: Final = settings.max_lag
         self._events: Final = events or EventStream()
@@ -112,7 +119,12 @@ class Pool:
         self._members: Final = tuple(
             Member(
                 Endpoint(
-                    each.url.secret(), chain_id, timeout=each.timeout, states=each.states, attempts=attempts
+                    each.url.secret(),
+                    chain_id,
+                    timeout=each.timeout,
+                    states=each.states,
+                    attempts=attempts,
+                    max_head_age=settings.max_head_age,
                 ),
                 each.operator or str(each.url),
             )
@@ -124,11 +136,6 @@ class Pool:
     def public_url(self) -> str:
         """Scheme and host of every endpoint."""
         return ", ".join(member.endpoint.public_url for member in self._members)
-
-    @property
-    def requests(self) -> int:
-        """HTTP requests so far, of all endpoints."""
-        return sum(member.endpoint.requests for member in self._members)
 
     def health(self) -> tuple[Health, ...]:
         """Every endpoint, in the order in which they would be asked now."""
@@ -155,9 +162,17 @@ class Pool:
         """As `Endpoint.send_raw`: through one endpoint, once."""
         return await self._order()[0].endpoint.send_raw(transaction)
 
-    async def get_block(self, block: int | bytes | str) -> BlockRef:
+    async def get_block(self, block: int | bytes) -> BlockRef:
         """As `Endpoint.get_block`."""
         return await self._first(lambda endpoint: endpoint.get_block(block))
+
+    async def latest(self, reference_time: int | None = None) -> BlockRef:
+        """The newest header that every endpoint that has to agree has reached; a stale one is passed over.
+
+        Raises StaleHeadError, naming each, when all of them are.
+        """
+        heads = await self.witnessed(lambda endpoint: endpoint.latest(reference_time))
+        return min((head for _, head in heads), key=lambda head: head.number)
 
     async def canonical(self, pinned: Pinned) -> BlockRef:
         """As `Endpoint.canonical`: an error only when no endpoint has the block."""
@@ -266,11 +281,14 @@ def _of_the_endpoint(error: KeeperError) -> bool:
 
 @asynccontextmanager
 async def open_pools(
-    settings: Endpoints, events: EventStream | None = None
+    settings: Endpoints, chains: Iterable[int], events: EventStream | None = None
 ) -> AsyncIterator[Mapping[int, Pool]]:
-    """A pool for every chain of the file, by chain id."""
+    """A pool for each of these chains, by chain id. Raises ConfigError when the file lacks one."""
+    wanted = sorted(chains)
+    if missing := [chain for chain in wanted if chain not in settings.chains]:
+        raise ConfigError("Chains without endpoints", expected=wanted, seen=f"none for {missing}")
     async with AsyncExitStack() as stack:
         yield {
-            chain: await stack.enter_async_context(Pool(chain, each, events))
-            for chain, each in sorted(settings.chains.items())
+            chain: await stack.enter_async_context(Pool(chain, settings.chains[chain], events))
+            for chain in wanted
         }

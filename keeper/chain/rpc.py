@@ -26,8 +26,6 @@ from keeper.errors import (
     WrongChainError,
 )
 
-__all__ = ["BlockRef", "Endpoint", "Pinned", "Source", "hex_bytes", "is_read", "quantity"]
-
 READ_ATTEMPTS: Final = 4
 MAX_REPLY_BYTES: Final = 64 * 2**20
 REST_PATIENCE: Final = 5.0
@@ -59,14 +57,10 @@ class Source(Protocol):
         """Scheme and host, for people."""
         ...
 
-    @property
-    def max_head_age(self) -> int | None:
-        """Seconds before the reference time at which a head is stale; None accepts any."""
-        ...
-
     async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any: ...
     async def send_raw(self, transaction: bytes) -> bytes: ...
-    async def get_block(self, block: int | bytes | str) -> BlockRef: ...
+    async def get_block(self, block: int | bytes) -> BlockRef: ...
+    async def latest(self, reference_time: int | None = None) -> BlockRef: ...
     async def canonical(self, pinned: Pinned) -> BlockRef: ...
     async def witnessed(self, read: Callable[["Endpoint"], Awaitable[T]]) -> tuple[tuple["Endpoint", T], ...]:
         """What each endpoint that has to agree says, with the endpoint."""
@@ -88,17 +82,18 @@ class Endpoint:
         timeout: float = 10.0,
         attempts: int = READ_ATTEMPTS,
         states: int | None = None,
+        max_head_age: int | None = None,
         max_reply: int = MAX_REPLY_BYTES,
     ) -> None:
         """`timeout` is seconds per request, `attempts` how often a read is tried, `states` of how many recent
-        blocks the endpoint declares to keep the state (None: all), `max_reply` the longest reply in bytes.
+        blocks the endpoint declares to keep the state (None: all), `max_head_age` how many seconds its head
+        may lie before a reference time (None: any), `max_reply` the longest reply in bytes.
 
         Raises ConfigError when the URL is not http or https.
         """
         self.public_url: Final = public_url(url)
         self.chain_id: Final = chain_id
         self.states: Final = states
-        self.max_head_age: Final[int | None] = None
         self.requests = 0
         self.way = 0
         self.head = 0
@@ -106,6 +101,7 @@ class Endpoint:
         self.rests_until = 0.0
         self._url: Final = url
         self._attempts: Final = attempts
+        self._max_head_age: Final = max_head_age
         self._max_reply: Final = max_reply
         self._timeout: Final = aiohttp.ClientTimeout(total=timeout)
         self._ids: Final = count(1)
@@ -161,8 +157,8 @@ class Endpoint:
         """What `read` says here."""
         return ((self, await read(self)),)
 
-    async def get_block(self, block: int | bytes | str) -> BlockRef:
-        """Header by number, by hash or by tag ("latest", "safe", "finalized").
+    async def get_block(self, block: int | bytes) -> BlockRef:
+        """Header by number or by hash.
 
         It does not show the chain: what is read at the block does. Raises StaleHeadError when the head is
         below the number, UnknownBlockError for an unknown hash, HeaderError when the header is another one
@@ -171,20 +167,31 @@ class Endpoint:
         if isinstance(block, bytes):
             raw = await self.ask("eth_getBlockByHash", ["0x" + block.hex(), False])
         else:
-            raw = await self.ask(
-                "eth_getBlockByNumber", [hex(block) if isinstance(block, int) else block, False]
-            )
+            raw = await self.ask("eth_getBlockByNumber", [hex(block), False])
         if raw is None:
             await self._explain_missing(block)
-        seen = header(raw, self.chain_id, self.public_url)
-        if block not in (seen.number, seen.hash) and not isinstance(block, str):
+        seen = self._header(raw)
+        if block not in (seen.number, seen.hash):
             raise HeaderError(
                 "Endpoint answered for another block",
                 expected=block,
                 seen=seen.hash if isinstance(block, bytes) else seen.number,
                 where=self.public_url,
             )
-        self.head = max(self.head, seen.number)
+        return seen
+
+    async def latest(self, reference_time: int | None = None) -> BlockRef:
+        """The newest header. Raises StaleHeadError when it is too old for the reference time, and as
+        `get_block`."""
+        seen = self._header(await self.ask("eth_getBlockByNumber", ["latest", False]))
+        age = 0 if reference_time is None else reference_time - seen.timestamp
+        if self._max_head_age is not None and age > self._max_head_age:
+            raise StaleHeadError(
+                f"Head of chain {self.chain_id} is stale",
+                expected=f"at most {self._max_head_age} s before the reference time",
+                seen=f"{age} s before the reference time",
+                where=self.public_url,
+            )
         return seen
 
     async def canonical(self, pinned: Pinned) -> BlockRef:
@@ -222,10 +229,15 @@ class Endpoint:
         )
         return self._result(await retrying(self._post, body), body)
 
-    async def _explain_missing(self, block: int | bytes | str) -> None:
+    def _header(self, raw: Any) -> BlockRef:
+        seen = header(raw, self.chain_id, self.public_url)
+        self.head = max(self.head, seen.number)
+        return seen
+
+    async def _explain_missing(self, block: int | bytes) -> None:
         await self.check()
         if isinstance(block, int):
-            head = await self.get_block("latest")
+            head = await self.latest()
             if head.number < block:
                 raise StaleHeadError(
                     f"Endpoint is behind on chain {self.chain_id}",

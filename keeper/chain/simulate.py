@@ -8,7 +8,7 @@ An outcome is an attestation: it never enters a plan.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from eth_hash.auto import keccak
@@ -19,8 +19,9 @@ from keeper.chain.call import Call
 from keeper.chain.lens import NUMBER_IS_L1
 from keeper.chain.packing import Head, Outcome, pack, unpack, unpack_outcomes
 from keeper.chain.rpc import Endpoint, Source
-from keeper.chain.ways import LENS_ADDRESS, pinned, runtime
+from keeper.chain.ways import ANSWER_BYTES, LENS_ADDRESS, lens_override, lens_request, pinned
 from keeper.contracts.artifact import artifact
+from keeper.contracts.revert import Revert, parse_revert
 from keeper.errors import DecodeError, DisagreementError, EndpointError, KeeperError, RpcError
 from keeper.units import Address
 
@@ -33,17 +34,20 @@ GAS_LIMIT: Final = 60_000_000
 POST_GAS: Final = 15_000_000
 """For reading the state after the calls."""
 
+AMPLE_GAS: Final = 30_000_000
+"""With which a call that fails is tried once more, to tell whether it was gas that it lacked."""
+
+OUT_OF_GAS: Final = "OutOfGas"
+
 ZERO: Final = "0x" + "0" * 40
-_ANSWER_BYTES: Final = 2**20
 _REHEARSE: Final = keccak(b"omnikeeper/rehearsal")
 _ORIGINAL: Final = "0x" + keccak(b"omnikeeper/original")[12:].hex()
-_UNSUPPORTED: Final = frozenset({-32601, -32602, -32004})
 
 
 @dataclass(frozen=True)
 class Scene:
     """What is simulated: `calls` from `sender` on the state of `block`, in the next block at `time`
-    (seconds), each with `gas`; then the reads `post`."""
+    (seconds), each a transaction with `gas`; then the reads `post`."""
 
     block: BlockRef
     time: int
@@ -83,7 +87,7 @@ class Performance:
 
         Raises KeeperError when the logs were not seen.
         """
-        if any(call.logs is None for call in self.calls):
+        if not self.has_logs:
             raise KeeperError(
                 "A simulation without logs has no digest", hint="Ask an endpoint with eth_simulateV1, or fork"
             )
@@ -91,6 +95,11 @@ class Performance:
             [c.success, c.returned, [[e.address, e.topics, e.data] for e in c.logs or ()]] for c in self.calls
         ]
         return canonical.digest([calls, self.post], domain=DOMAIN, version=VERSION)
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether the way saw the logs of every call."""
+        return all(call.logs is not None for call in self.calls)
 
     def without_logs(self) -> "Performance":
         """What every way sees."""
@@ -113,23 +122,21 @@ def emitted(raw: Sequence[Any]) -> tuple[Emitted, ...]:
 
 
 async def simulate(source: Source, scene: Scene) -> Performance:
-    """By `eth_simulateV1`, or by `eth_call` where an endpoint does not have it.
+    """By `eth_simulateV1`, or by `eth_call` where an endpoint refuses that.
 
     With agreement, two endpoints must see the same: DisagreementError. Raises EndpointError when the endpoint
-    ignores an override, and RpcError when it can do neither.
+    ignores an override or refuses both, and ReorganisedError or StaleHeadError when it has not the block.
     """
 
     async def ask(endpoint: Endpoint) -> Performance:
-        try:
-            return await by_simulate_v1(endpoint, scene)
-        except RpcError as error:
-            if error.code not in _UNSUPPORTED:
-                raise
-        return await by_eth_call(endpoint, scene)
+        return await _by_either(endpoint, scene)
 
     (first, seen), *others = await source.witnessed(ask)
     for other, theirs in others:
-        if seen.without_logs() != theirs.without_logs():
+        same = seen == theirs
+        if not (seen.has_logs and theirs.has_logs):
+            same = seen.without_logs() == theirs.without_logs()
+        if not same:
             raise DisagreementError(
                 f"Endpoints simulate differently on block {scene.block.number} of chain {source.chain_id}",
                 expected=f"{first.public_url}: {_said(seen)}",
@@ -138,16 +145,47 @@ async def simulate(source: Source, scene: Scene) -> Performance:
     return seen
 
 
+async def _by_either(endpoint: Endpoint, scene: Scene) -> Performance:
+    refusals = []
+    for way in (by_simulate_v1, by_eth_call):
+        try:
+            return await way(endpoint, scene)
+        except RpcError as error:
+            refusals.append(error.message)
+    await endpoint.canonical(scene.block)
+    raise EndpointError(
+        "Endpoint cannot simulate",
+        seen="; ".join(refusals),
+        where=endpoint.public_url,
+        hint="Add one that has eth_simulateV1",
+    )
+
+
+async def first_revert(source: Source, scene: Scene, *contracts: str) -> Revert | None:
+    """What the first call that fails reverts with, in the words of `contracts`; None when all succeed.
+
+    It is `OutOfGas(allowed)` when with ample gas all succeed. Raises as `simulate`.
+    """
+    performed = await simulate(source, scene)
+    failed = [call for call in performed.calls if not call.success]
+    if not failed:
+        return None
+    if scene.gas < AMPLE_GAS:
+        ample = await simulate(source, replace(scene, gas=AMPLE_GAS))
+        if all(call.success for call in ample.calls):
+            return Revert(OUT_OF_GAS, ("allowed",), (scene.gas,))
+    return parse_revert(failed[0].returned, *contracts)
+
+
 async def by_simulate_v1(endpoint: Endpoint, scene: Scene) -> Performance:
     """One `eth_simulateV1` with the reads as its last call. Raises as `simulate`."""
     calls = [call.request(sender=scene.sender, gas=scene.gas) for call in scene.calls]
-    read = {"to": LENS_ADDRESS, "data": "0x" + pack(scene.post, _ANSWER_BYTES).hex(), "gas": hex(POST_GAS)}
     asked = {
         "blockStateCalls": [
             {
-                "blockOverrides": block_overrides(scene),
-                "stateOverrides": {LENS_ADDRESS: {"code": "0x" + runtime().hex()}},
-                "calls": [*calls, read],
+                "blockOverrides": _block_overrides(scene),
+                "stateOverrides": lens_override(),
+                "calls": [*calls, lens_request(scene.post, POST_GAS)],
             }
         ],
         "validation": False,
@@ -171,17 +209,16 @@ async def by_eth_call(endpoint: Endpoint, scene: Scene) -> Performance:
     that is there. Raises as `simulate`."""
     parts = [_REHEARSE, bytes.fromhex(LENS_ADDRESS[2:]), len(scene.calls).to_bytes(2, "big")]
     for call in scene.calls:
-        data = call.data
-        parts += [bytes.fromhex(call.target[2:]), scene.gas.to_bytes(4, "big"), len(data).to_bytes(4, "big")]
-        parts.append(data)
-    request = b"".join([*parts, pack(scene.post, _ANSWER_BYTES)])
-    overrides = {
+        gas = max(0, scene.gas - call.intrinsic_gas)
+        parts += [bytes.fromhex(call.target[2:]), gas.to_bytes(4, "big"), len(call.data).to_bytes(4, "big")]
+        parts.append(call.data)
+    request = b"".join([*parts, pack(scene.post, ANSWER_BYTES)])
+    overrides = lens_override() | {
         scene.sender: {"code": "0x" + artifact("Rehearsal").runtime().hex()},
         _ORIGINAL: {"code": await endpoint.ask("eth_getCode", [scene.sender, pinned(scene.block)])},
-        LENS_ADDRESS: {"code": "0x" + runtime().hex()},
     }
     asked = Call(scene.sender, request, bytes, "Rehearsal").request(sender=scene.sender, gas=GAS_LIMIT)
-    params = [asked, pinned(scene.block), overrides, block_overrides(scene)]
+    params = [asked, pinned(scene.block), overrides, _block_overrides(scene)]
     answer = hex_bytes(await endpoint.ask("eth_call", params))
     done, rest = unpack_outcomes(answer, len(scene.calls))
     head, post = unpack(rest, len(scene.post))
@@ -189,7 +226,7 @@ async def by_eth_call(endpoint: Endpoint, scene: Scene) -> Performance:
     return Performance(tuple(Performed(success, returned, None) for success, returned in done), post)
 
 
-def block_overrides(scene: Scene) -> dict[str, str]:
+def _block_overrides(scene: Scene) -> dict[str, str]:
     """The block that the calls run in, as JSON-RPC has it."""
     return {
         "number": hex(scene.block.number + 1),
@@ -226,5 +263,6 @@ def _require_scene(endpoint: Endpoint, scene: Scene, head: Head) -> None:
 def _said(performance: Performance) -> str:
     return ", ".join(
         f"{'success' if call.success else 'failure'} 0x{call.returned[:36].hex()}"
+        + ("" if call.logs is None else f" (logs: {len(call.logs)})")
         for call in performance.calls
     )

@@ -16,10 +16,11 @@ from eth_hash.auto import keccak
 
 from keeper import canonical
 from keeper.chain import archive
+from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.history import History, Log, LogQuery, Point, SeriesQuery, read_history
 from keeper.chain.lens import Result, decoded, read_pinned, read_raw
-from keeper.chain.rpc import BlockRef, Pinned, Source
+from keeper.chain.rpc import Source
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, KeeperError, PlanError, StaleHeadError, UnknownBlockError
 from keeper.units import Address
@@ -269,20 +270,12 @@ def _unique(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
 
 async def _last_block(endpoint: Source, reference_time: int, depth: int) -> BlockRef:
     """One request when the newest final block is old enough; else doubling steps back, then bisection."""
-    head = await endpoint.get_block("latest")
+    head = await endpoint.latest(reference_time)
     if head.number < depth:
         raise StaleHeadError(
             f"No final block yet on chain {endpoint.chain_id}",
             expected=f"{depth} blocks",
             seen=f"head {head.number}",
-            where=endpoint.public_url,
-        )
-    age = reference_time - head.timestamp
-    if endpoint.max_head_age is not None and age > endpoint.max_head_age:
-        raise StaleHeadError(
-            f"Head of chain {endpoint.chain_id} is stale",
-            expected=f"at most {endpoint.max_head_age} s before the reference time",
-            seen=f"{age} s before the reference time",
             where=endpoint.public_url,
         )
     late = await endpoint.get_block(head.number - depth) if depth else head

@@ -1,12 +1,13 @@
-"""A `Call` as a signed transaction, sent once."""
+"""A `Call` as a signed transaction, which `Source.send_raw` sends once."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
+from keeper.chain.block import quantity
 from keeper.chain.call import Call
-from keeper.chain.rpc import Source, quantity
+from keeper.chain.rpc import Source
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: i
     """The call from `account`, with its next nonce. `gas` is the limit, `tip` wei per gas; the fee cap leaves
     room for the base fee to double. Raises EndpointError."""
     count = await source.rpc("eth_getTransactionCount", [account.address, "pending"])
-    head = await source.get_block("latest")
+    head = await source.latest()
     signed: Any = account.sign_transaction(
         {
             "type": 2,
@@ -36,13 +37,3 @@ async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: i
         }
     )
     return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
-
-
-async def send(source: Source, account: LocalAccount, call: Call[Any], *, gas: int, tip: int) -> bytes:
-    """Signs and sends the call, once, and returns the transaction's hash.
-
-    After EndpointDownError it may or may not have arrived: look for it before sending another.
-    """
-    signed = await sign(source, account, call, gas=gas, tip=tip)
-    await source.send_raw(signed.raw)
-    return signed.hash

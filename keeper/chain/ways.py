@@ -39,7 +39,7 @@ _MAX_CODE: Final = 24_576
 _MAX_INIT_CODE: Final = 49_152
 _REQUEST_BYTES: Final = 3 * 2**17
 """With its hex digits and the lens below 1 MB, the limit of a body at common gateways."""
-_ANSWER_BYTES: Final = 2**20
+ANSWER_BYTES: Final = 2**20
 _MULTICALLS: Final = 100
 _LONGEST_HEAD: Final = 512
 
@@ -88,6 +88,16 @@ def runtime() -> bytes:
     return artifact("Lens").runtime()
 
 
+def lens_request(calls: Sequence[Call[Any]], gas: int) -> dict[str, str]:
+    """The transaction object of a pass by state override."""
+    return Call(LENS_ADDRESS, pack(calls, ANSWER_BYTES), bytes, "Lens").request(gas=gas)
+
+
+def lens_override() -> dict[str, dict[str, str]]:
+    """The state override that places the lens."""
+    return {LENS_ADDRESS: {"code": "0x" + runtime().hex()}}
+
+
 def pinned(block: Pinned) -> dict[str, Any]:
     """EIP-1898: by hash, and only while the block is canonical."""
     return {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
@@ -96,9 +106,8 @@ def pinned(block: Pinned) -> dict[str, Any]:
 async def _by_override(
     endpoint: Endpoint, block: Pinned, calls: Sequence[Call[Any]]
 ) -> tuple[Head, tuple[Outcome, ...]]:
-    request = {"to": LENS_ADDRESS, "data": "0x" + pack(calls, _ANSWER_BYTES).hex(), "gas": hex(PASS_GAS)}
-    override = {LENS_ADDRESS: {"code": "0x" + runtime().hex()}}
-    answer = await _eth_call(endpoint, [request, pinned(block), override], len(calls))
+    request = lens_request(calls, PASS_GAS)
+    answer = await _eth_call(endpoint, [request, pinned(block), lens_override()], len(calls))
     if not answer:
         raise WayRefusedError("The endpoint ignores state overrides")
     return unpack(answer, len(calls))
@@ -159,9 +168,7 @@ async def _settled(endpoint: Endpoint, at: object, call: Call[Any], outcome: Out
 
 
 async def _alone(endpoint: Endpoint, at: object, call: Call[Any]) -> bytes:
-    zeros = call.data.count(0)
-    intrinsic = 21_000 + 4 * zeros + 16 * (len(call.data) - zeros)
-    request = {"to": call.target, "data": "0x" + call.data.hex(), "gas": hex(intrinsic + STIPEND)}
+    request = call.request(gas=call.intrinsic_gas + STIPEND)
     return hex_bytes(await endpoint.ask("eth_call", [request, at]))
 
 

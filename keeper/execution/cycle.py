@@ -7,7 +7,8 @@ from typing import Final
 from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
-from keeper.chain.rpc import BlockRef, Source
+from keeper.chain.block import BlockRef
+from keeper.chain.rpc import Source
 from keeper.clock import Clock
 from keeper.errors import RefusedError
 from keeper.events import EventStream, PlanBuilt, PlanRefused, PlanSigned, Reconciled, SnapshotTaken

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
+from keeper.chain.block import BlockRef, hex_bytes, quantity
 from keeper.chain.call import Call
-from keeper.chain.rpc import BlockRef, Source, hex_bytes, quantity
+from keeper.chain.rpc import Source
+from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
 from keeper.chain.transaction import Signed, sign
-from keeper.contracts import parse_revert
-from keeper.errors import EndpointError, KeeperError, RefusedError, RpcError
+from keeper.errors import EndpointError, KeeperError, RefusedError
 from keeper.events import EventStream, TransactionMined, TransactionSent
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
@@ -54,34 +55,34 @@ class Relayer:
         when it would cost more gas than the policy allows; EndpointError when it cannot be found again.
         """
         data = artefact(plan).submit_data(approval.signatures)
-        return await self.send(
-            policy.vault.quorum, data, purpose=plan.kind.value, max_gas=policy.limits.max_gas
+        call, max_gas = Call(policy.vault.quorum, data, bytes, plan.kind.value), policy.limits.max_gas
+        await self._rehearse(call, max_gas, plan.valid_after)
+        signed = await sign(self.endpoint, self.account, call, gas=max_gas, tip=PRIORITY_FEE)
+        self.events.emit(
+            TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
         )
+        await self._broadcast(signed)
+        receipt, succeeded = await self._mined(signed.hash)
+        if not succeeded:
+            raise await self._reason(call, receipt.block, max_gas)
+        return receipt
 
-    async def send(self, to: Address, data: bytes, *, purpose: str, max_gas: int) -> Receipt:
-        """Sends one call from this account, as `submit` does."""
-        request = {"from": self.account.address, "to": to, "data": "0x" + data.hex()}
-        gas = await self._estimate(request)
-        if gas > max_gas:
+    async def _rehearse(self, call: Call[Any], max_gas: int, valid_after: int) -> None:
+        head = await self.endpoint.latest()
+        scene = self._scene(call, head, max(head.timestamp + 1, valid_after), max_gas)
+        revert = await first_revert(self.endpoint, scene, *REVERTING)
+        if revert is None:
+            return
+        if revert.name == OUT_OF_GAS:
             raise RefusedError(
                 "The call would cost more gas than the policy allows",
                 expected=f"at most {max_gas:,}",
-                seen=f"{gas:,}",
-                where=purpose,
+                where=call.label,
             )
-        call = Call(to, data, bytes, purpose)
-        signed = await sign(self.endpoint, self.account, call, gas=max_gas, tip=PRIORITY_FEE)
-        self.events.emit(
-            TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=purpose)
-        )
-        await self._broadcast(signed)
-        return await self._mined(signed.hash, request)
+        raise revert.as_error()
 
-    async def _estimate(self, request: dict[str, Any]) -> int:
-        try:
-            return quantity(await self.endpoint.rpc("eth_estimateGas", [request]))
-        except RpcError as error:
-            raise _revert(error) from error
+    def _scene(self, call: Call[Any], block: BlockRef, time: int, gas: int) -> Scene:
+        return Scene(block, time, Address(self.account.address), (call,), gas=gas)
 
     async def _broadcast(self, signed: Signed) -> None:
         try:
@@ -92,7 +93,8 @@ class Relayer:
             if known is None:
                 raise
 
-    async def _mined(self, name: bytes, request: dict[str, Any]) -> Receipt:
+    async def _mined(self, name: bytes) -> tuple[Receipt, bool]:
+        """The receipt, and whether the transaction succeeded."""
         for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
             raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
             if raw is not None:
@@ -123,22 +125,15 @@ class Relayer:
                 succeeded=succeeded,
             )
         )
-        if not succeeded:
-            raise await self._reason(request, block)
-        return receipt
+        return receipt, succeeded
 
-    async def _reason(self, request: dict[str, Any], block: BlockRef) -> KeeperError:
-        try:
-            await self.endpoint.rpc("eth_call", [request, {"blockHash": "0x" + block.parent_hash.hex()}])
-        except RpcError as error:
-            return _revert(error)
+    async def _reason(self, call: Call[Any], block: BlockRef, gas: int) -> KeeperError:
+        parent = await self.endpoint.get_block(block.parent_hash)
+        scene = self._scene(call, parent, block.timestamp, gas)
+        revert = await first_revert(self.endpoint, scene, *REVERTING)
+        if revert is not None:
+            return revert.as_error()
         return EndpointError(
             "The transaction reverted, and does not when it is repeated on the parent block",
             where=f"block {block.number}",
         )
-
-
-def _revert(error: RpcError) -> KeeperError:
-    if not isinstance(error.data, str) or len(error.data) < 10:
-        return error
-    return parse_revert(hex_bytes(error.data), *REVERTING).as_error()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keeper.errors import KeeperError
+from keeper.events import EventStream, log_sink, logger
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 """Every command has it: `json: JsonOption = False`."""
@@ -39,6 +40,13 @@ def plain(value: object) -> Any:
 def show(data: Mapping[str, object], text: str, *, json: bool) -> None:
     """Prints `data` as one JSON object, or `text`."""
     typer.echo(jsonlib.dumps(plain(data)) if json else text)
+
+
+def logged_events(*, json: bool) -> EventStream:
+    """A stream whose events are logged on stderr, with `--json` as one object each."""
+    events = EventStream()
+    events.subscribe(log_sink(logger(json=json)))
+    return events
 
 
 def amount(value: int, decimals: int, unit: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 import aiohttp
 
-from keeper.chain.rpc import hex_bytes
+from keeper.chain.block import hex_bytes
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, QuorumError
 from keeper.planning.plan import Plan

@@ -10,10 +10,12 @@ from typing import Any, Final, Protocol
 from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
+from keeper.chain.block import BlockRef
 from keeper.chain.call import Call
-from keeper.chain.rpc import BlockRef, Source, hex_bytes
+from keeper.chain.rpc import Source
+from keeper.chain.simulate import Scene, first_revert
 from keeper.chain.snapshot import Snapshot, take_at
-from keeper.contracts import decode_revert
+from keeper.clock import Clock
 from keeper.errors import (
     DecodeError,
     EndpointError,
@@ -21,7 +23,6 @@ from keeper.errors import (
     PlanError,
     PolicyError,
     RefusedError,
-    RpcError,
 )
 from keeper.planning.comparison import compare, explain
 from keeper.planning.plan import CodeStamp, Kind, Plan, difference
@@ -66,7 +67,7 @@ class Engine(Protocol):
 
 
 class Signer:
-    """One independent keeper: its own endpoints (open ones), policy, record of promises and key."""
+    """One independent keeper: its own endpoints (open ones), clock, policy, record of promises and key."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Signer:
         policy: Policy,
         engine: Engine,
         endpoints: Mapping[int, Source],
+        clock: Clock,
         promises: Promises,
         account: LocalAccount,
     ) -> None:
@@ -82,6 +84,7 @@ class Signer:
         self._engine: Final = engine
         self._code: Final = engine.code_stamp(engine.load_strategy(policy))
         self._endpoints: Final = endpoints
+        self._clock: Final = clock
         self._promises: Final = promises
         self._account: Final = account
 
@@ -102,15 +105,15 @@ class Signer:
         """
         plan = self._decode(data)
         self._check_identity(plan)
-        heads = await self._check_blocks(plan)
-        now = heads[plan.chain_id].timestamp
+        now, head = await self._check_blocks(plan)
         self._check_time(plan, now)
         own = await self._recompute(plan)
         self._check_same(own, plan)
         # From here on only what this signer derived itself is used.
         struct = artefact(own)
-        await self._simulate(own, struct)
-        other = self._promises.promise(own, now)
+        await self._simulate(own, struct, head, now)
+        # By the chain's time, as only that ends what was signed.
+        other = self._promises.promise(own, head.timestamp)
         if other is not None:
             raise PlanRefusedError(
                 "slot_taken",
@@ -153,18 +156,22 @@ class Signer:
         except PolicyError as error:
             raise PlanRefusedError("policy_violation", str(error)) from error
 
-    async def _check_blocks(self, plan: Plan) -> dict[int, BlockRef]:
-        """Heads by chain, once every pinned block is the one that the reference time stands for."""
+    async def _check_blocks(self, plan: Plan) -> tuple[int, BlockRef]:
+        """The present and the plan's chain's head, once every pinned block is the one that the reference time
+        stands for."""
         try:
-            heads = await asyncio.gather(*(self._check_block(plan, chain) for chain in self.policy.chains))
+            now = await self._clock.now()
+            heads = await asyncio.gather(
+                *(self._check_block(plan, chain, now) for chain in self.policy.chains)
+            )
         except EndpointError as error:
             raise PlanRefusedError("endpoint", str(error)) from error
-        return {head.chain_id: head for head in heads}
+        return now, next(head for head in heads if head.chain_id == plan.chain_id)
 
-    async def _check_block(self, plan: Plan, chain_id: int) -> BlockRef:
+    async def _check_block(self, plan: Plan, chain_id: int, now: int) -> BlockRef:
         endpoint = self._endpoints[chain_id]
         pinned = next(block for block in plan.blocks if block.chain_id == chain_id)
-        head = await endpoint.get_block("latest")
+        head = await endpoint.latest(now)
         await endpoint.canonical(pinned)
         where = f"chain {chain_id}"
         finality = self.policy.finality[chain_id]
@@ -231,25 +238,16 @@ class Signer:
         code = "nonce" if paths & {"terms.nonce", "terms.epoch"} else "different_plan"
         raise PlanRefusedError(code, f"Recomputed another plan: {explain(differences)}")
 
-    async def _simulate(self, plan: Plan, struct: Artefact) -> None:
-        """The very call that the quorum will make, at this signer's head, within the policy's gas."""
+    async def _simulate(self, plan: Plan, struct: Artefact, head: BlockRef, now: int) -> None:
+        """The very call that the quorum will make, after this signer's head, within the policy's gas."""
         vault = self.policy.vault
         target = vault.portfolio if plan.kind is Kind.BATCH else vault.vault
-        call = {
-            "from": vault.quorum,
-            "to": target,
-            "data": "0x" + struct.execute_data().hex(),
-            "gas": hex(self.policy.limits.max_gas),
-        }
+        call = Call(target, struct.execute_data(), bytes, plan.kind.value)
+        time = max(head.timestamp + 1, now, plan.valid_after)
+        scene = Scene(head, time, vault.quorum, (call,), gas=self.policy.limits.max_gas)
         try:
-            await self._endpoints[plan.chain_id].rpc("eth_call", [call, "latest"])
-        except RpcError as error:
-            raise PlanRefusedError("simulation", f"The plan reverts: {_revert(error)}") from error
-        except EndpointError as error:
+            revert = await first_revert(self._endpoints[plan.chain_id], scene, *REVERTING)
+        except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
-
-
-def _revert(error: RpcError) -> str:
-    if not isinstance(error.data, str):
-        return str(error)
-    return decode_revert(hex_bytes(error.data), *REVERTING)
+        if revert is not None:
+            raise PlanRefusedError("simulation", f"The plan reverts: {revert}")

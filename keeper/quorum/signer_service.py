@@ -24,13 +24,14 @@ from aiohttp.typedefs import Handler
 from eth_hash.auto import keccak
 from pydantic import Field, field_validator
 
+from keeper import clock
+from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.rpc import Endpoint
-from keeper.config import StrictModel, Url
+from keeper.config import StrictModel, load_toml
 from keeper.errors import ConfigError
 from keeper.events import EventStream, PlanRefused, PlanSigned
 from keeper.planning import policy as policies
 from keeper.planning.plan import MAX_PLAN_BYTES
-from keeper.planning.policy import Policy
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Engine, PlanRefusedError, Signer
@@ -44,16 +45,15 @@ IDENTITY: Final = "/v1/identity"
 class SignerConfig(StrictModel):
     """A signer's own TOML. Relative paths are relative to that file.
 
-    `listen` is "unix:PATH" or "127.0.0.1:PORT" (port 0: any free one); `endpoints` maps chain ids to URLs;
-    `timeout` is seconds per request to an endpoint.
+    `listen` is "unix:PATH" or "127.0.0.1:PORT" (port 0: any free one); `endpoints` is a file of endpoints by
+    chain (`keeper.chain.pool.Endpoints`).
     """
 
     listen: str
     policy: Path
     record: Path
+    endpoints: Path
     key: KeySource
-    endpoints: dict[int, Url]
-    timeout: Annotated[int, Field(gt=0)] = 10
     max_request_bytes: Annotated[int, Field(gt=0)] = MAX_PLAN_BYTES
 
     @field_validator("listen")
@@ -86,6 +86,7 @@ class SignerConfig(StrictModel):
                 "key": key,
                 "policy": folder / self.policy,
                 "record": folder / self.record,
+                "endpoints": folder / self.endpoints,
             }
         )
 
@@ -151,11 +152,11 @@ async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> 
     """Opens everything a signer has and serves until the block ends.
 
     Raises ConfigError when a part of the configuration does not hold, such as a policy for a chain without
-    endpoint, and EndpointError when an endpoint is down or on another chain.
+    endpoint, and EndpointError when too few endpoints of a chain are up and on it.
     """
     policy = policies.load(config.policy)
     account = load_key(config.key, os.environ)
-    _check_endpoints(policy, config)
+    settings = load_toml(config.endpoints, Endpoints)
     if Address(account.address) not in policy.signers.addresses:
         raise ConfigError(
             "The key is none of the policy's signers",
@@ -163,15 +164,13 @@ async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> 
             seen=account.address,
         )
     async with AsyncExitStack() as stack:
-        endpoints = {
-            chain: await stack.enter_async_context(Endpoint(url.secret(), chain, timeout=config.timeout))
-            for chain, url in config.endpoints.items()
-        }
-        await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
+        pools = await stack.enter_async_context(open_pools(settings, policy.chains, events))
+        await asyncio.gather(*(pool.witnessed(Endpoint.check) for pool in pools.values()))
         signer = Signer(
             policy=policy,
             engine=engine,
-            endpoints=endpoints,
+            endpoints=pools,
+            clock=clock.named(settings.clock, pools[policy.vault.chain_id]),
             promises=Promises(config.record),
             account=account,
         )
@@ -180,15 +179,6 @@ async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> 
         stack.push_async_callback(runner.cleanup)
         url = await _listen(runner, config.listen)
         yield Running(url=url, address=signer.address, policy_hash=policy.hash)
-
-
-def _check_endpoints(policy: Policy, config: SignerConfig) -> None:
-    if set(policy.chains) != set(config.endpoints):
-        raise ConfigError(
-            "One endpoint for each chain of the policy, and no other",
-            expected=sorted(policy.chains),
-            seen=sorted(config.endpoints),
-        )
 
 
 async def _listen(runner: web.AppRunner, listen: str) -> str:

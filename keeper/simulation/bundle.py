@@ -7,6 +7,7 @@ same thing can be asked. Nothing is made up: what is not there is named and refu
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ _ACCOUNT: Final = {
     "eth_getCode": "code",
 }
 _SLOT: Final = "eth_getStorageAt"
+_STATE: Final = {**dict.fromkeys(_ACCOUNT, 1), _SLOT: 2}
+"""What reads state, and at which place the block is named."""
+
 _BY_NUMBER: Final = "eth_getBlockByNumber"
 _BY_HASH: Final = "eth_getBlockByHash"
 TRANSACTIONS: Final = frozenset(
@@ -79,17 +83,6 @@ class Bundle:
         self._answers: dict[str, Any] = {}
 
     @property
-    def items(self) -> dict[str, int]:
-        """How many of each kind it has."""
-        return {
-            "blocks": len(self._blocks),
-            "accounts": len(self._accounts),
-            "codes": len(self._codes),
-            "slots": len(self._slots),
-            "answers": len(self._answers),
-        }
-
-    @property
     def hash(self) -> bytes:
         """keccak256 of the canonical bytes."""
         return keccak(self.to_bytes())
@@ -106,21 +99,24 @@ class Bundle:
                 return hex(self.block.number)
             case "eth_getBlockByNumber" | "eth_getBlockByHash":
                 return self._block(method, *params)
-        if self._is_state(method, params):
+        if self.is_state(method, params):
             return self._slot(*params) if method == _SLOT else self._account(method, *params)
         key = self._key(method, params)
         if key not in self._answers:
             raise MissingItemError("The bundle lacks an answer", where=f"{method} {key[:200]}")
         return self._answers[key]
 
-    def request(self, method: str, params: Sequence[Any]) -> tuple[str, list[Any]]:
-        """What to ask the origin for the missing item: state is pinned by the hash of the fork's block."""
+    def request(
+        self, method: str, params: Sequence[Any], *, by_number: bool = False
+    ) -> tuple[str, list[Any]]:
+        """What to ask the origin for the missing item: state at the fork's block, which is named by hash."""
         if method in (_BY_NUMBER, _BY_HASH):
             # Whole, so that either form can be answered from it.
             at = params[0]
             return method, [hex(self.block.number) if at in _TAGS else at, True]
-        if self._is_state(method, params):
-            return method, [*params[:-1], {"blockHash": "0x" + self.block.hash.hex()}]
+        if self.is_state(method, params):
+            block = hex(self.block.number) if by_number else {"blockHash": "0x" + self.block.hash.hex()}
+            return method, [*params[: _STATE[method]], block]
         return method, list(params)
 
     def record(self, method: str, params: Sequence[Any], result: Any) -> None:
@@ -132,7 +128,7 @@ class Bundle:
             if result is None:
                 raise MissingItemError("The origin has no such block", where=f"{method} {params[0]}")
             self._add_block(result)
-        elif self._is_state(method, params):
+        elif self.is_state(method, params):
             self._add_state(method, params, result)
         else:
             self._answers[self._key(method, params)] = result
@@ -183,11 +179,11 @@ class Bundle:
             raise MissingItemError("The bundle lacks a storage slot", where=f"slot {slot} of {who}")
         return "0x" + found.hex()
 
-    def _is_state(self, method: str, params: Sequence[Any]) -> bool:
+    def is_state(self, method: str, params: Sequence[Any]) -> bool:
         """Whether this reads the state at the fork's block."""
-        if method not in _ACCOUNT and method != _SLOT:
+        if method not in _STATE:
             return False
-        at = params[2 if method == _SLOT else 1] if len(params) > (2 if method == _SLOT else 1) else "latest"
+        at = params[_STATE[method]] if len(params) > _STATE[method] else "latest"
         if isinstance(at, dict):
             named = at.get("blockHash")
             if named is not None:
@@ -196,22 +192,14 @@ class Bundle:
         return at in _TAGS or quantity(str(at)) == self.block.number
 
     def _key(self, method: str, params: Sequence[Any]) -> str:
-        if method not in _LASTING and method not in _ACCOUNT and method != _SLOT:
+        if method not in _LASTING and method not in _STATE:
             raise BundleRefusedError("Not recorded by item", where=method)
         return json.dumps([method, *params], sort_keys=True, separators=(",", ":"))
 
     def to_bytes(self) -> bytes:
         """Canonical encoding. Numbers stay as the origin wrote them."""
-        block = self.block
         body = {
-            "block": [
-                block.chain_id,
-                block.number,
-                block.hash,
-                block.parent_hash,
-                block.timestamp,
-                block.base_fee,
-            ],
+            "block": astuple(self.block),
             "blocks": self._blocks,
             "accounts": self._accounts,
             "codes": [self._codes[name] for name in sorted(self._codes)],

@@ -84,8 +84,11 @@ def _signer(devnet: Devnet, deployment: Deployment, folder: Path, role: str, nod
     (folder / "policy.toml").write_text(deployment.policy_toml)
     config = folder / "signer.toml"
     config.write_text(
-        f'listen = "127.0.0.1:0"\npolicy = "policy.toml"\nrecord = "promises.sqlite"\n\n'
-        f'[key]\nenv = "{KEY_VARIABLE}"\n\n[endpoints]\n{devnet.chain_id} = "{node}"\n'
+        'listen = "127.0.0.1:0"\npolicy = "policy.toml"\nrecord = "promises.sqlite"\n'
+        f'endpoints = "endpoints.toml"\n\n[key]\nenv = "{KEY_VARIABLE}"\n'
+    )
+    (folder / "endpoints.toml").write_text(
+        f'clock = "chain"\n\n[[chains.{devnet.chain_id}.endpoints]]\nurl = "{node}"\n'
     )
     environment = {**os.environ, KEY_VARIABLE: devnet.key(role)}
     return _Process(["keeper.ops.cli", "signer", "--config", str(config), "--json"], environment)

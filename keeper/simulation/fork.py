@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from keeper.chain.block import BlockRef, hex_bytes
-from keeper.chain.rpc import Endpoint, quantity
+from keeper.chain.block import BlockRef, hex_bytes, quantity
+from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import ZERO
 from keeper.chain.ways import LENS_ADDRESS
 from keeper.contracts import artifact, encode_call
-from keeper.errors import ConfigError, DecodeError, EndpointError, RevertError, RpcError
+from keeper.errors import ConfigError, DecodeError, EndpointDownError, EndpointError, RevertError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.bundle import Bundle
@@ -38,10 +38,16 @@ _DESCRIPTION_SLOT, _ROUND_SLOT = 0, 1
 """Storage of PriceAggregator (contracts/devnet)."""
 
 
-async def chain_id_of(url: str) -> int:
-    """The chain that an endpoint serves. Raises EndpointError when it does not answer."""
-    async with Endpoint(url, 0) as endpoint:
-        return quantity(await endpoint.ask("eth_chainId"))
+async def chain_id_of(urls: Sequence[str]) -> int:
+    """The chain that the first endpoint to answer serves. Raises EndpointDownError when none does."""
+    failures = []
+    for url in urls:
+        try:
+            async with Endpoint(url, 0) as endpoint:
+                return quantity(await endpoint.ask("eth_chainId"))
+        except EndpointError as error:
+            failures.append(str(error))
+    raise EndpointDownError("No endpoint answers", seen="; ".join(failures))
 
 
 class Fork(Node):
@@ -205,6 +211,6 @@ class Fork(Node):
         async def ask() -> BlockRef:
             # The header does not say which chain it is of.
             await pool.rpc("eth_chainId")
-            return await pool.get_block("latest" if self._number is None else self._number)
+            return await (pool.latest() if self._number is None else pool.get_block(self._number))
 
         return proxy.run(ask)

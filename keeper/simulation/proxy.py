@@ -20,9 +20,8 @@ from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
-from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
-from keeper.chain.rpc import MAX_REPLY_BYTES
-from keeper.config import EndpointUrl
+from keeper.chain.pool import ChainEndpoints, Pool
+from keeper.chain.rpc import MAX_REPLY_BYTES, Endpoint
 from keeper.errors import KeeperError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import HOST
@@ -33,11 +32,6 @@ _SERVER_ERROR: Final = -32000
 _STOP_SECONDS: Final = 5.0
 
 T = TypeVar("T")
-
-
-def upstreams(urls: Sequence[str]) -> ChainEndpoints:
-    """Settings of a pool over plain URLs, the first one preferred. Raises ConfigError for what is no URL."""
-    return ChainEndpoints(endpoints=tuple(EndpointSettings(url=EndpointUrl(url)) for url in urls))
 
 
 @dataclass(frozen=True)
@@ -88,11 +82,12 @@ class Proxy:
         self.faults: Sequence[Fault] = faults
         self.seen: Counter[str] = Counter()
         self.url = ""
-        self._settings: Final = upstreams(urls) if urls else None
+        self._settings: Final = ChainEndpoints.of(urls) if urls else None
         self._port: Final = port
         self.bundle = bundle
         self._events: Final = events
         self._done: Counter[int] = Counter()
+        self._hashless: Final[set[Endpoint]] = set()
         self._pool: Pool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -210,12 +205,30 @@ class Proxy:
         except MissingItemError:
             if self._pool is None and method not in TRANSACTIONS:
                 raise
-        asked = self.bundle.request(method, params)
-        found = None if self._pool is None else await self._fetch(*asked)
+        found = None if self._pool is None else await self._origin(self._pool, self.bundle, method, params)
         if found is None and method in TRANSACTIONS:
             return None
         self.bundle.record(method, params, found)
         return self.bundle.answer(method, params)
+
+    async def _origin(self, pool: Pool, bundle: Bundle, method: str, params: Sequence[Any]) -> Any:
+        """What a bundle lacks. State is asked for by the hash of its block; where an endpoint takes none, by
+        number, and then whether the number meant that block."""
+
+        async def ask(endpoint: Endpoint) -> Any:
+            if endpoint not in self._hashless:
+                try:
+                    return await endpoint.rpc(*bundle.request(method, params))
+                except RpcError:
+                    if not bundle.is_state(method, params):
+                        raise
+            found = await endpoint.rpc(*bundle.request(method, params, by_number=True))
+            await endpoint.canonical(bundle.block)
+            self._hashless.add(endpoint)
+            return found
+
+        ((_, found),) = await pool.witnessed(ask)
+        return found
 
     async def _fetch(self, method: str, params: Sequence[Any]) -> Any:
         if self._pool is None:

@@ -8,29 +8,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from keeper.chain.block import hex_bytes, quantity
-from keeper.chain.packing import pack, unpack
+from keeper.chain.packing import unpack
 from keeper.chain.simulate import GAS_LIMIT, POST_GAS, ZERO, Performance, Performed, Scene, emitted
-from keeper.chain.ways import LENS_ADDRESS, runtime
-from keeper.errors import EndpointError
+from keeper.chain.ways import lens_override, lens_request
+from keeper.errors import EndpointError, ReorganisedError
 from keeper.simulation.fork import Fork
 
 
 def on_fork(urls: Sequence[str], scene: Scene) -> Performance:
     """Performs the scene on a fork of its block, which ends afterwards.
 
-    Raises ReorganisedError's kin when the block is not the upstreams' any more, EndpointError when a
-    transaction was not mined.
+    Raises ReorganisedError when another block is at its number by now, EndpointError when a transaction was
+    not mined.
     """
     with Fork(scene.block.chain_id, urls, block=scene.block.number) as fork:
         if fork.origin.hash != scene.block.hash:
-            raise EndpointError(
+            raise ReorganisedError(
                 "The block was reorganised away", expected=scene.block.hash, seen=fork.origin.hash
             )
-        return perform(fork, scene)
+        return _perform(fork, scene)
 
 
-def perform(fork: Fork, scene: Scene) -> Performance:
-    """Performs the scene as the next block of a fork."""
+def _perform(fork: Fork, scene: Scene) -> Performance:
     _set_block(fork, scene)
     fork.rpc("anvil_impersonateAccount", scene.sender)
     first = quantity(fork.rpc("eth_getTransactionCount", scene.sender, "latest"))
@@ -43,9 +42,8 @@ def perform(fork: Fork, scene: Scene) -> Performance:
     fork.rpc("evm_mine")
     fork.rpc("anvil_stopImpersonatingAccount", scene.sender)
     calls = tuple(_performed(fork, name) for name in names)
-    read = {"to": LENS_ADDRESS, "data": "0x" + pack(scene.post, 2**20).hex(), "gas": hex(POST_GAS)}
-    override = {LENS_ADDRESS: {"code": "0x" + runtime().hex()}}
-    head, post = unpack(hex_bytes(fork.rpc("eth_call", read, "latest", override)), len(scene.post))
+    read = fork.rpc("eth_call", lens_request(scene.post, POST_GAS), "latest", lens_override())
+    head, post = unpack(hex_bytes(read), len(scene.post))
     if (head.number, head.timestamp) != (scene.block.number + 1, scene.time):
         raise EndpointError(
             "The fork's block is another one",

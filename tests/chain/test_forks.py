@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,39 @@ def test_state_is_asked_for_by_the_hash_of_the_block(mainnet: Devnet) -> None:
         assert all(params[-1] == {"blockHash": "0x" + fork.origin.hash.hex()} for params in asked)
 
 
+HASHLESS = Fault(
+    "eth_get",
+    where=lambda params: bool(params) and isinstance(params[-1], dict) and "blockHash" in params[-1],
+    error=(-32602, "invalid argument 1: hex string expected"),
+)
+
+
+def test_an_upstream_that_takes_no_block_hashes_is_asked_by_number(mainnet: Devnet, told: Any) -> None:
+    story, _, name = told
+    by_hash: list[Any] = []
+    fault = replace(HASHLESS, where=lambda params: HASHLESS.where(params) and not by_hash.append(params))
+    with Proxy([mainnet.url], CHAIN, faults=[fault]) as proxy, Fork(CHAIN, [proxy.url]) as fork:
+        assert tell(fork, mainnet.manifest) == story
+        assert fork.bundle is not None
+        assert fork.bundle.hash == name
+        # Anvil asks for its own accounts at once, and for slots later: those by number only.
+        assert by_hash
+        assert all(len(params) == 2 for params in by_hash)
+        assert proxy.seen["eth_getStorageAt"] > 4
+
+
+def test_a_number_that_means_another_block_by_then_is_noticed(mainnet: Devnet) -> None:
+    number = int(mainnet.block()["number"], 16)
+    other = mainnet.block(number - 1)
+    with Proxy([mainnet.url], CHAIN, faults=[HASHLESS]) as proxy, Fork(CHAIN, [proxy.url]) as fork:
+        proxy.faults = [
+            HASHLESS,
+            Fault("eth_getBlockByNumber", change=lambda raw: other | {"number": raw["number"]}),
+        ]
+        with pytest.raises(RpcError, match="does not hash to its hash"):
+            fork.rpc("eth_getBalance", "0x" + "78" * 20, "latest")
+
+
 def test_a_fork_of_an_older_block(mainnet: Devnet) -> None:
     with Fork(CHAIN, [mainnet.url], block=9) as fork:
         assert (fork.origin.number, fork.block()["hash"]) == (9, mainnet.block(9)["hash"])
@@ -235,7 +269,7 @@ async def test_a_replayed_fork_is_read_through_the_lens(told: Any, mainnet: Devn
     usdc, who = mainnet.manifest["tokens"]["USDC"]["address"], mainnet.address("user1")
     with Fork.replay(path) as fork:
         async with Endpoint(fork.url, CHAIN) as endpoint:
-            (held,) = await read(endpoint, await endpoint.get_block("latest"), [BALANCE.at(usdc, who)])
+            (held,) = await read(endpoint, await endpoint.latest(), [BALANCE.at(usdc, who)])
     assert held == mainnet.call(usdc, "balanceOf(address)", [who], "(uint256)")
 
 
@@ -246,9 +280,9 @@ def command(mainnet: Devnet, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def forking(proxy: Proxy, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    arguments = ["fork", "--rpc", f"http://127.0.0.1:9,{proxy.url}/key", "--save", "kept", "--json"]
+    arguments = ["fork", "--rpc", f"http://127.0.0.1:9,{proxy.url}/key", "--block", "9"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "keeper.ops.cli", "sim", *arguments],
+        [sys.executable, "-m", "keeper.ops.cli", "sim", *arguments, "--save", "kept", "--json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -265,14 +299,14 @@ def test_the_command_forks_until_it_is_stopped_and_saves(
     assert command.stdout is not None
     ready = json.loads(command.stdout.readline())
     assert ready.get("chain_id") == CHAIN, ready
-    assert ready["block_hash"] == mainnet.block(ready["block"])["hash"]
+    assert (ready["block"], ready["block_hash"]) == (9, mainnet.block(9)["hash"])
     command.send_signal(signal.SIGTERM)
     _, said = command.communicate(timeout=30)
     assert command.returncode == 0, said
     assert "/key" not in said
     found = re.search(r"bundle 0x(\w{64})", said)
     assert found is not None
-    assert Bundle.load(tmp_path / "kept", bytes.fromhex(found.group(1))).block.number == ready["block"]
+    assert Bundle.load(tmp_path / "kept", bytes.fromhex(found.group(1))).block.number == 9
 
 
 @pytest.mark.parametrize("arguments", [["fork", "--rpc", ","], ["fork", "--rpc", "ftp://secret"]])

@@ -12,9 +12,10 @@ from staged import USDC, Staged
 from typer.testing import CliRunner
 
 from keeper.chain.history import LogQuery, SeriesQuery
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, retake, take
-from keeper.errors import ConfigError, DecodeError, EndpointError, KeeperError
+from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, KeeperError
 from keeper.ops.commands.snapshot import app
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.proxy import Fault, Proxy
@@ -93,6 +94,17 @@ async def test_a_log_that_was_not_asked_for_is_refused(noisy: Endpoint) -> None:
         async with Endpoint(proxy.url, CHAIN) as through:
             with pytest.raises(EndpointError, match="log that was not asked for"):
                 await _taken(through)
+
+
+async def test_two_who_find_different_logs_are_named(noisy: Endpoint) -> None:
+    lie = Fault("eth_getLogs", change=lambda logs: logs[1:])
+    with Proxy([noisy.public_url], CHAIN, faults=[lie]) as liar:
+        both = ChainEndpoints.of([noisy.public_url, liar.url], agreement=2)
+        async with Pool(CHAIN, both) as pool:
+            with pytest.raises(DisagreementError) as caught:
+                await _taken(pool)
+    assert f"{noisy.public_url} has 2" in str(caught.value)
+    assert f"{liar.url} has 1" in str(caught.value)
 
 
 @pytest.mark.parametrize("query", [(NOISY, (), 0), (NOISY, (b"\x01",), 1)])

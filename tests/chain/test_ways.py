@@ -64,7 +64,7 @@ async def test_every_way_reads_the_same_and_is_remembered(
 ) -> None:
     faults, way = SUPPORT[support]
     calls = [VALUE.at(place) for place in (SLOT_ZERO, REVERTS, BURNS, TIMESTAMP, FLOODS, SLOT_ZERO)]
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     expected = await lens.read_raw(chain, block, calls)
     proxy.faults = faults
     assert await lens.read_raw(through, block, calls) == expected
@@ -75,7 +75,7 @@ async def test_every_way_reads_the_same_and_is_remembered(
 
 
 async def test_an_endpoint_that_can_do_none_of_it_says_why(through: Endpoint, proxy: Proxy) -> None:
-    block = await through.get_block("latest")
+    block = await through.latest()
     proxy.faults = [Fault("eth_call", error=(-32601, "not on your plan"))]
     with pytest.raises(EndpointError, match=r"state override: .* not on your plan; creation code: "):
         await lens.read(through, block, [VALUE.at(SLOT_ZERO)])
@@ -84,7 +84,7 @@ async def test_an_endpoint_that_can_do_none_of_it_says_why(through: Endpoint, pr
 async def test_an_answer_too_long_for_creation_code_is_cut_into_passes(
     through: Endpoint, proxy: Proxy
 ) -> None:
-    block = await through.get_block("latest")
+    block = await through.latest()
     proxy.faults = [NO_OVERRIDE]
     values = await lens.read(through, block, [WORD] * 900)
     assert set(values) == {block.timestamp}
@@ -95,7 +95,7 @@ async def test_an_answer_too_long_for_creation_code_is_cut_into_passes(
 async def test_one_answer_too_long_for_creation_code_goes_the_next_way(
     through: Endpoint, proxy: Proxy
 ) -> None:
-    block = await through.get_block("latest")
+    block = await through.latest()
     proxy.faults = [NO_OVERRIDE]
     wide, now = await lens.read(through, block, [Call(WIDE, b"", len, "Wide.all()"), WORD])
     assert (wide, now) == (60_000, block.timestamp)
@@ -103,7 +103,7 @@ async def test_one_answer_too_long_for_creation_code_goes_the_next_way(
 
 
 async def test_results_longer_than_a_pass_takes_are_cut_into_passes(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     before = chain.requests
     assert set(await lens.read(chain, block, [Call(WIDE, b"", len, "Wide.all()")] * 40)) == {60_000}
     # The pass that is too long, and three of it.
@@ -111,7 +111,7 @@ async def test_results_longer_than_a_pass_takes_are_cut_into_passes(chain: Endpo
 
 
 async def test_a_reply_longer_than_is_taken_is_asked_for_in_parts(chain: Endpoint, anvil: Anvil) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     async with Endpoint(anvil.url, CHAIN, max_reply=10_000) as careful:
         assert set(await lens.read(careful, block, [WORD] * 200)) == {block.timestamp}
         with pytest.raises(OversizedReplyError, match="at most 10,000 bytes"):
@@ -122,7 +122,7 @@ async def test_a_reply_longer_than_is_taken_is_asked_for_in_parts(chain: Endpoin
 async def test_a_reply_cut_short_once_is_asked_for_again(
     through: Endpoint, proxy: Proxy, fault: Fault
 ) -> None:
-    block = await through.get_block("latest")
+    block = await through.latest()
     proxy.faults = [fault]
     assert await lens.read(through, block, [VALUE.at(SLOT_ZERO)]) == (1,)
 
@@ -131,7 +131,7 @@ async def test_a_reply_cut_short_once_is_asked_for_again(
 async def test_replies_that_are_always_cut_short_are_refused(
     through: Endpoint, proxy: Proxy, fault: Fault
 ) -> None:
-    block = await through.get_block("latest")
+    block = await through.latest()
     proxy.faults = [fault]
     with pytest.raises(EndpointDownError, match="Reply cut short"):
         await lens.read(through, block, [VALUE.at(SLOT_ZERO)])
@@ -139,7 +139,7 @@ async def test_replies_that_are_always_cut_short_are_refused(
 
 async def test_padding_is_no_content(through: Endpoint, proxy: Proxy) -> None:
     proxy.faults = [Fault(pad=70_000)]
-    block = await through.get_block("latest")
+    block = await through.latest()
     assert await lens.read(through, block, [VALUE.at(SLOT_ZERO)]) == (1,)
 
 
@@ -147,9 +147,9 @@ async def test_padding_is_no_content(through: Endpoint, proxy: Proxy) -> None:
 async def test_pruned_state_says_how_many_states_the_endpoint_keeps(states: int | None, says: str) -> None:
     with Anvil(CHAIN, ["--no-mining", "--prune-history", "3"]) as node:
         async with Endpoint(node.url, CHAIN, states=states) as endpoint:
-            old = await endpoint.get_block("latest")
+            old = await endpoint.latest()
             await endpoint.rpc("anvil_mine", [hex(9)])
-            await endpoint.get_block("latest")
+            await endpoint.latest()
             before = endpoint.requests
             with pytest.raises(PrunedStateError, match=f"this endpoint keeps {says} states"):
                 await lens.read(endpoint, old, [WORD])
@@ -162,7 +162,7 @@ async def test_a_call_that_fails_in_multicall_is_tried_with_the_gas_it_is_owed(
 ) -> None:
     # Each of these burns all that Multicall3 has left but a 64th.
     calls = [VALUE.at(BURNS)] * 6 + [VALUE.at(SLOT_ZERO)]
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     proxy.faults = [NO_OVERRIDE, NO_CREATION]
     values = await lens.read(through, block, calls)
     assert values == (*[CallFailure(b"")] * 6, 1)

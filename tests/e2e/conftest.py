@@ -77,6 +77,7 @@ def make_signer(deployed: Staged, endpoint: Endpoint, tmp_path: Path) -> MakeSig
             policy=deployed.policy,
             engine=engine,
             endpoints={deployed.devnet.chain_id: at},
+            clock=ChainClock(at),
             promises=Promises(tmp_path / f"{role}.sqlite"),
             account=Account.from_key(deployed.devnet.key(role)),
         )

@@ -25,6 +25,7 @@ from keeper.errors import (
     StaleHeadError,
     WrongChainError,
 )
+from keeper.events import TransactionMined
 from keeper.execution.cycle import Keeper
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
@@ -147,6 +148,17 @@ async def test_an_expired_plan(stage: Staged, make_keeper: MakeKeeper, make_sign
     says = ("Plan has expired", f"expected until {plan.valid_until}", f"saw {stage.head.timestamp}")
     with refused(stage, PlanRefusedError, *says):
         await make_signer().approve(plan.to_bytes())
+
+
+async def test_a_plan_that_expires_before_it_is_mined(stage: Staged, make_keeper: MakeKeeper) -> None:
+    plan = await rebalance(stage)
+    relayer, heard = make_keeper().relayer, []
+    assert relayer is not None
+    relayer.events.subscribe(heard.append)
+    stage.devnet.rpc("evm_setNextBlockTimestamp", plan.valid_until + 1)
+    with refused(stage, RevertError, "Expired", str(plan.valid_until)):
+        await relayer.submit(plan, Approval(tuple(stage.sign(plan, *SIGNERS[:2])), ()), stage.policy)
+    assert [event.succeeded for event in heard if isinstance(event, TransactionMined)] == [False]
 
 
 async def test_an_expired_settlement(stage: Staged, make_keeper: MakeKeeper) -> None:

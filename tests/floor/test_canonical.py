@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper import canonical
+from keeper.chain.block import BlockRef
 from keeper.chain.history import History, Log, LogQuery, Logs, Point, Series, SeriesQuery
 from keeper.chain.lens import Result
-from keeper.chain.rpc import BlockRef
 from keeper.chain.snapshot import Snapshot
 from keeper.contracts import address
 from keeper.errors import DecodeError, KeeperError

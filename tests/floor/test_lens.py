@@ -21,7 +21,7 @@ from keeper.errors import DecodeError, EndpointError, ReorganisedError, StaleHea
 
 
 async def test_one_request_reads_many_calls(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     before = chain.requests
     calls = [VALUE.at(SLOT_ZERO), VALUE.at(TIMESTAMP), VALUE.at(SLOT_ZERO)]
     assert await lens.read(chain, block, calls) == (1, block.timestamp, 1)
@@ -29,15 +29,15 @@ async def test_one_request_reads_many_calls(chain: Endpoint) -> None:
 
 
 async def test_read_is_pinned_to_its_block_whatever_comes_after(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     await set_slot_zero(chain, 2)
-    now = await chain.get_block("latest")
+    now = await chain.latest()
     assert await lens.read(chain, block, [VALUE.at(SLOT_ZERO)]) == (1,)
     assert await lens.read(chain, now, [VALUE.at(SLOT_ZERO)]) == (2,)
 
 
 async def test_failed_call_keeps_its_slot_and_its_revert_data(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     calls = [VALUE.at(REVERTS), VALUE.at(BURNS), VALUE.at(FLOODS), VALUE.at(SLOT_ZERO)]
     reverted, burnt, flooded, value = await lens.read(chain, block, calls)
     assert reverted == CallFailure(bytes.fromhex("deadbeef"))
@@ -47,7 +47,7 @@ async def test_failed_call_keeps_its_slot_and_its_revert_data(chain: Endpoint) -
 
 
 async def test_every_call_gets_the_same_gas_wherever_it_stands(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     probe = VALUE.at(GAS_LEFT)
     first, _, last = await lens.read(chain, block, [probe, VALUE.at(BURNS), probe])
     assert first == last
@@ -55,7 +55,7 @@ async def test_every_call_gets_the_same_gas_wherever_it_stands(chain: Endpoint) 
 
 
 async def test_too_little_gas_splits_the_pass_and_never_fails_a_call(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     calls = [VALUE.at(BURNS) if i % 2 else VALUE.at(GAS_LEFT) for i in range(30)]
     before = chain.requests
     values = await lens.read(chain, block, calls)
@@ -69,11 +69,11 @@ async def test_gas_cap_below_one_stipend_is_the_endpoints_fault(
 ) -> None:
     monkeypatch.setattr(ways, "PASS_GAS", STIPEND)
     with pytest.raises(EndpointError, match="gas cap is too low"):
-        await lens.read(chain, await chain.get_block("latest"), [VALUE.at(SLOT_ZERO)])
+        await lens.read(chain, await chain.latest(), [VALUE.at(SLOT_ZERO)])
 
 
 async def test_value_of_another_type_names_the_call(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     with pytest.raises(DecodeError, match=r"value\(\)"):
         await lens.read(chain, block, [VALUE.at(NOTHING)])
     flag = Function("flag()", "(bool)").at(TIMESTAMP, owner="Clock")
@@ -84,7 +84,7 @@ async def test_value_of_another_type_names_the_call(chain: Endpoint) -> None:
 async def test_block_reorganised_away_is_named(chain: Endpoint) -> None:
     before = await chain.rpc("evm_snapshot")
     await set_slot_zero(chain, 2)
-    orphan = await chain.get_block("latest")
+    orphan = await chain.latest()
     await chain.rpc("evm_revert", [before])
     await set_slot_zero(chain, 3)
     with pytest.raises(
@@ -96,14 +96,14 @@ async def test_block_reorganised_away_is_named(chain: Endpoint) -> None:
 async def test_endpoint_that_has_not_reached_the_block_is_behind(chain: Endpoint) -> None:
     before = await chain.rpc("evm_snapshot")
     await set_slot_zero(chain, 2)
-    ahead = await chain.get_block("latest")
+    ahead = await chain.latest()
     await chain.rpc("evm_revert", [before])
     with pytest.raises(StaleHeadError, match=f"expected block {ahead.number}, saw head {ahead.number - 1}"):
         await lens.read(chain, ahead, [VALUE.at(SLOT_ZERO)])
 
 
 async def test_chain_id_is_checked_in_the_same_call(chain: Endpoint) -> None:
-    block = await chain.get_block("latest")
+    block = await chain.latest()
     await chain.rpc("anvil_setChainId", [5])
     with pytest.raises(WrongChainError, match=f"expected {CHAIN}, saw 5"):
         await lens.read(chain, block, [VALUE.at(SLOT_ZERO)])

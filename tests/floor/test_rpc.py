@@ -34,7 +34,7 @@ async def test_endpoint_on_the_wrong_chain_says_which_was_expected_and_which_was
 async def test_chain_id_is_asked_once(endpoint: Endpoint) -> None:
     await endpoint.check()
     await endpoint.check()
-    await endpoint.get_block("latest")
+    await endpoint.latest()
     assert endpoint.requests == 2
 
 
@@ -44,7 +44,7 @@ async def test_endpoint_that_is_down_is_named_without_the_key_in_its_url() -> No
         port = taken.getsockname()[1]
         async with Endpoint(f"http://user:word@127.0.0.1:{port}/v2/topsecret?key=hidden", CHAIN) as endpoint:
             with pytest.raises(EndpointDownError) as caught:
-                await endpoint.get_block("latest")
+                await endpoint.latest()
     shown = str(caught.value) + repr(endpoint) + str(caught.value.as_dict())
     assert f"http://127.0.0.1:{port}" in shown
     assert not any(secret in shown for secret in ("topsecret", "hidden", "word@"))
@@ -61,7 +61,7 @@ def test_url_that_is_no_endpoint_is_refused_without_printing_it(url: str) -> Non
 
 async def test_unopened_endpoint_says_how_to_open_it(anvil: Anvil) -> None:
     with pytest.raises(EndpointError, match="async with"):
-        await Endpoint(anvil.url, CHAIN).get_block("latest")
+        await Endpoint(anvil.url, CHAIN).latest()
 
 
 async def test_endpoint_behind_says_where_its_head_is(endpoint: Endpoint) -> None:
@@ -76,7 +76,7 @@ async def test_unknown_hash_is_an_unknown_block(endpoint: Endpoint) -> None:
 
 async def test_block_is_the_same_by_number_hash_and_tag(endpoint: Endpoint) -> None:
     await endpoint.rpc("anvil_mine", ["0x3"])
-    block = await endpoint.get_block("latest")
+    block = await endpoint.latest()
     assert block.number == 3
     assert block == await endpoint.get_block(3) == await endpoint.get_block(block.hash)
     assert block.parent_hash == (await endpoint.get_block(2)).hash
@@ -85,11 +85,11 @@ async def test_block_is_the_same_by_number_hash_and_tag(endpoint: Endpoint) -> N
 async def test_reorganised_block_names_both_hashes(endpoint: Endpoint) -> None:
     before = await endpoint.rpc("evm_snapshot")
     await endpoint.rpc("evm_mine")
-    orphan = await endpoint.get_block("latest")
+    orphan = await endpoint.latest()
     await endpoint.rpc("evm_revert", [before])
     await endpoint.rpc("evm_increaseTime", [100])
     await endpoint.rpc("evm_mine")
-    winner = await endpoint.get_block("latest")
+    winner = await endpoint.latest()
     assert (winner.number, winner.hash != orphan.hash) == (orphan.number, True)
     with pytest.raises(ReorganisedError) as caught:
         await endpoint.canonical(orphan)
@@ -155,4 +155,4 @@ async def test_contract_deployed_by_raw_transaction_is_read_through_its_handle(e
     weth = Contract(address(deployed["contractAddress"]), "WETH9")
     await send(1, weth.address, weth.encode("deposit"), value=12_345)
     calls = [weth.call("balanceOf", account.address), weth.call("symbol"), weth.call("totalSupply")]
-    assert await read(endpoint, await endpoint.get_block("latest"), calls) == (12_345, "WETH", 12_345)
+    assert await read(endpoint, await endpoint.latest(), calls) == (12_345, "WETH", 12_345)

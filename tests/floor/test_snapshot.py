@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_programs import CALLS, CHAIN, REVERTS, SLOT_ZERO, TIMESTAMP, VALUE, set_slot_zero
 
+from keeper.chain.block import BlockRef
 from keeper.chain.call import CallFailure
 from keeper.chain.lens import Result
-from keeper.chain.rpc import BlockRef, Endpoint
+from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, take, take_at
 from keeper.contracts import address
 from keeper.errors import (
@@ -86,6 +87,18 @@ async def test_snapshot_costs_a_header_and_a_call(chain: Endpoint) -> None:
     assert (again, again.hash) == (snapshot, snapshot.hash)
 
 
+async def test_each_chain_costs_a_header_and_a_call_of_its_own(chain: Endpoint) -> None:
+    with Anvil(CHAIN + 1, ["--no-mining"]) as second:
+        async with Endpoint(second.url, CHAIN + 1) as other:
+            await other.rpc("evm_mine")
+            before = [end.requests for end in (chain, other)]
+            calls = {**CALLS, CHAIN + 1: [VALUE.at(TIMESTAMP)]}
+            taken = await take({CHAIN: chain, CHAIN + 1: other}, calls, NOW, {CHAIN: 0, CHAIN + 1: 0})
+            assert [end.requests for end in (chain, other)] == [count + 2 for count in before]
+    assert [block.chain_id for block in taken.blocks] == [CHAIN, CHAIN + 1]
+    assert [len(results) for results in taken.results] == [3, 1]
+
+
 async def test_results_are_found_by_call(chain: Endpoint) -> None:
     snapshot = await take({CHAIN: chain}, CALLS, NOW, {CHAIN: 0})
     assert snapshot.result(CHAIN, VALUE.at(SLOT_ZERO)) == 1
@@ -109,7 +122,7 @@ async def test_block_is_the_last_final_one_not_after_the_reference_time(
     endpoint: Endpoint, back: int, finality: int
 ) -> None:
     await endpoint.rpc("anvil_mine", [hex(50), "0xc"])
-    head = await endpoint.get_block("latest")
+    head = await endpoint.latest()
     wanted = await endpoint.get_block(min(head.number - back, head.number - finality))
     at = (await endpoint.get_block(head.number - back)).timestamp
     for reference_time in (at, at + 11) if back else (at,):
@@ -151,7 +164,7 @@ async def test_pinned_block_that_was_reorganised_away_is_refused(chain: Endpoint
 
 
 async def test_pinned_block_after_the_reference_time_is_refused(chain: Endpoint) -> None:
-    head = await chain.get_block("latest")
+    head = await chain.latest()
     with pytest.raises(PlanError, match="later than the reference time"):
         await take_at({CHAIN: chain}, CALLS, [head], head.timestamp - 1)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, replace
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -334,10 +335,11 @@ class Leavers:
 
 
 async def test_a_pocket_is_issued_closed_and_paid_as_the_mirror_says(rewound: Devnet) -> None:
-    ledger = await open_ledger(rewound, FEES["dear"], 1_000_000 * USDC)
+    ledger = await open_ledger(rewound, FEES["dear"], 10_000_000 * USDC)
     stage = ledger.stage
-    position = max(stage.policy.positions, key=lambda each: stage.read(*_value(stage, each))[0][0])
-    (value, _), _ = stage.read(*_value(stage, position))
+    # The least of those that hold anything: the others have to pay everyone who leaves.
+    held = [(stage.read(*_value(stage, each))[0][0], each) for each in stage.policy.positions]
+    value, position = min((each for each in held if each[0]), key=itemgetter(0))
     runtime = stage.devnet.rpc("eth_getCode", position.address, "latest")
     portfolio = stage.deployment.portfolio
     rewound.rpc("anvil_setCode", position.address, "0x60006000fd")

@@ -9,9 +9,9 @@ from eth_account import Account
 from vault_world import DEPOSIT, World
 
 from keeper import engine
-from keeper.chain.rpc import Endpoint
+from keeper.chain.rpc import Endpoint, Source
+from keeper.clock import ChainClock, Clock
 from keeper.planning.plan import Kind
-from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.simulation.devnet import Devnet
@@ -56,11 +56,12 @@ async def make_signer(world: World, tmp_path: Path) -> AsyncIterator[Callable[..
     """Builds a signer in this process, with an endpoint of its own."""
     endpoint = Endpoint(world.devnet.url, world.devnet.chain_id)
 
-    def make(role: str = "signer1", policy: Policy | None = None) -> Signer:
+    def make(role: str = "signer1", source: Source = endpoint, clock: Clock | None = None) -> Signer:
         return Signer(
-            policy=policy or world.policy,
+            policy=world.policy,
             engine=engine,
-            endpoints={world.devnet.chain_id: endpoint},
+            endpoints={world.devnet.chain_id: source},
+            clock=clock or ChainClock(source),
             promises=Promises(tmp_path / f"{role}.sqlite"),
             account=Account.from_key(world.devnet.key(role)),
         )

@@ -1,16 +1,21 @@
 """What a signer signs and what it refuses, against a real vault on a local chain."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vault_world import World
 
+from keeper.chain.pool import ChainEndpoints, Pool
+from keeper.clock import FixedClock
 from keeper.planning.plan import Kind, Plan, PlannedCall, SettlementTerms
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.quorum.typed_data import artefact, check
+from keeper.simulation.proxy import Fault, Proxy
 from keeper.simulation.vault import SIGNERS
 from keeper.units import Address
 
@@ -173,6 +178,68 @@ async def test_an_endpoint_that_is_behind_is_named(settled: World, make_signer: 
     )
     assert seen.code == "endpoint"
     assert "behind" in str(seen)
+
+
+async def test_by_the_systems_clock_a_plan_expires_though_its_chain_stands_still(
+    settled: World, make_signer: Make
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    seen = await refusal(make_signer(clock=FixedClock(plan.valid_until + 1)), plan)
+    assert seen.code == "expired"
+
+
+async def test_a_promise_ends_by_the_chains_clock_not_by_the_systems(
+    settled: World, make_signer: Make
+) -> None:
+    first = await settled.propose(Kind.BATCH)
+    await make_signer().approve(first.to_bytes())
+    late = first.valid_until + 1
+    second = await settled.propose(Kind.BATCH, late)
+    assert (await refusal(make_signer(clock=FixedClock(late)), second)).code == "slot_taken"
+
+
+@asynccontextmanager
+async def two_operators(
+    world: World, *faults: Fault, **rules: int
+) -> AsyncIterator[tuple[Pool, tuple[Proxy, Proxy]]]:
+    """A pool of two ways to the world's chain, the second with the faults."""
+    chain, url = world.devnet.chain_id, world.devnet.url
+    with Proxy([url], chain) as honest, Proxy([url], chain, faults=faults) as other:
+        async with Pool(chain, ChainEndpoints.of([honest.url, other.url], **rules)) as pool:
+            yield pool, (honest, other)
+
+
+async def test_a_plan_is_simulated_at_every_operator_that_has_to_agree(
+    settled: World, make_signer: Make
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    async with two_operators(settled, agreement=2) as (pool, proxies):
+        assert (await make_signer(source=pool).approve(plan.to_bytes())).signer
+        assert [proxy.seen["eth_simulateV1"] for proxy in proxies] == [1, 1]
+
+
+async def test_nothing_is_signed_when_two_operators_simulate_differently(
+    settled: World, make_signer: Make
+) -> None:
+    def fail(result: Any) -> Any:
+        (block,) = result
+        first, state = block["calls"]
+        return [block | {"calls": [first | {"status": "0x0"}, state]}]
+
+    plan = await settled.propose(Kind.BATCH)
+    fault = Fault("eth_simulateV1", change=fail)
+    async with two_operators(settled, fault, agreement=2) as (pool, (_, other)):
+        seen = await refusal(make_signer(source=pool), plan)
+        assert (seen.code, f"{other.url}: failure" in str(seen)) == ("endpoint", True), str(seen)
+
+
+async def test_a_signer_whose_heads_are_all_stale_signs_nothing(settled: World, make_signer: Make) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    late = FixedClock(settled.now() + 61)
+    async with two_operators(settled, max_head_age=60) as (pool, proxies):
+        seen = await refusal(make_signer(source=pool, clock=late), plan)
+        assert (seen.code, str(seen).count("saw 61 s")) == ("endpoint", 2)
+        assert all(proxy.url in str(seen) for proxy in proxies)
 
 
 async def test_a_settlement_of_another_epoch_or_price_is_refused(rewind: World, make_signer: Make) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from keeper.planning.plan import Kind
 from keeper.quorum.collect import collect
 from keeper.simulation.accounts import accounts
 from keeper.simulation.anvil import Anvil
+from keeper.simulation.proxy import Proxy
 from keeper.simulation.vault import SIGNERS
 
 KEEPER = [sys.executable, "-m", "keeper.ops.cli", "signer", "--json", "--config"]
@@ -26,7 +27,7 @@ PATIENCE = 60
 
 
 def write_config(
-    folder: Path, world: World, key: str, url: str | None = None, listen: str | None = None
+    folder: Path, world: World, key: str, urls: Sequence[str] = (), listen: str | None = None
 ) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "policy.toml").write_text(world.deployment.policy_toml)
@@ -36,15 +37,17 @@ def write_config(
 listen = "{listen or "127.0.0.1:0"}"
 policy = "policy.toml"
 record = "promises.sqlite"
+endpoints = "endpoints.toml"
 max_request_bytes = 100000
 
 [key]
 {key}
-
-[endpoints]
-{world.devnet.chain_id} = "{url or world.devnet.url}"
 """
     )
+    members = "".join(
+        f'[[chains.{world.devnet.chain_id}.endpoints]]\nurl = "{url}"\n' for url in urls or [world.devnet.url]
+    )
+    (folder / "endpoints.toml").write_text(f'clock = "chain"\n{members}')
     return path
 
 
@@ -170,12 +173,7 @@ def test_an_encrypted_key_file_opens_for_its_owner_only(world: World, tmp_path: 
         (lambda text: text.replace("127.0.0.1:0", "0.0.0.0:0"), 2, "requests are not authenticated"),
         (lambda text: text.replace('"promises', '"nowhere/promises'), 2, "record"),
         (lambda text: text.replace("record =", "recrod ="), 2, "did you mean 'record'?"),
-        (lambda text: text.replace('"http', '"ftp'), 2, "endpoints"),
-        (
-            lambda text: text[: text.index("[endpoints]")] + "[endpoints]\n1 = 'http://127.0.0.1:1'",
-            2,
-            "chain",
-        ),
+        (lambda text: text.replace('"endpoints.toml', '"nowhere.toml'), 2, "nowhere.toml"),
     ],
 )
 def test_a_configuration_that_does_not_hold_is_refused_without_the_secret(
@@ -190,9 +188,44 @@ def test_a_configuration_that_does_not_hold_is_refused_without_the_secret(
     assert key.removeprefix("0x") not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"http', '"ftp', "endpoints"),
+        ("[chains.31337.", "[chains.1.", "Chains without endpoints"),
+        ("url =", "urls =", "did you mean 'url'?"),
+    ],
+)
+def test_endpoints_that_do_not_hold_are_refused(
+    world: World, tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    config = write_config(tmp_path / "signer", world, 'env = "SIGNER_KEY"')
+    file = config.with_name("endpoints.toml")
+    file.write_text(file.read_text().replace(old, new))
+    done = failing(config, SIGNER_KEY=accounts()["signer1"].key)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+
+
+async def test_a_signer_goes_on_when_its_first_endpoint_is_lost(settled: World, tmp_path: Path) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    with Proxy([settled.devnet.url], settled.devnet.chain_id) as first:
+        urls = [first.url, settled.devnet.url]
+        config = write_config(tmp_path / "signer", settled, 'env = "SIGNER_KEY"', urls)
+        with running(config, tmp_path / "log", SIGNER_KEY=accounts()["signer1"].key) as ready:
+            assert first.seen["eth_chainId"] == 1
+            first.stop()
+            with pytest.raises(QuorumError) as alone:
+                await collect(plan, settled.policy, [ready["url"]], patience=PATIENCE)
+    assert "too few" in str(alone.value).lower()
+    log = (tmp_path / "log").read_text()
+    assert log.count("PlanSigned") == 1
+    assert log.count("EndpointFailed") >= 1
+
+
 def test_an_endpoint_that_is_down_is_named_by_host_only(world: World, tmp_path: Path) -> None:
     config = write_config(
-        tmp_path / "signer", world, 'env = "SIGNER_KEY"', "http://127.0.0.1:9/planted-api-key"
+        tmp_path / "signer", world, 'env = "SIGNER_KEY"', ["http://127.0.0.1:9/planted-api-key"]
     )
     done = failing(config, SIGNER_KEY=accounts()["signer1"].key)
     assert done.returncode == 3
@@ -202,7 +235,7 @@ def test_an_endpoint_that_is_down_is_named_by_host_only(world: World, tmp_path: 
 
 def test_an_endpoint_of_another_chain_is_refused(world: World, tmp_path: Path) -> None:
     with Anvil(424242) as other:
-        config = write_config(tmp_path / "signer", world, 'env = "SIGNER_KEY"', other.url)
+        config = write_config(tmp_path / "signer", world, 'env = "SIGNER_KEY"', [other.url])
         done = failing(config, SIGNER_KEY=accounts()["signer1"].key)
     assert done.returncode == 3
     assert "another chain" in done.stderr

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ERC165Checker} from "@openzeppelin/contracts/utils/introspection/ERC165Checker.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
+import {IIsolated} from "../interfaces/IIsolated.sol";
 import {IERC7540Deposit, IERC7540Redeem} from "../interfaces/IERC7540.sol";
 import {Status} from "../interfaces/Types.sol";
 import {BoundedRead} from "../oracle/BoundedRead.sol";
@@ -14,7 +15,7 @@ import {Connector} from "./Connector.sol";
 /// vault that says by ERC-165 that it redeems on request is asked by `requestRedeem`, and what it then has ready
 /// leaves by `claim` or `withdraw`; one that takes deposits on request is asked by `supply`. Requests of such a
 /// vault must all be one (id 0).
-contract ERC4626Connector is Connector {
+contract ERC4626Connector is Connector, IIsolated {
     /// @dev Largest part of a deposit that entering may cost in fees and rounding, and least that leaving is
     /// thought to cost where a vault does not say: 10 bps. The minimum of `previewDeposit` alone would follow a
     /// share price that somebody has just inflated.
@@ -70,8 +71,8 @@ contract ERC4626Connector is Connector {
 
     // VIEWS
 
-    /// @notice See `IIsolated`.
-    function isolated() external pure returns (bool) {
+    /// @inheritdoc IIsolated
+    function isolated() external pure override returns (bool) {
         return true;
     }
 

@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
+import {IIsolated} from "../interfaces/IIsolated.sol";
 import {Connector} from "./Connector.sol";
 import {IMorphoBlue, IMorphoOracle, Market, MarketParams} from "./IMorphoBlue.sol";
 import {LendingConnector} from "./LendingConnector.sol";
@@ -14,7 +15,7 @@ import {Holding, MorphoState} from "./MorphoState.sol";
 /// @title Supplies, collateral and debts in markets of Morpho Blue
 /// @notice The key of a position is the market id. Every market stands for itself: its collateral secures its
 /// debt alone.
-contract MorphoBlueConnector is LendingConnector {
+contract MorphoBlueConnector is LendingConnector, IIsolated {
     using MorphoState for IMorphoBlue;
     using MorphoState for Market;
     using SafeERC20 for IERC20;
@@ -80,8 +81,8 @@ contract MorphoBlueConnector is LendingConnector {
         return _net(equity, _healthOrNothing(params, own.collateral, owed));
     }
 
-    /// @notice See `IIsolated`.
-    function isolated() external pure returns (bool) {
+    /// @inheritdoc IIsolated
+    function isolated() external pure override returns (bool) {
         return true;
     }
 

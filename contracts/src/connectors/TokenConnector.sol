@@ -5,6 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
+import {IIsolated} from "../interfaces/IIsolated.sol";
 import {Connector} from "./Connector.sol";
 
 /// @title Tokens that are simply held
@@ -12,7 +13,7 @@ import {Connector} from "./Connector.sol";
 /// is pushed here and supplied; it counts at the price of the vault's oracle.
 /// @dev By ledger: what somebody else sends is no position, and a token that is pushed under another key does not
 /// make one grow that nobody looks at.
-contract TokenConnector is Connector {
+contract TokenConnector is Connector, IIsolated {
     using SafeERC20 for IERC20;
 
     mapping(bytes32 key => bool) public isHeld;
@@ -30,8 +31,8 @@ contract TokenConnector is Connector {
         _allowCollecting(asset);
     }
 
-    /// @notice See `IIsolated`.
-    function isolated() external pure returns (bool) {
+    /// @inheritdoc IIsolated
+    function isolated() external pure override returns (bool) {
         return true;
     }
 

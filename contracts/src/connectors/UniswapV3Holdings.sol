@@ -326,8 +326,8 @@ abstract contract UniswapV3Holdings is Connector {
     // LEDGER
 
     function _add(Holding storage holding, address token, bool isToken0, uint256 amount) internal {
-        if (isToken0) holding.held0 = (holding.held0 + amount).toUint128();
-        else holding.held1 = (holding.held1 + amount).toUint128();
+        if (isToken0) holding.held0 += amount.toUint128();
+        else holding.held1 += amount.toUint128();
         heldOf[token] += amount;
     }
 

@@ -108,9 +108,9 @@ interface IPortfolio {
     /// keeps a part of it (`IVault.residualOf`). One at a time. Guardian or governor.
     function splitOff(address connector, bytes32 key) external;
 
-    /// @notice Joins the position again when two readings later than the split both found it healthy and
-    /// agree on its low to 1 %, at the lesser: those who left are paid their part from what came out of it, idle assets and at last the
-    /// position itself. By anyone.
+    /// @notice Joins the position again when two readings later than the split both found it healthy and agree on
+    /// its low to 1 %, at the lesser: those who left are paid their part from what came out of it, idle assets and
+    /// at last the position itself. By anyone.
     function closePocket() external;
 
     /// @notice Stores a first reading of every position. By anyone; it stands for 24 hours, unless positions

@@ -1,13 +1,11 @@
 """`keeper devnet`: local chains with the real protocols."""
 
-import signal
-import threading
 from contextlib import ExitStack
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from keeper.ops.ending import on_signal
 from keeper.ops.output import JsonOption, show
 from keeper.simulation.devnet import FIRST_CHAIN_ID, Devnet, ensure_built
 
@@ -31,13 +29,7 @@ def up(
     json: JsonOption = False,
 ) -> None:
     """Starts chains 31337, 31338, … and keeps them up until Ctrl-C."""
-    ended = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    ended = on_signal()
     with ExitStack() as running:
         started = [
             running.enter_context(Devnet(FIRST_CHAIN_ID + index, port=port + index if port else 0))

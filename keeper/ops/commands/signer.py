@@ -9,8 +9,7 @@ import typer
 
 from keeper import engine
 from keeper.config import load_toml
-from keeper.events import EventStream, log_sink, logger
-from keeper.ops.output import JsonOption, show
+from keeper.ops.output import JsonOption, logged_events, show
 from keeper.quorum.signer import Engine
 from keeper.quorum.signer_service import SignerConfig, serving
 
@@ -35,9 +34,7 @@ async def _serve(config: SignerConfig, engine: Engine, *, json: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    events = EventStream()
-    events.subscribe(log_sink(logger(json=json)))
-    async with serving(config, engine, events) as running:
+    async with serving(config, engine, logged_events(json=json)) as running:
         ready = {
             "ok": True,
             "url": running.url,

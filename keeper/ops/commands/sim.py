@@ -1,19 +1,15 @@
 """`keeper sim`: forks of live chains, their bundles, and the RPC proxy."""
 
 import asyncio
-import signal
-import threading
-from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from keeper.config import public_url
-from keeper.errors import ConfigError, EndpointDownError, EndpointError
-from keeper.events import EventStream, log_sink, logger
-from keeper.ops.output import JsonOption, show
+from keeper.errors import ConfigError
+from keeper.ops.ending import on_signal
+from keeper.ops.output import JsonOption, logged_events, show
 from keeper.simulation.bundle import Bundle
 from keeper.simulation.fork import Fork, chain_id_of
 from keeper.simulation.proxy import Proxy
@@ -38,9 +34,9 @@ def fork(
     known = None if bundle is None else Bundle.load(bundle)
     if known is not None and block not in (None, known.block.number):
         raise ConfigError("The bundle is of another block", expected=block, seen=known.block.number)
-    chain_id = asyncio.run(_chain_of(urls))
-    started = Fork(chain_id, urls, block=block, bundle=known, port=port, events=_events(json))
-    ended = _on_signal()
+    chain_id = asyncio.run(chain_id_of(urls))
+    started = Fork(chain_id, urls, block=block, bundle=known, port=port, events=logged_events(json=json))
+    ended = on_signal()
     with started:
         _announce(started, json=json)
         ended.wait()
@@ -55,7 +51,7 @@ def replay(
     json: JsonOption = False,
 ) -> None:
     """Start the fork that a bundle was saved from, without any network, until Ctrl-C."""
-    ended = _on_signal()
+    ended = on_signal()
     with Fork.replay(file, port=port) as started:
         _announce(started, json=json)
         ended.wait()
@@ -70,9 +66,9 @@ def proxy(
 ) -> None:
     """Stand in front of endpoints, with failover and delay, until Ctrl-C."""
     urls = _urls(rpc)
-    chain_id = asyncio.run(_chain_of(urls))
-    ended = _on_signal()
-    with Proxy(urls, chain_id, port=port, delay=delay / 1_000, events=_events(json)) as running:
+    chain_id = asyncio.run(chain_id_of(urls))
+    ended = on_signal()
+    with Proxy(urls, chain_id, port=port, delay=delay / 1_000, events=logged_events(json=json)) as running:
         show({"chain_id": chain_id, "url": running.url}, f"chain {chain_id}  {running.url}", json=json)
         ended.wait()
 
@@ -97,32 +93,3 @@ def _urls(text: str) -> list[str]:
     if not urls:
         raise ConfigError("No endpoint", expected="URL[,URL…]", where="--rpc")
     return urls
-
-
-async def _chain_of(urls: Sequence[str]) -> int:
-    """What the first endpoint that answers serves."""
-    failures = []
-    for url in urls:
-        try:
-            return await chain_id_of(url)
-        except EndpointError as error:
-            failures.append(str(error))
-    raise EndpointDownError("No endpoint answers", seen="; ".join(failures))
-
-
-def _on_signal() -> threading.Event:
-    """Set by Ctrl-C or a request to terminate."""
-    ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    return ended
-
-
-def _events(json: bool) -> EventStream:
-    events = EventStream()
-    events.subscribe(log_sink(logger(json=json)))
-    return events

@@ -1,22 +1,19 @@
 """`keeper snapshot`: pinned blocks and what was read at them, as a file that anyone can check."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from keeper import engine
+from keeper import clock, engine
 from keeper.book import Book, open_book
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.snapshot import Snapshot, retake
 from keeper.chain.snapshot import take as take_snapshot
-from keeper.clock import ChainClock, Clock, SystemClock
 from keeper.config import load_toml
 from keeper.errors import ConfigError, DecodeError
-from keeper.events import EventStream, log_sink, logger
-from keeper.ops.output import JsonOption, amount, show
+from keeper.ops.output import JsonOption, amount, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 
@@ -72,29 +69,16 @@ def verify(
 
 
 async def _take(policy: Policy, settings: Endpoints, at: int | None, *, json: bool) -> Snapshot:
-    _require_chains(policy.chains, settings)
-    async with open_pools(settings, _events(json)) as pools:
-        hub = pools[policy.vault.chain_id]
-        clock: Clock = SystemClock() if settings.clock == "system" else ChainClock(hub)
-        time = await clock.now() if at is None else at
+    async with open_pools(settings, policy.chains, logged_events(json=json)) as pools:
+        present = clock.named(settings.clock, pools[policy.vault.chain_id])
+        time = await present.now() if at is None else at
         return await take_snapshot(pools, engine.calls(policy), time, policy.finality)
 
 
 async def _retake(claimed: Snapshot, settings: Endpoints, *, json: bool) -> Snapshot:
-    _require_chains({block.chain_id: None for block in claimed.blocks}, settings)
-    async with open_pools(settings, _events(json)) as pools:
+    chains = [block.chain_id for block in claimed.blocks]
+    async with open_pools(settings, chains, logged_events(json=json)) as pools:
         return await retake(pools, claimed)
-
-
-def _events(json: bool) -> EventStream:
-    events = EventStream()
-    events.subscribe(log_sink(logger(json=json)))
-    return events
-
-
-def _require_chains(chains: Mapping[int, object], settings: Endpoints) -> None:
-    if missing := sorted(set(chains) - set(settings.chains)):
-        raise ConfigError("Chains without endpoints", expected=sorted(chains), seen=f"none for {missing}")
 
 
 def _word(text: str) -> bytes | None:
