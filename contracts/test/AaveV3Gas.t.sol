@@ -54,11 +54,11 @@ abstract contract AaveV3GasTest is ConnectorFixture {
         vm.warp(block.timestamp + 1 hours);
     }
 
-    function test_class_V_the_first_key_fits_its_stipend() public {
+    function test_class_V_the_first_key_reports_within_its_gas() public {
         _measure(keys[0], true);
     }
 
-    function test_class_V_the_last_key_fits_its_stipend() public {
+    function test_class_V_the_last_key_reports_within_its_gas() public {
         _measure(keys[keys.length - 1], false);
     }
 

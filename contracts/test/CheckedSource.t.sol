@@ -222,4 +222,14 @@ contract CheckedSourceTest is Prices {
     function _least(uint256 a, uint256 b) private pure returns (uint256) {
         return a < b ? a : b;
     }
+
+    function test_class_U_a_token_without_decimals_is_refused() public {
+        address[2] memory ends = [weth, usdc];
+        for (uint256 i; i < 2; ++i) {
+            vm.mockCallRevert(ends[i], abi.encodeWithSignature("decimals()"), "");
+            vm.expectRevert(abi.encodeWithSelector(CheckedSource.UnknownDecimals.selector, ends[i]));
+            new CheckedSource(feeds, market, TOLERANCE);
+            vm.clearMockedCalls();
+        }
+    }
 }

@@ -120,7 +120,7 @@ abstract contract ConnectorTest is ConnectorFixture {
         assertEq(status, uint256(Status.OK));
     }
 
-    function test_a_report_fits_its_stipend() public {
+    function test_a_report_stays_within_its_gas() public {
         _supply(10e6);
         vm.warp(block.timestamp + 1 days);
         uint256 before = gasleft();

@@ -194,19 +194,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
     function test_class_V_M_15_a_market_whose_oracle_fails_still_has_a_value() public {
         _open(6, 18);
         _lever(10_000e6, 1e6);
-        (uint256 low, uint256 high, uint256 state) = connector.report(key);
-        (, uint256 debt,) = ReportLib.unpack(state);
-        FickleOracle.Mood[2] memory moods = [FickleOracle.Mood.REVERTS, FickleOracle.Mood.BOMB];
-        for (uint256 i = 0; i < moods.length; i++) {
-            oracleOf.set(price, moods[i]);
-            (uint256 lowNow, uint256 highNow, uint256 stateNow) = connector.report{gas: REPORT_GAS}(key);
-            assertEq(lowNow, low);
-            assertEq(highNow, high);
-            (uint256 status, uint256 debtNow, uint256 health) = ReportLib.unpack(stateNow);
-            assertEq(status, uint256(Status.OK));
-            assertEq(debtNow, debt);
-            assertEq(health, 0, "the worst there is");
-        }
+        _expectValueWithoutHealth(FickleOracle.Mood.REVERTS, type(uint256).max);
         // Paying and what needs no price go on; what needs one says so.
         loan.mint(address(connector), 5_000e6);
         assertEq(lender.repay(key, 5_000e6), 5_000e6);
@@ -215,6 +203,56 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         lender.withdrawCollateral(key, 1);
         oracleOf.set(price, FickleOracle.Mood.HONEST);
         lender.withdrawCollateral(key, 1);
+    }
+
+    function test_class_V_M_15_a_market_whose_oracle_bombs_has_a_value_within_its_gas() public {
+        _open(6, 18);
+        _lever(10_000e6, 1e6);
+        _expectValueWithoutHealth(FickleOracle.Mood.REVERTS, REPORT_GAS);
+        _expectValueWithoutHealth(FickleOracle.Mood.BOMB, REPORT_GAS);
+    }
+
+    function _expectValueWithoutHealth(FickleOracle.Mood mood, uint256 gas) private {
+        oracleOf.set(price, FickleOracle.Mood.HONEST);
+        (uint256 low, uint256 high, uint256 state) = connector.report(key);
+        oracleOf.set(price, mood);
+        (uint256 lowNow, uint256 highNow, uint256 stateNow) = connector.report{gas: gas}(key);
+        assertEq(lowNow, low);
+        assertEq(highNow, high);
+        (, uint256 debt,) = ReportLib.unpack(state);
+        (uint256 status, uint256 debtNow, uint256 health) = ReportLib.unpack(stateNow);
+        assertEq(status, uint256(Status.OK));
+        assertEq(debtNow, debt);
+        assertEq(health, 0, "the worst there is");
+    }
+
+    // A PROTOCOL THAT MISBEHAVES
+
+    /// @dev It is no value at all, so that the portfolio counts the position as impaired.
+    function test_class_V_a_rate_model_or_a_morpho_that_fails_or_says_nothing_has_no_value() public {
+        _open(6, 18);
+        _lever(10_000e6, 1e6);
+        skip(1 hours);
+        bytes[2] memory broken = [bytes(hex"60006000fd"), bytes(hex"00")];
+        for (uint256 i = 0; i < broken.length; i++) {
+            address[2] memory parts = [params.irm, address(morpho)];
+            for (uint256 j = 0; j < parts.length; j++) {
+                bytes memory code = parts[j].code;
+                vm.etch(parts[j], broken[i]);
+                vm.expectRevert();
+                connector.report(key);
+                vm.etch(parts[j], code);
+            }
+        }
+        connector.report(key);
+    }
+
+    function test_nothing_is_no_collateral() public {
+        _open(6, 18);
+        vm.expectRevert(Connector.ZeroAmount.selector);
+        lender.supplyCollateral(key, 0);
+        vm.expectRevert(Connector.ZeroAmount.selector);
+        lender.withdrawCollateral(key, 0);
     }
 
     function test_class_S_an_oracle_that_soars_or_falls_saturates() public {

@@ -262,4 +262,15 @@ contract RateSourceTest is Prices {
         assertApproxEqAbs(high, rate, 1e6);
         assertEq(uint256(seen), uint256(status));
     }
+
+    function test_class_U_an_underlying_without_decimals_is_refused() public {
+        OffsetVault odd = new OffsetVault(IERC20(address(this)), 0);
+        vm.expectRevert(abi.encodeWithSelector(RateSource.UnknownDecimals.selector, address(this)));
+        new ERC4626Source(odd, GROWTH);
+        vm.mockCall(
+            address(token), abi.encodeCall(IAToken.UNDERLYING_ASSET_ADDRESS, ()), abi.encode(address(this))
+        );
+        vm.expectRevert(abi.encodeWithSelector(ATokenSource.UnknownDecimals.selector, address(this)));
+        new ATokenSource(IAToken(address(token)));
+    }
 }

@@ -70,12 +70,12 @@ contract UniswapV3GasTest is UniswapV3Test {
         cold.push(_feed(pair, "aggregator"));
     }
 
-    function test_a_report_of_three_nfts_fits_its_stipend() public {
+    function test_a_report_of_three_nfts_stays_within_its_gas() public {
         _use("USDC/WETH");
         _checkReports();
     }
 
-    function test_a_report_of_two_nfts_without_the_asset_fits_its_stipend() public {
+    function test_a_report_of_two_nfts_without_the_asset_stays_within_its_gas() public {
         maxPositions = 2;
         _use("WBTC/WETH");
         _checkReports();
