@@ -146,6 +146,8 @@ REFUSED_DEPLOYMENT = re.compile(r"\bexpectRevert\([^;]*;\s*(?:\w[\w\s]*=\s*)?new
 """A test that expects a constructor to revert. Deployed by artifact it takes any error for the right one and
 ends there (Forge 1.7); so what survives meets the files that have such tests once more, linked as usual."""
 INVARIANT = "contracts/test/invariant/*"
+NO_GAS_BOUNDS = ("--no-match-test", "within_its_gas")
+"""Contracts that are deployed by artifact cost a little more than linked ones."""
 Key = tuple[str, str, str, str, int]
 Stage = tuple[list[str], Mapping[str, str]]
 
@@ -310,7 +312,7 @@ def stages(configuration: Configuration, contract: str | None) -> list[Stage]:
     """Forge's filters and settings, quickest first: tests of the contract itself, all but the invariant
     campaign, and that campaign with few runs. Without a contract, all but the first."""
     rest: list[Stage] = [
-        (["--no-match-path", INVARIANT], {"FOUNDRY_FUZZ_RUNS": "64"}),
+        (["--no-match-path", INVARIANT, *NO_GAS_BOUNDS], {"FOUNDRY_FUZZ_RUNS": "64"}),
         (["--match-path", INVARIANT], {"FOUNDRY_INVARIANT_RUNS": "16", "FOUNDRY_INVARIANT_DEPTH": "100"}),
     ]
     if configuration.test != "contracts/test":
@@ -318,7 +320,10 @@ def stages(configuration: Configuration, contract: str | None) -> list[Stage]:
     if contract not in FIRST:
         return rest
     return [
-        (["--match-path", f"contracts/test/{{{FIRST[contract]}}}.t.sol"], {"FOUNDRY_FUZZ_RUNS": "16"}),
+        (
+            ["--match-path", f"contracts/test/{{{FIRST[contract]}}}.t.sol", *NO_GAS_BOUNDS],
+            {"FOUNDRY_FUZZ_RUNS": "16"},
+        ),
         *rest,
     ]
 
