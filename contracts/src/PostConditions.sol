@@ -8,7 +8,7 @@ import {IConnector} from "./interfaces/IConnector.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Batch, Call} from "./interfaces/Types.sol";
-import {Mark, PortfolioState, Report} from "./libraries/PortfolioState.sol";
+import {Mark, PortfolioState, PositionReport} from "./libraries/PortfolioState.sol";
 import {ReadingLib} from "./libraries/ReadingLib.sol";
 import {Valuation} from "./Valuation.sol";
 
@@ -22,7 +22,7 @@ abstract contract PostConditions is Valuation {
 
     /// @dev Units by which a position or a debt may grow without having been added to: leaving one position can
     /// round a neighbour in the same market up, and that must never stop an exit.
-    uint256 public constant ROUNDING = 10;
+    uint256 public constant ROUNDING = ReadingLib.ROUNDING;
 
     /// @dev Health up to which collateral may be added to a debt whatever else stands in the way of growth: what is
     /// close to liquidation costs less to defend than to lose, also those who wait for their exit. Above it adding
@@ -43,8 +43,8 @@ abstract contract PostConditions is Valuation {
         bool raised;
         Mark mark;
         uint256 markedDebt;
-        Report before;
-        Report afterwards;
+        PositionReport before;
+        PositionReport afterwards;
     }
 
     /// @dev What calls did. `untouched` is the sum of the other positions' marks, `lowMarked` that of all of them
@@ -121,7 +121,7 @@ abstract contract PostConditions is Valuation {
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
             t.afterwards = state.report(t.connector, t.key, change.pocketed);
-            (Report memory before, Report memory afterwards) = (t.before, t.afterwards);
+            (PositionReport memory before, PositionReport memory afterwards) = (t.before, t.afterwards);
             sum += afterwards.low;
             if (!before.healthy) {
                 uint256 gain = ReadingLib.excess(afterwards.low, before.low);
@@ -210,7 +210,7 @@ abstract contract PostConditions is Valuation {
     }
 
     /// @dev What is owned, debts not taken off.
-    function _gross(Report memory report) private pure returns (uint256) {
+    function _gross(PositionReport memory report) private pure returns (uint256) {
         return report.high + report.debt;
     }
 

@@ -353,20 +353,6 @@ contract Registry is IRegistry {
         }
     }
 
-    function positionsOf(address vault, address connector)
-        external
-        view
-        override
-        returns (bytes32[] memory keys, bytes32[][] memory riskIds)
-    {
-        Section storage s = sections[vault];
-        keys = s.keys[connector].values();
-        riskIds = new bytes32[][](keys.length);
-        for (uint256 i; i < keys.length; ++i) {
-            riskIds[i] = s.riskIds[connector][keys[i]];
-        }
-    }
-
     function positionsTouched(address vault, address[] calldata targets, bytes32[] calldata named)
         external
         view

@@ -7,7 +7,7 @@ import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Value} from "./interfaces/Types.sol";
-import {Mark, Pocketed, PortfolioState, Report} from "./libraries/PortfolioState.sol";
+import {Mark, Pocketed, PortfolioState, PositionReport} from "./libraries/PortfolioState.sol";
 import {ReadingLib} from "./libraries/ReadingLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 
@@ -123,7 +123,7 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (Value memory, bool)
     {
-        Report memory seen = state.report(connector, key, state.ledger.pocketed);
+        PositionReport memory seen = state.report(connector, key, state.ledger.pocketed);
         return (Value(seen.low, seen.high), seen.healthy);
     }
 
@@ -135,7 +135,7 @@ abstract contract Valuation is IPortfolio {
         whenUnlocked
         returns (uint256, uint256)
     {
-        Report memory seen = state.report(connector, key, state.ledger.pocketed);
+        PositionReport memory seen = state.report(connector, key, state.ledger.pocketed);
         return (seen.debt, seen.health);
     }
 

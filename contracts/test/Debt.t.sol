@@ -448,6 +448,8 @@ contract DebtTest is MarginFixture {
         own.setStatus(Status.DIVERGED);
         refused(one(borrowing(own, A, 11)), impaired(own, A));
         refused(one(supplying(own, A, UNIT)), impaired(own, A));
+        bytes memory nothing = abi.encodeCall(Margin.repayAtLoss, (A, UNIT, UNIT));
+        refused(one(action(own, UNIT, nothing)), impaired(own, A));
         bytes memory both_ = abi.encodeCall(Margin.withdrawAndBorrow, (A, 20 * UNIT, 11));
         refused(one(action(own, 0, both_)), impaired(own, A));
         run(one(withdrawing(own, A, UNIT)));

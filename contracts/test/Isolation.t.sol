@@ -12,6 +12,7 @@ import {Batch, Call, Value} from "../src/interfaces/Types.sol";
 import {Devnet} from "./Devnet.sol";
 import {PlainVault} from "./ERC4626Connector.t.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
+import {SharedHoldings} from "./fixtures/SharedHoldings.sol";
 import {Token} from "./fixtures/Tokens.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
@@ -92,26 +93,6 @@ contract IsolatedConnectorsTest is Devnet {
         deal(asset, address(this), assets);
         assertTrue(IERC20(asset).transfer(address(connector), assets));
         connector.supply(key, assets);
-    }
-}
-
-/// @dev One account: a withdrawal under one key may cost another.
-contract SharedHoldings is Holdings {
-    bytes32 private victim;
-    uint256 private stolen;
-
-    constructor(address portfolio_, Token asset_) Holdings(portfolio_, asset_) {}
-
-    /// @dev From the next withdrawal on another position loses with it.
-    function willTake(bytes32 victim_, uint256 stolen_) external {
-        (victim, stolen) = (victim_, stolen_);
-    }
-
-    function withdraw(bytes32 key, uint256 assets) external override returns (uint256) {
-        held[key] -= assets;
-        held[victim] -= stolen;
-        asset.transfer(portfolio, assets);
-        return assets;
     }
 }
 

@@ -63,8 +63,9 @@ contract OverdueExitsTest is VaultFixture {
     }
 
     function test_nobody_frees_anything_before_exits_are_overdue() public {
+        portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 10 * UNIT)))));
         skip(1 days);
-        vm.expectRevert(abi.encodeWithSelector(IPortfolio.ExitsNotOverdue.selector, 0, 0));
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.ExitsNotOverdue.selector, 0, 10 * UNIT));
         force(A, UNIT);
     }
 

@@ -213,8 +213,7 @@ contract RegistryTest is VaultFixture {
         connector.setMode(Holdings.Mode.HONEST);
         registry.unlistPosition(address(vault), address(connector), A);
         assertEq(registry.positions(address(vault)).length, 0);
-        (bytes32[] memory keys,) = registry.positionsOf(address(vault), address(connector));
-        assertEq(keys.length, 0);
+        assertEq(registry.riskIdsOf(address(vault), address(connector), A).length, 0);
     }
 
     function test_a_position_is_listed_once_and_there_are_at_most_twenty() public {
@@ -272,7 +271,6 @@ contract RegistryTest is VaultFixture {
         (address[] memory targets, bytes32[] memory keys) = registry.positionKeys(address(vault));
         assertEq(targets.length, listed.length);
         assertEq(keys.length, listed.length);
-        uint256 next;
         uint256 expected;
         for (uint256 i; i < 3; ++i) {
             for (uint256 key; key < 6; ++key) {
@@ -281,19 +279,12 @@ contract RegistryTest is VaultFixture {
         }
         assertEq(listed.length, expected);
         // Every entry is one of the model's, and none comes twice: as many entries as the model has.
-        while (next < listed.length) {
-            (bytes32[] memory own, bytes32[][] memory risks) =
-                registry.positionsOf(address(vault), listed[next].connector);
-            assertGt(own.length, 0);
-            for (uint256 j; j < own.length; ++j) {
-                assertEq(listed[next].connector, targets[next]);
-                assertEq(listed[next].key, keys[next]);
-                assertEq(listed[next].key, own[j]);
-                assertEq(listed[next].riskIds, risks[j]);
-                bytes32 risk = _take(connectors, riskOf, targets[next], uint256(own[j]));
-                assertEq(risks[j], only(risk));
-                ++next;
-            }
+        for (uint256 i; i < listed.length; ++i) {
+            assertEq(listed[i].connector, targets[i]);
+            assertEq(listed[i].key, keys[i]);
+            assertEq(listed[i].riskIds, registry.riskIdsOf(address(vault), targets[i], keys[i]));
+            bytes32 risk = _take(connectors, riskOf, targets[i], uint256(keys[i]));
+            assertEq(listed[i].riskIds, only(risk));
         }
     }
 

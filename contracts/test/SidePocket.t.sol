@@ -7,6 +7,7 @@ import {IVault, Params} from "../src/interfaces/IVault.sol";
 import {Batch, Call, Value} from "../src/interfaces/Types.sol";
 import {ChangedParams} from "./fixtures/ChangedParams.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
+import {SharedHoldings} from "./fixtures/SharedHoldings.sol";
 import {Token} from "./fixtures/Tokens.sol";
 
 /// @title An impaired position, split off: exits go on, and who leaves keeps a part of it
@@ -210,12 +211,12 @@ contract SidePocketTest is ChangedParams {
 
     /// @dev What comes out must not make up for what a neighbour loses in the same call.
     function test_what_comes_out_hides_no_loss() public {
-        Leaking leaking = _leaking();
+        SharedHoldings leaking = _leaking();
         leaking.setMode(A, Holdings.Mode.REVERT);
         portfolio.announce();
         skip(30 minutes);
         portfolio.splitOff(address(leaking), A);
-        leaking.setLeak(B, 20 * UNIT);
+        leaking.willTake(B, 20 * UNIT);
         Call[] memory calls = new Call[](1);
         calls[0] = callTo(leaking, 0, abi.encodeCall(Holdings.withdraw, (A, 50 * UNIT)));
         Batch memory b = batch(calls);
@@ -756,8 +757,7 @@ contract SidePocketTest is ChangedParams {
         registry.abandonPosition(address(vault), address(connector), A);
         assertNav(700 * UNIT, 700 * UNIT);
         assertEq(portfolio.exposures(RISK), 0);
-        (bytes32[] memory keys,) = registry.positionsOf(address(vault), address(connector));
-        assertEq(keys.length, 1);
+        assertEq(registry.riskIdsOf(address(vault), address(connector), A).length, 0);
     }
 
     function test_a_live_position_is_not_abandoned_nor_one_that_is_dead_for_a_moment() public {
@@ -776,6 +776,19 @@ contract SidePocketTest is ChangedParams {
             abi.encodeWithSelector(IRegistry.PositionUnknown.selector, address(connector), bytes32("c"))
         );
         registry.abandonPosition(address(vault), address(connector), "c");
+    }
+
+    function test_a_pocketed_position_that_can_be_read_again_is_not_abandoned() public {
+        split();
+        abandoning(A);
+        skip(1 days);
+        portfolio.announce();
+        skip(30 minutes);
+        connector.setMode(A, Holdings.Mode.HONEST);
+        vm.expectRevert(
+            abi.encodeWithSelector(IPortfolio.PositionNotImpaired.selector, address(connector), A)
+        );
+        registry.abandonPosition(address(vault), address(connector), A);
     }
 
     function test_abandoning_waits_and_may_be_vetoed() public {
@@ -936,8 +949,8 @@ contract SidePocketTest is ChangedParams {
         assertEq(healthy, low == 1000 * UNIT);
     }
 
-    function _leaking() private returns (Leaking leaking) {
-        leaking = new Leaking(address(portfolio), token);
+    function _leaking() private returns (SharedHoldings leaking) {
+        leaking = new SharedHoldings(address(portfolio), token);
         for (uint256 i; i < 2; ++i) {
             govern(
                 abi.encodeCall(
@@ -950,24 +963,5 @@ contract SidePocketTest is ChangedParams {
         allowAll(leaking);
         supply(leaking, A, 100 * UNIT);
         supply(leaking, B, 100 * UNIT);
-    }
-}
-
-/// @dev Whose withdrawal takes from another position, too.
-contract Leaking is Holdings {
-    bytes32 private from;
-    uint256 private leak;
-
-    constructor(address portfolio_, Token asset_) Holdings(portfolio_, asset_) {}
-
-    function setLeak(bytes32 from_, uint256 leak_) external {
-        (from, leak) = (from_, leak_);
-    }
-
-    function withdraw(bytes32 key, uint256 assets) external override returns (uint256) {
-        held[key] -= assets;
-        held[from] -= leak;
-        asset.transfer(portfolio, assets);
-        return assets;
     }
 }

@@ -79,12 +79,6 @@ interface IRegistry {
         view
         returns (address[] memory connectors, bytes32[] memory keys);
 
-    /// @notice The positions of one connector: its keys and, for each, the risk ids it counts against.
-    function positionsOf(address vault, address connector)
-        external
-        view
-        returns (bytes32[] memory keys, bytes32[][] memory riskIds);
-
     /// @notice The positions that calls of `targets` may change, each once, when the i-th has `named[i]` as its
     /// first argument: the one it names if the connector is isolated (see `IIsolated`), and all of the connector
     /// if it is not, or if that is no key.

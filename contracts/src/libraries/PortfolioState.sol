@@ -20,7 +20,7 @@ struct Mark {
 
 /// @dev A position as its connector reports it. What cannot be read is worth 0 to its last good value, and its
 /// debt is not known; a `healthy` one has been read and may take on risk.
-struct Report {
+struct PositionReport {
     uint256 low;
     uint256 high;
     uint256 debt;

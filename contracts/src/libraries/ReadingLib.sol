@@ -7,7 +7,7 @@ import {IConnector} from "../interfaces/IConnector.sol";
 import {IPortfolio} from "../interfaces/IPortfolio.sol";
 import {IRegistry} from "../interfaces/IRegistry.sol";
 import {Status, Value} from "../interfaces/Types.sol";
-import {FirstReading, Mark, PortfolioState, Report} from "./PortfolioState.sol";
+import {FirstReading, Mark, PortfolioState, PositionReport} from "./PortfolioState.sol";
 import {ReportLib} from "./ReportLib.sol";
 
 /// @title Reading positions, marking them, and the two readings of settlements that nobody signs
@@ -18,6 +18,9 @@ library ReadingLib {
     uint256 internal constant REPORT_GAS = 250_000;
     uint256 internal constant MIN_READING_GAP = 30 minutes;
     uint256 internal constant MAX_READING_GAP = 24 hours;
+
+    /// @dev Units that a report may move without anything having been added or lost: protocols round.
+    uint256 internal constant ROUNDING = 10;
 
     /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
     uint256 private constant MAX_REPORT = type(uint112).max;
@@ -103,7 +106,7 @@ library ReadingLib {
         );
         (self.announcement.at, self.announcement.positions) = (block.timestamp, positions);
         for (uint256 i; i < keys.length; ++i) {
-            Report memory seen = report(self, connectors[i], keys[i], false);
+            PositionReport memory seen = report(self, connectors[i], keys[i], false);
             _setFirst(self, connectors[i], keys[i], seen, isWorthless(seen));
         }
         emit IPortfolio.Announced(block.timestamp);
@@ -115,8 +118,8 @@ library ReadingLib {
         PortfolioState storage self,
         address connector,
         bytes32 key,
-        Report memory before,
-        Report memory afterwards
+        PositionReport memory before,
+        PositionReport memory afterwards
     ) external {
         if (_isPocketed(self, connector, key, self.ledger.pocketed)) return;
         FirstReading memory first = self.announcement.first[connector][key];
@@ -167,7 +170,7 @@ library ReadingLib {
         PortfolioState storage self,
         address connector,
         bytes32 key,
-        Report memory seen,
+        PositionReport memory seen,
         bool worthless
     ) private {
         (uint256 low, uint256 high) = (Math.min(seen.low, MAX_REPORT), Math.min(seen.high, MAX_REPORT));
@@ -186,7 +189,7 @@ library ReadingLib {
     function report(PortfolioState storage self, address connector, bytes32 key, bool pocketed)
         internal
         view
-        returns (Report memory seen)
+        returns (PositionReport memory seen)
     {
         if (_isPocketed(self, connector, key, pocketed)) {
             seen.high = self.marks[connector][key].high;
@@ -216,7 +219,7 @@ library ReadingLib {
     }
 
     /// @dev In doubt, and nothing at the low end.
-    function isWorthless(Report memory seen) internal pure returns (bool) {
+    function isWorthless(PositionReport memory seen) internal pure returns (bool) {
         return !seen.healthy && seen.low == 0;
     }
 
@@ -272,7 +275,7 @@ library ReadingLib {
         reading.healthy = new bool[](length);
         bool pocketed = self.ledger.pocketed;
         for (uint256 i; i < length; ++i) {
-            Report memory seen = report(self, reading.connectors[i], reading.keys[i], pocketed);
+            PositionReport memory seen = report(self, reading.connectors[i], reading.keys[i], pocketed);
             reading.values[i] = Value(seen.low, seen.high);
             (reading.debts[i], reading.healthy[i]) = (seen.debt, seen.healthy);
         }

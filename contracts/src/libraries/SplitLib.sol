@@ -9,7 +9,7 @@ import {IConnector} from "../interfaces/IConnector.sol";
 import {IPortfolio} from "../interfaces/IPortfolio.sol";
 import {IRegistry} from "../interfaces/IRegistry.sol";
 import {IVault} from "../interfaces/IVault.sol";
-import {FirstReading, Pocketed, PortfolioState, Report} from "./PortfolioState.sol";
+import {FirstReading, Pocketed, PortfolioState, PositionReport} from "./PortfolioState.sol";
 import {ReadingLib} from "./ReadingLib.sol";
 
 /// @title Splitting a position off, and joining it again
@@ -23,9 +23,6 @@ library SplitLib {
     /// @dev Part of the greater low by which two readings may differ when a pocket is closed: one of them alone,
     /// made inside a flash loan, must not decide what those who left are paid.
     uint256 private constant AGREEMENT = 100;
-
-    /// @dev Units that a withdrawal may lose.
-    uint256 private constant ROUNDING = 10;
 
     /// @dev See `IPortfolio.splitOff`.
     function splitOff(PortfolioState storage self, address connector, bytes32 key) external {
@@ -51,10 +48,13 @@ library SplitLib {
         uint256 at = self.time();
         require(at > self.pocket.since, IPortfolio.ReadingTooOld(at, self.pocket.since));
         FirstReading memory first = self.announcement.first[connector][key];
-        Report memory seen = self.report(connector, key, false);
+        PositionReport memory seen = self.report(connector, key, false);
         require(first.healthy && seen.healthy, IPortfolio.PositionIsImpaired(connector, key));
         (uint256 lesser, uint256 greater) = (Math.min(first.low, seen.low), Math.max(first.low, seen.low));
-        require(greater - lesser <= greater / AGREEMENT + ROUNDING, IPortfolio.ReadingsApart(lesser, greater));
+        require(
+            greater - lesser <= greater / AGREEMENT + ReadingLib.ROUNDING,
+            IPortfolio.ReadingsApart(lesser, greater)
+        );
         _join(self, lesser);
     }
 
@@ -132,7 +132,10 @@ library SplitLib {
         IConnector(connector).withdraw(key, assets);
         received = asset.balanceOf(address(this)) - balance;
         uint256 left = self.report(connector, key, false).low + received;
-        require(left + ROUNDING >= before, IPortfolio.LossAboveLimit(before - left, ROUNDING));
+        require(
+            left + ReadingLib.ROUNDING >= before,
+            IPortfolio.LossAboveLimit(before - left, ReadingLib.ROUNDING)
+        );
     }
 
     function _self() private view returns (IPortfolio) {
