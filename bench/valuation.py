@@ -13,6 +13,8 @@ from bench.timing import cpu_seconds
 from bench.vaults import demo_vault, snapshot
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import PositionRef, load
+from keeper.oracle.quote import Prices
+from keeper.planning.policy import Policy
 
 PROTOCOLS = {"aave_v3": 20_000, "morpho_blue": 20_000, "metamorpho": None}
 VALUES_PER_RUN, READS_PER_RUN = 2_000, 50
@@ -25,25 +27,26 @@ def measure() -> dict[str, Number]:
         taken = snapshot(stage, deployment)
     figures: dict[str, Number] = {}
     for ref in deployment.policy.refs():
-        figures |= _protocol(taken, deployment.policy.vault.chain_id, ref)
+        figures |= _protocol(taken, deployment.policy, ref)
     return figures
 
 
-def _protocol(taken: Snapshot, chain_id: int, ref: PositionRef) -> dict[str, Number]:
+def _protocol(taken: Snapshot, policy: Policy, ref: PositionRef) -> dict[str, Number]:
+    chain_id = policy.vault.chain_id
     at = taken.block(chain_id).timestamp
-    connector = load(ref.connector)
-    position = connector.position(ref, lambda call: taken.result(chain_id, call), at)
-    if not position.value(at).low:
+    connector, prices = load(ref.connector), Prices(policy.vault.asset, {})
+    position = connector.position(ref, lambda call: taken.result(chain_id, call), prices, at)
+    if not position.report(at).low:
         raise RuntimeError(f"{ref.venue} is worth nothing: there is nothing to measure")
     later = count(at + 1)
 
     def from_reads() -> None:
-        read = connector.position(ref, lambda call: taken.result(chain_id, call), at)
-        read.value(next(later))
+        read = connector.position(ref, lambda call: taken.result(chain_id, call), prices, at)
+        read.report(next(later))
 
     return {
         f"valuation.{ref.connector}_positions_per_second": _per_second(
-            lambda: position.value(next(later)), VALUES_PER_RUN
+            lambda: position.report(next(later)), VALUES_PER_RUN
         ),
         f"valuation.{ref.connector}_from_reads_per_second": _per_second(from_reads, READS_PER_RUN),
     }

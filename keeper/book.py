@@ -17,6 +17,7 @@ from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError, ValuationError
 from keeper.ledger.portfolio import SplitOff
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
+from keeper.oracle.quote import Prices
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import WAD, Address, Value, mul_div_up
 
@@ -54,7 +55,7 @@ class Book:
         """The same later on, when nothing but interest has happened since."""
         total = Value(self.idle, self.idle)
         for position in self.positions:
-            total += position.value(at)
+            total += position.report(at).value
         return total
 
     @property
@@ -65,7 +66,7 @@ class Book:
     @property
     def allocation(self) -> dict[str, int]:
         """Low value by venue."""
-        return {position.ref.venue: position.value(self.at).low for position in self.positions}
+        return {position.ref.venue: position.report(self.at).low for position in self.positions}
 
 
 @dataclass(frozen=True)
@@ -209,20 +210,21 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
 
     _check_parts(policy, reads, read)
     _check_permissions(policy, reads, must)
+    prices = Prices(policy.vault.asset, {})
     accounting = Accounting.from_abi(must(reads.accounting))
     params = Params.from_abi(must(reads.params))
     split_off, since, split_key, _ = must(reads.pocket)
     positions = tuple(
         SplitOff(ref, must(reads.mark(policy.position(ref.venue)))[1])
         if since and (ref.address, ref.key) == (split_off, split_key)
-        else load(ref.connector).position(ref, read, at)
+        else load(ref.connector).position(ref, read, prices, at)
         for ref in policy.refs()
     )
     idle = must(reads.idle)
     healthy = True
     for position in positions:
         (low, high), position_healthy = must(reads.position_value(policy.position(position.ref.venue)))
-        _must_agree(position.ref.venue, position.value(at), Value(low, high))
+        _must_agree(position.ref.venue, position.report(at).value, Value(low, high))
         healthy = healthy and position_healthy
     paused_until = must(reads.paused_until)
     paused = at < paused_until

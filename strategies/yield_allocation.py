@@ -68,7 +68,7 @@ class YieldAllocation:
         """
         book = replace(book, positions=tuple(position.accrued(book.at) for position in book.positions))
         venues = [self._venue(book, position) for position in book.positions]
-        current = {position.ref.venue: position.value(book.at).low for position in book.positions}
+        current = {position.ref.venue: position.report(book.at).low for position in book.positions}
         if not venues or book.total == 0:
             return Allocation.of(current, "Nothing to allocate.")
         stuck = sum(venue.low for venue in venues)
@@ -114,7 +114,7 @@ class YieldAllocation:
         return max(found, key=lambda split: split.income)
 
     def _venue(self, book: Book, position: Position) -> Venue:
-        value = position.value(book.at).low
+        value = position.report(book.at).low
         low = value - position.max_withdraw(book.at)
         # A cap of zero says that nothing may be added, not that all must leave.
         cap = self._cap(book, position.ref.venue) or value

@@ -14,17 +14,21 @@ from keeper.connectors.aave_reserve import RateCurve, Reserve, ReserveSettings
 from keeper.connectors.base import (
     EVERYTHING,
     AddressField,
+    Leg,
     PositionRef,
     Read,
+    Report,
     StateKey,
     key_of,
     must_match,
     parse_params,
     required,
+    supplied,
 )
 from keeper.contracts import Function
 from keeper.errors import PlanError
-from keeper.units import RAY, WAD, Value
+from keeper.oracle.quote import Prices
+from keeper.units import RAY, WAD, Address
 
 _RESERVE_DATA: Final = Function(
     "getReserveData(address)",
@@ -60,10 +64,14 @@ class AavePosition:
     reserve: Reserve
     scaled: int
 
-    def value(self, at: int) -> Value:
+    def report(self, at: int) -> Report:
         """`aToken.balanceOf(connector)` at `at`."""
         balance = supply_balance_down(self.scaled, self.reserve.income_index(at))
-        return Value(balance, balance)
+        return Report(balance, balance)
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        """The aTokens, as what they stand for."""
+        return supplied(self.params.asset, self.report(at))
 
     def supply_rate(self, delta: int, at: int) -> int:
         """The liquidity rate that the pool would store after our move, ray rounded down to wad."""
@@ -145,7 +153,11 @@ class AaveV3:
             _BALANCE.at(params.a_token, ref.address, owner="AToken"),
         )
 
-    def position(self, ref: PositionRef, read: Read, at: int) -> AavePosition:
+    def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
+        """None: the reserve is of the vault's asset."""
+        return ()
+
+    def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> AavePosition:
         """The position, its value at `at` compared with `aToken.balanceOf`."""
         params = parse_params(AaveParams, ref)
         data, virtual_balance, deficit, rates, debt, supply, scaled, balance = (
@@ -170,5 +182,5 @@ class AaveV3:
             scaled_supply=supply,
         )
         position = AavePosition(ref, params, reserve, scaled)
-        must_match("aToken balance at the block's time", balance, position.value(at).low, ref)
+        must_match("aToken balance at the block's time", balance, position.report(at).low, ref)
         return position

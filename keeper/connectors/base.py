@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, Protocol, TypeVar
@@ -19,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from keeper.chain.call import Call, CallFailure
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, PlanError, ValuationError
+from keeper.oracle.quote import Prices, Status
 from keeper.units import Address, Value
 
 EVERYTHING: Final = 2**256 - 1
@@ -49,6 +51,52 @@ class PositionRef:
     params: Mapping[str, Any] = field(hash=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `IConnector.report(key)` answers, in the vault's asset.
+
+    Assets less debts as a range, why a price in it may not be used for new risk, the debt at its low end, and
+    the health factor in wad (1e18 where liquidation begins; 0 without debt). `high` + `debt` is the exposure,
+    gross.
+    """
+
+    low: int
+    high: int
+    status: Status = Status.OK
+    debt: int = 0
+    health: int = 0
+
+    @property
+    def value(self) -> Value:
+        return Value(self.low, self.high)
+
+
+class Role(StrEnum):
+    """What a leg of a position is."""
+
+    SUPPLIED = "supplied"
+    COLLATERAL = "collateral"
+    BORROWED = "borrowed"
+    HELD = "held"
+    FEES = "fees"
+    REWARDS = "rewards"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One token of a position: `amount` in its smallest unit, worth `low` to `high` of the vault's asset.
+
+    It shows people where a value comes from; what a position is worth is its report.
+    """
+
+    role: Role
+    token: Address
+    amount: int
+    low: int
+    high: int
+    status: Status
+
+
 class Position(Protocol):
     """An immutable position. Amounts are in the vault's asset, times are block timestamps.
 
@@ -61,8 +109,13 @@ class Position(Protocol):
         """The position this is the state of."""
         ...
 
-    def value(self, at: int) -> Value:
-        """What the on-chain connector's `report(key)` returns in a block of time `at`, to the wei."""
+    def report(self, at: int) -> Report:
+        """What the on-chain connector's `report(key)` returns in a block of time `at`, to the wei, at the
+        prices of the block the position was read at."""
+        ...
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        """The tokens behind the report at `at`, none with an amount of 0."""
         ...
 
     def supply_rate(self, delta: int, at: int) -> int:
@@ -113,7 +166,11 @@ class Connector(Protocol):
         """Every read that `position` makes. Raises ConfigError when `ref.params` do not fit."""
         ...
 
-    def position(self, ref: PositionRef, read: Read, at: int) -> Position:
+    def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
+        """Tokens whose price in the vault's asset `position` may need."""
+        ...
+
+    def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> Position:
         """The position from those reads; `at` is the timestamp of the block they were made at.
 
         Raises ValuationError when a read failed, when the protocol is not what `ref.params` say, or when
@@ -193,6 +250,12 @@ def must_match(what: str, expected: object, seen: object, ref: PositionRef) -> N
     """Raises ValuationError unless both are equal."""
     if expected != seen:
         raise ValuationError(f"{what} differs", expected=expected, seen=seen, where=ref.venue)
+
+
+def supplied(token: Address, report: Report) -> tuple[Leg, ...]:
+    """The only leg of a position that is nothing but `token`, the vault's asset, lent out."""
+    leg = Leg(Role.SUPPLIED, token, report.low, report.low, report.high, report.status)
+    return (leg,) if report.low else ()
 
 
 def key_of(named: Address) -> bytes:

@@ -15,20 +15,24 @@ from keeper.chain.call import Call
 from keeper.connectors.base import (
     EVERYTHING,
     AddressField,
+    Leg,
     PositionRef,
     Read,
+    Report,
     StateKey,
     key_of,
     must_match,
     parse_params,
     required,
+    supplied,
 )
 from keeper.connectors.metamorpho_vault import Allocated, Vault
 from keeper.connectors.morpho_blue import market_calls, market_key, read_market
 from keeper.connectors.morpho_market import MarketParams
 from keeper.contracts import Function
 from keeper.errors import PlanError
-from keeper.units import Address, Value
+from keeper.oracle.quote import Prices
+from keeper.units import Address
 
 _BALANCE: Final = Function("balanceOf(address)", "(uint256)")
 _TOTAL_SUPPLY: Final = Function("totalSupply()", "(uint256)")
@@ -62,10 +66,14 @@ class MetaMorphoPosition:
     vault: Vault
     shares: int
 
-    def value(self, at: int) -> Value:
+    def report(self, at: int) -> Report:
         """`vault.previewRedeem(shares)` at `at`."""
         assets = self.vault.accrue_fee(at).assets_down(self.shares)
-        return Value(assets, assets)
+        return Report(assets, assets)
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        """The assets behind the shares."""
+        return supplied(self.params.markets[0].loan_token, self.report(at))
 
     def supply_rate(self, delta: int, at: int) -> int:
         """What the vault's markets pay per year after our move went through its queues, less its fee.
@@ -93,7 +101,7 @@ class MetaMorphoPosition:
         does; the latter leaves behind the shares that one unit of the asset cannot express, too.
         """
         if assets == EVERYTHING:
-            liquid = self.value(at).low <= self.vault.withdrawable(at)
+            liquid = self.report(at).low <= self.vault.withdrawable(at)
             redeemed = self.shares if liquid else self.vault.redeemable(self.shares, at)
             vault, received = self.vault.redeem(redeemed, at)
             if received == 0:
@@ -105,7 +113,7 @@ class MetaMorphoPosition:
         if assets <= 0 or burnt > self.shares:
             raise PlanError(
                 "The vault would refuse this withdrawal",
-                expected=f"1 to {self.value(at).low:,} units",
+                expected=f"1 to {self.report(at).low:,} units",
                 seen=f"{assets:,} units",
                 where=self.ref.venue,
             )
@@ -113,7 +121,7 @@ class MetaMorphoPosition:
 
     def max_withdraw(self, at: int) -> int:
         """Our value, or what the vault can take out of its markets if that is less."""
-        return min(self.value(at).low, self.vault.withdrawable(at))
+        return min(self.report(at).low, self.vault.withdrawable(at))
 
     def max_supply(self, at: int) -> int:
         """Room under the caps of the supply queue."""
@@ -164,7 +172,11 @@ class MetaMorpho:
             calls += market_calls(params.morpho, market, params.vault)
         return tuple(calls)
 
-    def position(self, ref: PositionRef, read: Read, at: int) -> MetaMorphoPosition:
+    def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
+        """None: the vault takes our vault's asset."""
+        return ()
+
+    def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> MetaMorphoPosition:
         """The position, the vault's assets at `at` compared with its `totalAssets`."""
         params = parse_params(MetaMorphoParams, ref)
         must_match("Key", key_of(params.vault), ref.key, ref)

@@ -12,17 +12,21 @@ from keeper.chain.call import Call
 from keeper.connectors.base import (
     EVERYTHING,
     AddressField,
+    Leg,
     PositionRef,
     Read,
+    Report,
     StateKey,
     must_match,
     parse_params,
     required,
+    supplied,
 )
 from keeper.connectors.morpho_market import MAX_UINT128, Market, MarketParams
 from keeper.contracts import Function
 from keeper.errors import PlanError
-from keeper.units import Address, Value
+from keeper.oracle.quote import Prices
+from keeper.units import Address
 
 _MARKET: Final = Function("market(bytes32)", "(uint128,uint128,uint128,uint128,uint128,uint128)")
 _POSITION: Final = Function("position(bytes32,address)", "(uint256,uint128,uint128)")
@@ -82,10 +86,14 @@ class MorphoBluePosition:
     market: Market
     shares: int
 
-    def value(self, at: int) -> Value:
+    def report(self, at: int) -> Report:
         """`MorphoBalancesLib.expectedSupplyAssets` of our connector at `at`, rounded down."""
         assets = self.market.accrue(at).assets_down(self.shares)
-        return Value(assets, assets)
+        return Report(assets, assets)
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        """What is supplied."""
+        return supplied(self.params.market.loan_token, self.report(at))
 
     def supply_rate(self, delta: int, at: int) -> int:
         """See `Market.supply_rate`."""
@@ -121,7 +129,7 @@ class MorphoBluePosition:
 
     def max_withdraw(self, at: int) -> int:
         """Our value, or the market's liquidity if that is less."""
-        return min(self.value(at).low, self.market.accrue(at).liquidity)
+        return min(self.report(at).low, self.market.accrue(at).liquidity)
 
     def max_supply(self, at: int) -> int:
         """Morpho Blue has no caps: what a 128-bit total still holds."""
@@ -151,7 +159,11 @@ class MorphoBlue:
         params = parse_params(MorphoBlueParams, ref)
         return market_calls(params.morpho, params.market, ref.address)
 
-    def position(self, ref: PositionRef, read: Read, at: int) -> MorphoBluePosition:
+    def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
+        """None: the market lends the vault's asset."""
+        return ()
+
+    def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> MorphoBluePosition:
         """The position; its value at `at` can be computed, so `at` is not before the last accrual."""
         params = parse_params(MorphoBlueParams, ref)
         must_match("Market id", ref.key, params.market.id, ref)

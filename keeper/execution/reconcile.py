@@ -84,7 +84,7 @@ def reconcile(plan: Plan, parent: Book, after: Book, *, others: int) -> Reconcil
         predicted, accounting = _after_settlement(plan, parent, after.at)
         differing = _differences(accounting, after.accounting)
     before = parent.allocation | {IDLE: parent.idle}
-    grown = {p.ref.venue: p.value(after.at).low for p in parent.positions} | {IDLE: parent.idle}
+    grown = {p.ref.venue: p.report(after.at).low for p in parent.positions} | {IDLE: parent.idle}
     actual = after.allocation | {IDLE: after.idle}
     lines = tuple(
         Line(
@@ -108,7 +108,7 @@ def _after_batch(terms: BatchTerms, parent: Book, at: int) -> Mapping[str, int]:
         else:
             positions, received = after_move(positions, call.venue, -call.assets, at)
             idle += received
-    return {position.ref.venue: position.value(at).low for position in positions} | {IDLE: idle}
+    return {position.ref.venue: position.report(at).low for position in positions} | {IDLE: idle}
 
 
 def _after_settlement(plan: Plan, parent: Book, at: int) -> tuple[Mapping[str, int], Accounting]:
@@ -123,7 +123,7 @@ def _after_settlement(plan: Plan, parent: Book, at: int) -> tuple[Mapping[str, i
         risk_paused_until=parent.risk_paused_until,
         max_pps=plan.settlement.max_pps,
     )
-    values = {position.ref.venue: position.value(at).low for position in parent.positions}
+    values = {position.ref.venue: position.report(at).low for position in parent.positions}
     return values | {IDLE: parent.idle + settled.idle_change}, settled.accounting
 
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.connectors.base import Position, PositionRef, StateKey
+from keeper.connectors.base import Leg, Position, PositionRef, Report, StateKey
 from keeper.errors import PlanError
-from keeper.units import Address, Value
+from keeper.oracle.quote import Status
+from keeper.units import Address
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,11 @@ class SplitOff:
     ref: PositionRef
     last_good: int
 
-    def value(self, at: int) -> Value:
-        return Value(0, self.last_good)
+    def report(self, at: int) -> Report:
+        return Report(0, self.last_good, Status.UNAVAILABLE)
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        return ()
 
     def supply_rate(self, delta: int, at: int) -> int:
         return 0
@@ -79,6 +83,6 @@ def nav_for_batch(
     by venue) when they were last settled or touched.
     """
     return idle + sum(
-        position.value(at).low if position.ref.venue in read else marks[position.ref.venue]
+        position.report(at).low if position.ref.venue in read else marks[position.ref.venue]
         for position in positions
     )

@@ -108,7 +108,7 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     max_loss = policy.limits.rounding_loss_per_call * len(calls)
     read = touched(((call.target, call.data) for call in calls), book.positions, book.isolated)
     nav_low = nav_for_batch(book.idle, book.positions, book.marks, read, book.at)
-    predicted = {IDLE: idle} | {each.ref.venue: each.value(book.at).low for each in positions}
+    predicted = {IDLE: idle} | {each.ref.venue: each.report(book.at).low for each in positions}
     return _finish(
         policy,
         basis,
@@ -175,7 +175,7 @@ def _moves(
 def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move, ...]) -> int:
     """What the allocation counts on and no withdrawal brings, because the move is too small."""
     made = {move.venue for move in withdrawals}
-    left = {each.ref.venue: each.value(book.at).low for each in book.positions if each.ref.venue not in made}
+    left = {each.ref.venue: each.report(book.at).low for each in book.positions if each.ref.venue not in made}
     return sum(max(0, value - targets[venue]) for venue, value in left.items())
 
 
@@ -191,7 +191,7 @@ def _affordable(policy: Policy, supplies: tuple[_Move, ...], missing: int) -> It
 def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
     for position in book.positions:
         venue = position.ref.venue
-        value = position.value(book.at).low
+        value = position.report(book.at).low
         excess = value - targets[venue]
         if excess <= 0:
             continue
@@ -212,7 +212,7 @@ def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Ite
 def _supplies(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
     for position in book.positions:
         venue = position.ref.venue
-        missing = targets[venue] - position.value(book.at).low
+        missing = targets[venue] - position.report(book.at).low
         if missing > 0 and missing >= policy.limits.min_move:
             yield _Move(venue, missing)
 

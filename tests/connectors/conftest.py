@@ -11,6 +11,7 @@ from keeper.connectors import base
 from keeper.connectors.base import Position, PositionRef
 from keeper.contracts import Function, encode_call
 from keeper.errors import RevertError, RpcError
+from keeper.oracle.quote import Prices
 from keeper.simulation.devnet import Devnet
 from keeper.units import Address
 
@@ -78,7 +79,8 @@ class Walk:
 
     def position(self, ref: PositionRef) -> Position:
         """The position at the head, read by the installed connector."""
-        return base.load(ref.connector).position(ref, self.read, self.now())
+        usdc = Address(self.devnet.manifest["tokens"]["USDC"]["address"])
+        return base.load(ref.connector).position(ref, self.read, Prices(usdc, {}), self.now())
 
     def balance(self, token: Address, holder: Address) -> int:
         """Tokens of a holder at the head."""

@@ -68,7 +68,7 @@ def move(walk: Walk, ref: PositionRef, before: AavePosition) -> None:
         assert walk.send("user1", pool, SUPPLY, asset, delta, holder, 0, at=at)
     else:
         most = before.max_withdraw(at)
-        everything = walk.draw(4) == 0 and most == before.value(at).low
+        everything = walk.draw(4) == 0 and most == before.report(at).low
         assets = EVERYTHING if everything else walk.amount(most)
         predicted, received = before.after_withdraw(assets, at)
         delta = -received
@@ -89,7 +89,7 @@ def test_value_rates_and_moves_equal_the_pools_to_the_wei(walk: Walk, symbol: st
         before = position(walk, ref)
         at = walk.devnet.warp(1 + walk.draw(10**6))
         balance = walk.view(ref.params["a_token"], "balanceOf(address)", (ref.address,), "(uint256)")
-        assert before.value(at).low == before.value(at).high == balance
+        assert before.report(at).low == before.report(at).high == balance
         income = walk.view(ref.params["pool"], "getReserveNormalizedIncome(address)", (token,), "(uint256)")
         assert before.reserve.income_index(at) == income
         move(walk, ref, before)

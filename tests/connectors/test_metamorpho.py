@@ -104,7 +104,7 @@ def check_views(walk: Walk, ref: PositionRef, before: MetaMorphoPosition) -> Non
     at = walk.devnet.warp(1 + walk.draw(10**6))
     vault, holder = ref.params["vault"], ref.address
     worth = walk.view(vault, "previewRedeem(uint256)", (before.shares,), "(uint256)")
-    assert before.value(at).low == before.value(at).high == worth
+    assert before.report(at).low == before.report(at).high == worth
     assert before.max_supply(at) == walk.view(vault, "maxDeposit(address)", (holder,), "(uint256)")
     assert before.max_withdraw(at) == walk.view(vault, "maxWithdraw(address)", (holder,), "(uint256)")
     redeemable = before.vault.redeemable(before.shares, at)

@@ -62,7 +62,7 @@ def move(walk: Walk, ref: PositionRef, before: MorphoBluePosition) -> None:
     """One move of ours, predicted for its block and compared with what Morpho then stores."""
     morpho, market, holder = ref.params["morpho"], words(ref), ref.address
     at = walk.later()
-    value, most = before.value(at).low, before.max_withdraw(at)
+    value, most = before.report(at).low, before.max_withdraw(at)
     if most == 0 or walk.draw(2):
         delta = walk.amount(walk.balance(market[0], holder) // 4)
         predicted = before.after_supply(delta, at)
@@ -91,11 +91,11 @@ def check_views(walk: Walk, ref: PositionRef, before: MorphoBluePosition) -> Non
     )
     raw = walk.view(morpho, "market(bytes32)", (ref.key,), MARKET)
     assert rate == walk.view(market[3], f"borrowRateView({PARAMS},{MARKET})", (market, raw), "(uint256)")
-    if before.shares and before.max_withdraw(at) == before.value(at).low:
+    if before.shares and before.max_withdraw(at) == before.report(at).low:
         # What a full exit pays now is what the position is worth now.
         exit_ = (market, 0, before.shares, holder, holder)
         paid, _ = walk.view(morpho, WITHDRAW, exit_, "(uint256,uint256)", sender=holder)
-        assert before.value(at).low == before.value(at).high == paid
+        assert before.report(at).low == before.report(at).high == paid
 
 
 @pytest.mark.parametrize(("name", "states"), [("WETH/USDC", 100), ("wstETH/USDC", 30), ("wstETH/WETH", 30)])

@@ -51,7 +51,7 @@ async def test_the_nav_of_a_batch_is_the_contracts_on_a_random_walk(stage: Stage
         # The marks of what was read are what it is worth; the others are as they were.
         for position in after.positions:
             venue = position.ref.venue
-            expected = position.value(at).low if venue in read else book.marks[venue]
+            expected = position.report(at).low if venue in read else book.marks[venue]
             assert after.marks[venue] == expected
         read_some = read_some or len(read) < len(after.positions)
         batches += 1

@@ -356,7 +356,9 @@ async def test_a_pocket_is_issued_closed_and_paid_as_the_mirror_says(rewound: De
     assert ledger.seen["filled in part"] == 1
     book = await stage.book()
     pocketed = next(each for each in book.positions if each.ref.address == position.address)
-    assert pocketed.value(book.at) == Value(0, stage.read(stage.portfolio, "marks", *_key(position))[1])
+    assert pocketed.report(book.at).value == Value(
+        0, stage.read(stage.portfolio, "marks", *_key(position))[1]
+    )
     assert not book.healthy
     assert book.caps[position.venue] == pocketed.max_withdraw(book.at) == pocketed.max_supply(book.at) == 0
     with pytest.raises(PlanError, match="split off"):

@@ -99,7 +99,7 @@ def holding(
         if assets[ref.venue]:
             position = position.after_supply(assets[ref.venue], AT)
         positions.append(position)
-    marks = {each.ref.venue: each.value(AT).low for each in positions}
+    marks = {each.ref.venue: each.report(AT).low for each in positions}
     return Holding(tuple(positions), idle, marks, reserve)
 
 

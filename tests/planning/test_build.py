@@ -26,7 +26,7 @@ def built(book: Holding, **targets: int) -> Plan:
 
 def test_withdrawals_come_before_supplies_and_an_exit_takes_everything() -> None:
     book = holding(POLICY, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
-    nav = book.idle + sum(position.value(AT).low for position in book.positions)
+    nav = book.idle + sum(position.report(AT).low for position in book.positions)
     plan = built(book, A=5_500 * UNIT, B=0)
     first, second = plan.batch.calls
     assert first.data == encode_call("withdraw(bytes32,uint256)", KEYS["morpho:B"], MAX_UINT256)
@@ -52,7 +52,7 @@ def test_a_batch_reads_the_positions_it_names_and_all_of_one_account() -> None:
     assert touched(calls, shared, {account(11)}) == alone
     assert touched(other, shared, {account(11)}) == both
     assert touched([(account(12), calls[0][1])], shared, {account(12)}) == frozenset()
-    worth = [position.value(AT).low for position in shared]
+    worth = [position.report(AT).low for position in shared]
     assert nav_for_batch(0, shared, marked.marks, both, AT) == sum(worth)
     assert nav_for_batch(0, shared, marked.marks, alone, AT) == worth[0] + 4_990 * UNIT
 
@@ -61,7 +61,7 @@ def test_the_floor_counts_venues_that_are_not_called_at_their_marks() -> None:
     book = holding(POLICY, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
     marked = replace(book, marks={"morpho:A": 70 * UNIT, "morpho:B": 4_990 * UNIT})
     # What is called counts what it is worth, whatever its mark.
-    plan = built(marked, A=500 * UNIT, B=book.positions[1].value(AT).low)
+    plan = built(marked, A=500 * UNIT, B=book.positions[1].report(AT).low)
     assert plan.batch.min_nav_after == (1_000 + 4_990) * UNIT - plan.batch.max_loss
 
 
@@ -75,7 +75,7 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
     held: tuple[int, int], idle: int, split: tuple[int, int]
 ) -> None:
     book = holding(POLICY, {"morpho:A": held[0], "morpho:B": held[1]}, idle)
-    nav = book.idle + sum(position.value(AT).low for position in book.positions)
+    nav = book.idle + sum(position.report(AT).low for position in book.positions)
     cap = POLICY.position("morpho:A").cap
     targets = [min((nav * part) // (sum(split) + 1), cap) for part in split]
     try:
@@ -83,7 +83,7 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
     except NothingToDoError:
         # Only moves below the least one were wanted, and no exit.
         for position, target in zip(book.positions, targets, strict=True):
-            value = position.value(AT).low
+            value = position.report(AT).low
             assert abs(value - target) < POLICY.limits.min_move
             assert value == 0 or target > 0 or value == target
         return

@@ -83,7 +83,7 @@ def book(*positions: Position, idle: int, reserve: int = 0, caps: Mapping[str, i
         at=AT,
         idle=idle,
         positions=tuple(sorted(positions, key=lambda position: position.ref.venue)),
-        marks={position.ref.venue: position.value(AT).low for position in positions},
+        marks={position.ref.venue: position.report(AT).low for position in positions},
         caps=venues if caps is None else venues | dict(caps),
         reserve=reserve,
         accounting=Accounting(*(0 for _ in fields(Accounting))),
