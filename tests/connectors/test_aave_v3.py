@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from conftest import Walk
 
-from keeper.connectors.aave_v3 import AavePosition
+from keeper.connectors.aave_v3 import AavePosition, AaveV3
 from keeper.connectors.base import EVERYTHING, PositionRef, key_of
 from keeper.errors import PlanError, ValuationError
+from keeper.oracle.quote import Prices
 from keeper.units import Address
 
 SUPPLY = "supply(address,uint256,address,uint16)"
@@ -36,7 +37,9 @@ def reference(walk: Walk, symbol: str) -> PositionRef:
 
 
 def position(walk: Walk, ref: PositionRef) -> AavePosition:
-    found = walk.position(ref)
+    """The mirror at the head, for a vault of the reserve's own asset."""
+    prices = Prices(Address(ref.params["asset"]), {})
+    found = AaveV3().position(ref, walk.read, prices, walk.now())
     assert isinstance(found, AavePosition)
     return found
 

@@ -1,0 +1,70 @@
+"""The mirror of a connector's whole account against the real pool and our contract, over random states."""
+
+from collections import Counter
+
+import pytest
+from aave_stage import Stage, stage
+from aave_states import MOST_AGE, States
+from conftest import Walk
+
+from keeper.chain.call import CallFailure
+from keeper.connectors.aave_v3 import AaveV3
+from keeper.errors import ValuationError
+from keeper.oracle.quote import Status
+
+STATES = 170
+"""For each of three connectors: 510 in all."""
+
+CONNECTORS = {
+    "pair": (("WETH", "USDC"), ("USDC",), False),
+    "wide": (("WBTC", "USDC", "WETH"), ("DAI", "USDC", "WETH"), True),
+    "single": (("USDC",), ("USDC", "WETH"), True),
+}
+
+
+def compare(staged: Stage, states: States, seen: Counter[str]) -> None:
+    """One state: what the mirror makes of its stored words against `report` of every key, then and later."""
+    walk = staged.walk
+    read_at = walk.now() + 1
+    at = read_at + (0 if walk.draw(4) == 0 else states.number(MOST_AGE))
+    words = states.draw(read_at)
+    overrides = words.overrides()
+    refs = [staged.ref(symbol) for symbol in staged.keys]
+    calls = [call for ref in refs for call in AaveV3().calls(ref)]
+    stored = staged.ask(list(dict.fromkeys(calls)), read_at, overrides)
+    reports = staged.ask(staged.report_calls(), at, overrides)
+    prices = staged.prices(at, overrides)
+    for ref, call in zip(refs, staged.report_calls(), strict=True):
+        told = reports[call]
+        try:
+            ours = AaveV3().position(ref, stored.__getitem__, prices, read_at).report(at)
+        except ValuationError as error:
+            ours = error
+        if isinstance(told, CallFailure):
+            seen["reverted"] += 1
+            assert isinstance(ours, ValuationError), f"{ref.venue} from {read_at} to {at}: {ours}\n{words}"
+            continue
+        expected = staged.reported(told)
+        assert ours == expected, f"{ref.venue} from {read_at} to {at}\n{words}"
+        seen["reports"] += 1
+        seen["in debt"] += expected.debt > 0
+        seen["healthy"] += expected.health > 0
+        seen["no health"] += expected.debt > 0 and expected.health == 0
+        seen["worth something"] += expected.low > 0
+        seen["under water"] += expected.debt > 0 and expected.low == 0
+        seen[expected.status.name] += 1
+
+
+@pytest.mark.parametrize(("name", "count"), [(name, STATES) for name in CONNECTORS])
+def test_reports_of_random_states_equal_the_connectors_to_the_wei(walk: Walk, name: str, count: int) -> None:
+    keys, borrowable, rewarded = CONNECTORS[name]
+    staged = stage(walk, keys, borrowable, rewarded=rewarded)
+    states = States(staged)
+    seen: Counter[str] = Counter()
+    for _ in range(count):
+        compare(staged, states, seen)
+    assert seen["reports"] == count * len(keys), seen
+    # Every kind of state was among them.
+    statuses = (Status.OK.name, Status.STALE.name, Status.UNAVAILABLE.name)
+    for kind in ("in debt", "healthy", "no health", "worth something", "under water", *statuses):
+        assert seen[kind] > count // 50, seen
