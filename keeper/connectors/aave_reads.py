@@ -17,7 +17,7 @@ from keeper.connectors.aave_reserve import RateCurve, Reserve, ReserveSettings
 from keeper.connectors.aave_rewards import Stream
 from keeper.connectors.base import PositionRef, Read, key_of, must_match, required
 from keeper.contracts import Function
-from keeper.errors import ValuationError
+from keeper.errors import DecodeError, ValuationError
 from keeper.units import Address
 
 _RESERVE_DATA: Final = Function(
@@ -58,6 +58,19 @@ _UNCLAIMED: Final = Function("getUserRewards(address[],address,address)", "(uint
 NOBODY: Final = Address("0x" + "0" * 40)
 
 Calls = Iterator[Call[Any]]
+
+
+def answering(read: Read) -> Read:
+    """`read` where an answer that does not decode is a failure, as it is for a contract that asks: an account
+    without code answers with nothing at all."""
+
+    def answer(call: Call[Any]) -> Any:
+        try:
+            return read(call)
+        except DecodeError:
+            return CallFailure(b"", call.label)
+
+    return answer
 
 
 def reserve_calls(params: AaveParams, reserve: ReserveParams) -> tuple[Call[Any], ...]:

@@ -17,6 +17,7 @@ from keeper.connectors.aave_math import supply_balance_down
 from keeper.connectors.aave_params import AaveParams
 from keeper.connectors.aave_reads import (
     account_calls,
+    answering,
     configuration,
     read_account,
     read_reserve,
@@ -145,7 +146,7 @@ class AaveV3:
         self, ref: PositionRef, read: Read, prices: Prices, at: int
     ) -> AavePosition | AaveAccountPosition:
         """The position, its aTokens at `at` compared with `aToken.balanceOf`."""
-        params = parse_params(AaveParams, ref)
+        params, read = parse_params(AaveParams, ref), answering(read)
         must_match("Key", key_of(params.asset), ref.key, ref)
         balance = required(read, _BALANCE.at(params.a_token, ref.address, owner="AToken"), ref)
         if params.account is not None:

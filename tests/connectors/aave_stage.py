@@ -1,13 +1,16 @@
 """A connector of ours with debts and rewards at the real pool of a local chain, and both sides of it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conftest import Walk
 
-from keeper.chain.call import Call, CallFailure
-from keeper.chain.packing import unpack
+from keeper.chain.call import Call
+from keeper.chain.lens import Result, decoded
+from keeper.chain.packing import Outcome, unpack
 from keeper.chain.ways import PASS_GAS, lens_override, lens_request
 from keeper.connectors.aave_lending import AaveAccountPosition
 from keeper.connectors.aave_v3 import AaveV3
@@ -27,6 +30,17 @@ VALUE = Function("value(address,address,uint256)", "(uint256,uint256,uint8)")
 # A report may cost more than what a portfolio gives it, so that one connector can do everything at once.
 STIPEND, AMPLE_STIPEND = (250_000).to_bytes(4, "big"), (2_000_000).to_bytes(4, "big")
 _PUSH3 = 0x62
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outcomes of calls, decoded when they are asked for, as a snapshot's are."""
+
+    outcomes: Mapping[Call[Any], Outcome]
+
+    def read(self, call: Call[Any]) -> Any:
+        success, data = self.outcomes[call]
+        return decoded(call, Result(call.target, call.data, success, data))
 
 
 @dataclass
@@ -99,19 +113,14 @@ class Stage:
 
     # READS
 
-    def ask(
-        self, calls: Sequence[Call[Any]], at: int, words: Mapping[str, Any] | None = None
-    ) -> dict[Call[Any], Any]:
+    def ask(self, calls: Sequence[Call[Any]], at: int, words: Mapping[str, Any] | None = None) -> Answers:
         """Answers of many calls in one, in a block of time `at`, with other words in storage."""
         request = lens_request(calls, PASS_GAS)
         overrides = {**lens_override(), **(words or {})}
         answer = self.walk.devnet.rpc("eth_call", request, "latest", overrides, {"time": hex(at)})
         head, outcomes = unpack(bytes.fromhex(answer[2:]), len(calls))
         assert head.timestamp == at
-        return {
-            call: call.decode(data) if success else CallFailure(data, call.label)
-            for call, (success, data) in zip(calls, outcomes, strict=True)
-        }
+        return Answers(dict(zip(calls, outcomes, strict=True)))
 
     def prices(self, at: int, words: Mapping[str, Any] | None = None) -> Prices:
         """What the vault's router says of every token: at this amount, a route's folded rate itself."""
@@ -121,7 +130,7 @@ class Stage:
         answers = self.ask(calls, at, words)
         rates = {}
         for token, call in zip(tokens, calls, strict=True):
-            low, high, status = answers[call]
+            low, high, status = answers.read(call)
             rates[token] = RouteRate(low, high, Status(status))
         return Prices(asset, rates)
 
@@ -130,7 +139,7 @@ class Stage:
         at = self.walk.now()
         ref = self.ref(symbol)
         answers = self.ask(AaveV3().calls(ref), at)
-        found = AaveV3().position(ref, answers.__getitem__, self.prices(at), at)
+        found = AaveV3().position(ref, answers.read, self.prices(at), at)
         assert isinstance(found, AaveAccountPosition)
         return found
 
@@ -193,8 +202,8 @@ def _configure_rewards(walk: Walk, second: Address) -> None:
     end = walk.now() + 3 * 365 * 86_400
     inputs = [
         (10**12, 0, end, reserves["USDC"]["variable_debt_token"], first, strategy, feed),
-        (10**3, 0, end, reserves["USDC"]["a_token"], second, strategy, feed),
-        (10**3, 0, end, reserves["WETH"]["a_token"], second, strategy, feed),
+        (10**6, 0, end, reserves["USDC"]["a_token"], second, strategy, feed),
+        (10**6, 0, end, reserves["WETH"]["a_token"], second, strategy, feed),
     ]
     shape = "(uint88,uint256,uint32,address,address,address,address)[]"
     assert walk.send("deployer", emission, f"configureAssets({shape})", inputs, at=walk.now() + 1)

@@ -35,9 +35,9 @@ def compare(staged: Stage, states: States, seen: Counter[str]) -> None:
     reports = staged.ask(staged.report_calls(), at, overrides)
     prices = staged.prices(at, overrides)
     for ref, call in zip(refs, staged.report_calls(), strict=True):
-        told = reports[call]
+        told = reports.read(call)
         try:
-            ours = AaveV3().position(ref, stored.__getitem__, prices, read_at).report(at)
+            ours = AaveV3().position(ref, stored.read, prices, read_at).report(at)
         except ValuationError as error:
             ours = error
         if isinstance(told, CallFailure):
