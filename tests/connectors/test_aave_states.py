@@ -9,6 +9,7 @@ from conftest import Walk
 
 from keeper.chain.call import CallFailure
 from keeper.connectors.aave_v3 import AaveV3
+from keeper.connectors.base import Report
 from keeper.errors import ValuationError
 from keeper.oracle.quote import Status
 
@@ -36,6 +37,7 @@ def compare(staged: Stage, states: States, seen: Counter[str]) -> None:
     prices = staged.prices(at, overrides)
     for ref, call in zip(refs, staged.report_calls(), strict=True):
         told = reports.read(call)
+        ours: Report | ValuationError
         try:
             ours = AaveV3().position(ref, stored.read, prices, read_at).report(at)
         except ValuationError as error:
