@@ -8,6 +8,7 @@ the raw bytes of a snapshot and includes decoding, the checks and the value.
 from collections.abc import Callable
 from itertools import count
 
+from bench import lending
 from bench.registry import Group, Metric, Number
 from bench.timing import cpu_seconds
 from bench.vaults import demo_vault, snapshot
@@ -28,7 +29,7 @@ def measure() -> dict[str, Number]:
     figures: dict[str, Number] = {}
     for ref in deployment.policy.refs():
         figures |= _protocol(taken, deployment.policy, ref)
-    return figures
+    return figures | lending.figures()
 
 
 def _protocol(taken: Snapshot, policy: Policy, ref: PositionRef) -> dict[str, Number]:
@@ -61,13 +62,16 @@ def _per_second(run: Callable[[], object], times: int) -> int:
 
 
 GROUP = Group(
-    metrics=tuple(
-        metric
-        for name, target in PROTOCOLS.items()
-        for metric in (
-            Metric(f"valuation.{name}_positions_per_second", "1/s", "higher", target),
-            Metric(f"valuation.{name}_from_reads_per_second", "1/s", "higher"),
-        )
+    metrics=(
+        *(
+            metric
+            for name, target in PROTOCOLS.items()
+            for metric in (
+                Metric(f"valuation.{name}_positions_per_second", "1/s", "higher", target),
+                Metric(f"valuation.{name}_from_reads_per_second", "1/s", "higher"),
+            )
+        ),
+        *lending.METRICS,
     ),
     measure=measure,
 )
