@@ -7,6 +7,7 @@ ours, and what params say of the pool and of our connector with what these say t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
@@ -60,6 +61,12 @@ NOBODY: Final = Address("0x" + "0" * 40)
 Calls = Iterator[Call[Any]]
 
 
+@lru_cache(maxsize=2**14)
+def _at(function: Function, target: Address, *args: Any, owner: str) -> Call[Any]:
+    """A call is made once: an account's are hundreds, and each is named when it is listed and when read."""
+    return function.at(target, *args, owner=owner)
+
+
 def answering(read: Read) -> Read:
     """`read` where an answer that does not decode is a failure, as it is for a contract that asks: an account
     without code answers with nothing at all."""
@@ -76,12 +83,12 @@ def answering(read: Read) -> Read:
 def reserve_calls(params: AaveParams, reserve: ReserveParams) -> tuple[Call[Any], ...]:
     """Stored state of a reserve."""
     return (
-        _RESERVE_DATA.at(params.pool, reserve.asset, owner="Pool"),
-        _VIRTUAL_BALANCE.at(params.pool, reserve.asset, owner="Pool"),
-        _DEFICIT.at(params.pool, reserve.asset, owner="Pool"),
-        _RATE_DATA.at(params.rate_strategy, reserve.asset, owner="RateStrategy"),
-        _SCALED_TOTAL.at(reserve.variable_debt_token, owner="VariableDebtToken"),
-        _SCALED_TOTAL.at(reserve.a_token, owner="AToken"),
+        _at(_RESERVE_DATA, params.pool, reserve.asset, owner="Pool"),
+        _at(_VIRTUAL_BALANCE, params.pool, reserve.asset, owner="Pool"),
+        _at(_DEFICIT, params.pool, reserve.asset, owner="Pool"),
+        _at(_RATE_DATA, params.rate_strategy, reserve.asset, owner="RateStrategy"),
+        _at(_SCALED_TOTAL, reserve.variable_debt_token, owner="VariableDebtToken"),
+        _at(_SCALED_TOTAL, reserve.a_token, owner="AToken"),
     )
 
 
@@ -116,29 +123,29 @@ def read_reserve(params: AaveParams, reserve: ReserveParams, read: Read, ref: Po
 
 def scaled_balance(token: Address, holder: Address) -> Call[Any]:
     """Of an aToken or debt token."""
-    return _SCALED_BALANCE.at(token, holder, owner="AaveToken")
+    return _at(_SCALED_BALANCE, token, holder, owner="AaveToken")
 
 
 def configuration(params: AaveParams, holder: Address) -> Call[Any]:
     """The account's two bits for each reserve."""
-    return _CONFIGURATION.at(params.pool, holder, owner="Pool")
+    return _at(_CONFIGURATION, params.pool, holder, owner="Pool")
 
 
 def account_calls(params: AaveParams, terms: AccountParams, holder: Address) -> Calls:
     """Everything of an account, and of all reserves that it may touch."""
     yield configuration(params, holder)
-    yield _USER_EMODE.at(params.pool, holder, owner="Pool")
-    yield _ACCOUNT_DATA.at(params.pool, holder, owner="Pool")
+    yield _at(_USER_EMODE, params.pool, holder, owner="Pool")
+    yield _at(_ACCOUNT_DATA, params.pool, holder, owner="Pool")
     for reserve in params.reserves:
         yield from reserve_calls(params, reserve)
         yield scaled_balance(reserve.a_token, holder)
         yield scaled_balance(reserve.variable_debt_token, holder)
-        yield _PRICE.at(terms.oracle, reserve.asset, owner="AaveOracle")
+        yield _at(_PRICE, terms.oracle, reserve.asset, owner="AaveOracle")
     for category in terms.e_modes:
         yield from _e_mode_calls(params, category)
     yield from (call for _, call, _ in _own_terms(params, terms, holder))
     if terms.sentinel is not None:
-        yield _MAY_BORROW.at(terms.sentinel, owner="PriceOracleSentinel")
+        yield _at(_MAY_BORROW, terms.sentinel, owner="PriceOracleSentinel")
     for asset, of_debt, reward in _streams(params, terms):
         yield from _stream_calls(params, terms, (asset, of_debt, reward), holder)
 
@@ -165,11 +172,11 @@ def read_account(
     )
     prices: dict[Address, int | None] = {}
     for asset in reserves:
-        price = read(_PRICE.at(terms.oracle, asset, owner="AaveOracle"))
+        price = read(_at(_PRICE, terms.oracle, asset, owner="AaveOracle"))
         prices[asset] = None if isinstance(price, CallFailure) else price
     may_borrow = True
     if terms.sentinel is not None:
-        may_borrow = required(read, _MAY_BORROW.at(terms.sentinel, owner="PriceOracleSentinel"), ref)
+        may_borrow = required(read, _at(_MAY_BORROW, terms.sentinel, owner="PriceOracleSentinel"), ref)
     pool = PoolAccount(reserves, account, prices, may_borrow, ref.venue)
     _check_totals(params, pool, read, ref, at)
     return pool
@@ -207,22 +214,22 @@ def _own_terms(
     params: AaveParams, terms: AccountParams, connector: Address
 ) -> Iterator[tuple[str, Call[Any], object]]:
     """(what, read, expected): what params say of the pool and of our connector."""
-    yield "Pool of the connector", _POOL.at(connector, owner="AaveV3Connector"), params.pool
-    yield "Floor of health", _MIN_HEALTH.at(connector, owner="AaveV3Connector"), terms.min_health
+    yield "Pool of the connector", _at(_POOL, connector, owner="AaveV3Connector"), params.pool
+    yield "Floor of health", _at(_MIN_HEALTH, connector, owner="AaveV3Connector"), terms.min_health
     controller = terms.rewards_controller if terms.rewards else None
-    call = _CONTROLLER.at(connector, owner="AaveV3Connector")
+    call = _at(_CONTROLLER, connector, owner="AaveV3Connector")
     yield "Rewards controller of the connector", call, controller or NOBODY
     provider = terms.addresses_provider
-    yield "Addresses provider of the pool", _PROVIDER.at(params.pool, owner="Pool"), provider
-    yield "Price oracle of the pool", _ORACLE.at(provider, owner="AddressesProvider"), terms.oracle
-    sentinel = _SENTINEL.at(provider, owner="AddressesProvider")
+    yield "Addresses provider of the pool", _at(_PROVIDER, params.pool, owner="Pool"), provider
+    yield "Price oracle of the pool", _at(_ORACLE, provider, owner="AddressesProvider"), terms.oracle
+    sentinel = _at(_SENTINEL, provider, owner="AddressesProvider")
     yield "Price sentinel of the pool", sentinel, terms.sentinel or NOBODY
     for each in params.reserves:
         key = key_of(each.asset)
-        receipt = _RECEIPT_OF.at(connector, key, owner="AaveV3Connector")
+        receipt = _at(_RECEIPT_OF, connector, key, owner="AaveV3Connector")
         is_key = each.asset in terms.keys
         yield f"aToken of the connector's key {each.asset}", receipt, each.a_token if is_key else NOBODY
-        debt = _DEBT_OF.at(connector, key, owner="AaveV3Connector")
+        debt = _at(_DEBT_OF, connector, key, owner="AaveV3Connector")
         lends = each.asset in terms.borrowable
         expected = each.variable_debt_token if lends else NOBODY
         yield f"Debt token of the connector's asset {each.asset}", debt, expected
@@ -242,11 +249,11 @@ def _require_described(bits: int, reserves: Mapping[Address, Reserve], ref: Posi
 
 
 def _e_mode_calls(params: AaveParams, category: int) -> tuple[Call[Any], ...]:
-    return tuple(each.at(params.pool, category, owner="Pool") for each in (_EMODE_TERMS, *_EMODE_BITMAPS))
+    return tuple(_at(each, params.pool, category, owner="Pool") for each in (_EMODE_TERMS, *_EMODE_BITMAPS))
 
 
 def _read_mode(params: AaveParams, terms: AccountParams, read: Read, ref: PositionRef) -> EMode:
-    category = required(read, _USER_EMODE.at(params.pool, ref.address, owner="Pool"), ref)
+    category = required(read, _at(_USER_EMODE, params.pool, ref.address, owner="Pool"), ref)
     if category == 0:
         return NO_EMODE
     if category not in terms.e_modes:
@@ -273,7 +280,7 @@ def _balances(params: AaveParams, read: Read, ref: PositionRef, *, of_debt: bool
 
 def _check_totals(params: AaveParams, pool: PoolAccount, read: Read, ref: PositionRef, at: int) -> None:
     """Our totals of the account against the pool's own; both may miss a price."""
-    seen = read(_ACCOUNT_DATA.at(params.pool, ref.address, owner="Pool"))
+    seen = read(_at(_ACCOUNT_DATA, params.pool, ref.address, owner="Pool"))
     data = pool.data(*pool.balances(at))
     ours = None
     if data is not None:
@@ -296,8 +303,8 @@ def _stream_calls(
     reserve = next(each for each in params.reserves if each.asset == asset)
     token = reserve.variable_debt_token if of_debt else reserve.a_token
     return (
-        _REWARD_DATA.at(controller, token, reward, owner="RewardsController"),
-        _REWARD_INDEX.at(controller, holder, token, reward, owner="RewardsController"),
-        _REWARD_DECIMALS.at(controller, token, owner="RewardsController"),
-        _UNCLAIMED.at(controller, [token], holder, reward, owner="RewardsController"),
+        _at(_REWARD_DATA, controller, token, reward, owner="RewardsController"),
+        _at(_REWARD_INDEX, controller, holder, token, reward, owner="RewardsController"),
+        _at(_REWARD_DECIMALS, controller, token, owner="RewardsController"),
+        _at(_UNCLAIMED, controller, (token,), holder, reward, owner="RewardsController"),
     )

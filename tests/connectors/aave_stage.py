@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from conftest import Walk
@@ -37,10 +37,13 @@ class Answers:
     """Outcomes of calls, decoded when they are asked for, as a snapshot's are."""
 
     outcomes: Mapping[Call[Any], Outcome]
+    values: dict[Call[Any], Any] = field(default_factory=dict)
 
     def read(self, call: Call[Any]) -> Any:
-        success, data = self.outcomes[call]
-        return decoded(call, Result(call.target, call.data, success, data))
+        if call not in self.values:
+            success, data = self.outcomes[call]
+            self.values[call] = decoded(call, Result(call.target, call.data, success, data))
+        return self.values[call]
 
 
 @dataclass
@@ -106,9 +109,8 @@ class Stage:
         request = {"from": self.core.portfolio, "to": self.connector, "data": data, "gas": hex(5_000_000)}
         done = bool(int(rpc("eth_sendTransactionSync", request)["status"], 16))
         assert self.walk.now() == at
-        name = signature.partition("(")[0]
-        counts = self.walk.done
-        counts[name if done else "refused " + name] = counts.get(name if done else "refused " + name, 0) + 1
+        name = ("our " if done else "refused ") + signature.partition("(")[0]
+        self.walk.done[name] = self.walk.done.get(name, 0) + 1
         return done
 
     # READS
