@@ -24,6 +24,10 @@ MIN_HEALTH = 105 * WAD // 100
 FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD", "DAI": "DAI/USD", "USDT": "USDT/USD"}
 SYMBOLS = ("WETH", "USDC", "USDT", "DAI", "wstETH", "WBTC")
 E_MODES = (1, 2)
+KEYS, BORROWABLE = ("WETH", "USDC"), ("USDC", "DAI")
+SUPPLY, WITHDRAW = "supply(bytes32,uint256)", "withdraw(bytes32,uint256)"
+BORROW, REPAY = "borrow(bytes32,uint256)", "repay(bytes32,uint256)"
+ETHER, USDC = 10**18, 10**6
 REPORT = Function("report(bytes32)", "(uint256,uint256,uint256)")
 VALUE = Function("value(address,address,uint256)", "(uint256,uint256,uint8)")
 
@@ -85,12 +89,9 @@ class Stage:
             "oracle": aave["oracle"],
             "min_health": MIN_HEALTH,
         } | ({"rewards_controller": aave["rewards_controller"]} if self.rewards else {})
-        params = {
-            "pool": aave["pool"],
-            "rate_strategy": aave["rate_strategy"],
-            "account": account,
-            **reserve(symbol),
-        }
+        params = {"pool": aave["pool"], "rate_strategy": aave["rate_strategy"], **reserve(symbol)}
+        if self.borrowable or self.rewards:
+            params["account"] = account
         return PositionRef("aave_v3", self.connector, key_of(self.asset(symbol)), f"aave:{symbol}", params)
 
     # ACTIONS
@@ -209,3 +210,28 @@ def _configure_rewards(walk: Walk, second: Address) -> None:
     ]
     shape = "(uint88,uint256,uint32,address,address,address,address)[]"
     assert walk.send("deployer", emission, f"configureAssets({shape})", inputs, at=walk.now() + 1)
+
+
+def key(staged: Stage, symbol: str) -> bytes:
+    return staged.ref(symbol).key
+
+
+def enter_modes(walk: Walk, staged: Stage) -> None:
+    """Mode 1 has ether as collateral and both borrowable assets; the second is without its own."""
+    configurator = staged.aave["configurator"]
+    for signature, symbols in (
+        ("setAssetCollateralInEMode(address,uint8,bool)", ("WETH",)),
+        ("setAssetBorrowableInEMode(address,uint8,bool)", ("USDC", "DAI")),
+    ):
+        for symbol in symbols:
+            args = (staged.asset(symbol), 1, True)
+            assert walk.send("deployer", configurator, signature, *args, at=walk.now() + 1)
+
+
+def indebted(walk: Walk) -> Stage:
+    """Ten ether supplied, and twenty thousand dollars borrowed against it."""
+    staged = stage(walk, KEYS, BORROWABLE)
+    staged.give("WETH", 10 * ETHER)
+    assert staged.act(SUPPLY, key(staged, "WETH"), 10 * ETHER, at=walk.now() + 1)
+    assert staged.act(BORROW, key(staged, "USDC"), 15_000 * USDC, at=walk.now() + 1)
+    return staged

@@ -153,7 +153,7 @@ class States:
     def _account(self, words: Words) -> None:
         walk, pool, who = self.stage.walk, self.stage.aave["pool"], self.stage.connector
         bits = walk.draw(1 << 2 * len(SYMBOLS))
-        if self.one_in(6):
+        if self.one_in(6) or not self.stage.borrowable:
             bits &= 0xAAA  # collateral only
         words.put(pool, slot(USERS, who), 0 if self.one_in(12) else bits)
         words.put(pool, slot(USER_MODES, who), (0, *E_MODES)[walk.draw(len(E_MODES) + 1)])

@@ -4,25 +4,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aave_stage import MIN_HEALTH, Stage, stage
+from aave_stage import (
+    BORROW,
+    BORROWABLE,
+    ETHER,
+    KEYS,
+    MIN_HEALTH,
+    REPAY,
+    SUPPLY,
+    USDC,
+    WITHDRAW,
+    Stage,
+    enter_modes,
+    indebted,
+    key,
+    stage,
+)
 from aave_states import RESERVES, slot
 from conftest import Walk
 
 from keeper.connectors.aave_lending import AaveAccountPosition
-from keeper.connectors.aave_v3 import AaveV3
 from keeper.connectors.base import EVERYTHING, Role
-from keeper.errors import ConfigError, PlanError, ValuationError
-from keeper.units import MAX_UINT256
+from keeper.errors import PlanError
+from keeper.units import MAX_UINT256, WAD
 
-KEYS, BORROWABLE = ("WETH", "USDC"), ("USDC", "DAI")
-SUPPLY, WITHDRAW = "supply(bytes32,uint256)", "withdraw(bytes32,uint256)"
-BORROW, REPAY = "borrow(bytes32,uint256)", "repay(bytes32,uint256)"
 MOVES = 60
-ETHER, USDC = 10**18, 10**6
-
-
-def key(staged: Stage, symbol: str) -> bytes:
-    return staged.ref(symbol).key
 
 
 def after(staged: Stage, before: AaveAccountPosition, action: str, symbol: str, amount: int, at: int) -> Any:
@@ -74,16 +80,16 @@ def disturb(walk: Walk, staged: Stage) -> None:
         staged.act("setCollateral(bytes32,bool)", key(staged, KEYS[walk.draw(2)]), used, at=walk.now() + 1)
 
 
-def enter_modes(walk: Walk, staged: Stage) -> None:
-    """Mode 1 has ether as collateral and both borrowable assets; the second is without its own."""
-    configurator = staged.aave["configurator"]
-    for signature, symbols in (
-        ("setAssetCollateralInEMode(address,uint8,bool)", ("WETH",)),
-        ("setAssetBorrowableInEMode(address,uint8,bool)", ("USDC", "DAI")),
-    ):
-        for symbol in symbols:
-            args = (staged.asset(symbol), 1, True)
-            assert walk.send("deployer", configurator, signature, *args, at=walk.now() + 1)
+def configuration(staged: Stage, symbol: str) -> int:
+    """The word of a reserve's terms."""
+    asked = staged.aave["pool"], "getConfiguration(address)", (staged.asset(symbol),), "(uint256)"
+    return int(staged.walk.view(*asked))
+
+
+def configure(staged: Stage, symbol: str, word: int) -> None:
+    """Puts other terms where the pool keeps a reserve's."""
+    place = f"0x{slot(RESERVES, staged.asset(symbol)):064x}"
+    staged.walk.devnet.rpc("anvil_setStorageAt", staged.aave["pool"], place, f"0x{word:064x}")
 
 
 def govern_reserves(walk: Walk, staged: Stage, words: dict[str, int]) -> None:
@@ -100,8 +106,7 @@ def govern_reserves(walk: Walk, staged: Stage, words: dict[str, int]) -> None:
         for bit, width, odds, most in ((80, 36, 6, 10**8), (116, 36, 6, 10**9), (212, 40, 4, 10**8)):
             limit = walk.amount(most) if one_in(odds) else 0
             word = word & ~((1 << width) - 1 << bit) | limit << bit
-        place = f"0x{slot(RESERVES, staged.asset(symbol)):064x}"
-        walk.devnet.rpc("anvil_setStorageAt", staged.aave["pool"], place, f"0x{word:064x}")
+        configure(staged, symbol, word)
 
 
 def walk_account(walk: Walk, moves: int, *, governed: bool) -> None:
@@ -112,11 +117,7 @@ def walk_account(walk: Walk, moves: int, *, governed: bool) -> None:
     staged.give("USDC", 5_000_000 * USDC)
     staged.give("DAI", 5_000_000 * ETHER)
     assert staged.act(SUPPLY, key(staged, "WETH"), 100 * ETHER, at=walk.now() + 1)
-    reads = (
-        (symbol, staged.aave["pool"], "getConfiguration(address)", (staged.asset(symbol),))
-        for symbol in ("WETH", "USDC", "DAI")
-    )
-    words = {symbol: walk.view(*asked, "(uint256)") for symbol, *asked in reads}
+    words = {symbol: configuration(staged, symbol) for symbol in ("WETH", "USDC", "DAI")}
     for _ in range(moves):
         disturb(walk, staged)
         if governed:
@@ -138,15 +139,6 @@ def test_every_move_leaves_what_was_predicted_or_is_refused_by_both(walk: Walk, 
     walk_account(walk, MOVES, governed=governed)
     for name in ("our supply", "our withdraw", "our borrow", "our repay", "refused withdraw"):
         assert walk.done.get(name), walk.done
-
-
-def indebted(walk: Walk) -> Stage:
-    """Ten ether supplied, and twenty thousand dollars borrowed against it."""
-    staged = stage(walk, KEYS, BORROWABLE)
-    staged.give("WETH", 10 * ETHER)
-    assert staged.act(SUPPLY, key(staged, "WETH"), 10 * ETHER, at=walk.now() + 1)
-    assert staged.act(BORROW, key(staged, "USDC"), 15_000 * USDC, at=walk.now() + 1)
-    return staged
 
 
 def test_max_withdraw_leaves_the_floor_of_health_and_not_one_unit_less(walk: Walk) -> None:
@@ -187,6 +179,81 @@ def test_a_debt_is_repaid_in_full_and_the_account_is_free_again(walk: Walk) -> N
     assert freed.after_repay(staged.asset("USDC"), EVERYTHING, at) == (freed, 0)
 
 
+def test_isolated_debt_grows_with_loans_under_its_ceiling_and_shrinks_with_repayments(walk: Walk) -> None:
+    staged = stage(walk, KEYS, BORROWABLE)
+    staged.give("WETH", 10 * ETHER)
+    assert staged.act(SUPPLY, key(staged, "WETH"), 10 * ETHER, at=walk.now() + 1)
+    ceiling = 12_000 * 100
+    configure(staged, "WETH", configuration(staged, "WETH") | ceiling << 212)
+    configure(staged, "USDC", configuration(staged, "USDC") | 1 << 61)
+    ether, dollars = staged.asset("WETH"), staged.asset("USDC")
+    before = staged.position("WETH")
+    at = walk.now() + 1_000
+    with pytest.raises(PlanError, match="isolated collateral"):
+        before.after_borrow(staged.asset("DAI"), ETHER, at)
+    with pytest.raises(PlanError, match="isolated collateral"):
+        before.after_borrow(dollars, 12_000 * USDC + 10_000, at)
+    predicted = before.after_borrow(dollars, 12_000 * USDC + 9_999, at)
+    assert staged.act(BORROW, key(staged, "USDC"), 12_000 * USDC + 9_999, at=at)
+    borrowed = staged.position("WETH")
+    assert predicted.pool == borrowed.pool
+    assert borrowed.pool.reserves[ether].isolation_debt == ceiling
+    staged.give("USDC", 7_000 * USDC)
+    at = walk.now() + 10**6
+    predicted, repaid = borrowed.after_repay(dollars, 5_000 * USDC, at)
+    assert staged.act(REPAY, key(staged, "USDC"), 5_000 * USDC, at=at)
+    found = staged.position("WETH")
+    assert (predicted.pool, repaid) == (found.pool, 5_000 * USDC)
+    assert found.pool.reserves[ether].isolation_debt == ceiling - 5_000 * 100
+    # A first supply of another reserve does not join isolated collateral.
+    at = walk.now() + 1
+    predicted = staged.position("USDC").after_supply(1_000 * USDC, at)
+    assert staged.act(SUPPLY, key(staged, "USDC"), 1_000 * USDC, at=at)
+    assert predicted.pool == staged.position("USDC").pool
+    assert not predicted.pool.account.uses_as_collateral(predicted.pool.reserves[dollars])
+
+
+def test_collateral_that_has_lost_its_loan_to_value_leaves_first(walk: Walk) -> None:
+    staged = indebted(walk)
+    staged.give("USDC", 20_000 * USDC)
+    assert staged.act(SUPPLY, key(staged, "USDC"), 20_000 * USDC, at=walk.now() + 1)
+    configure(staged, "USDC", configuration(staged, "USDC") & ~0xFFFF)
+    ether, dollars = staged.position("WETH"), staged.position("USDC")
+    at = walk.now() + 10
+    with pytest.raises(PlanError, match="must leave first"):
+        ether.after_withdraw(10**6, at)
+    assert ether.max_withdraw(at) == 0
+    assert not staged.act(WITHDRAW, key(staged, "WETH"), 10**6, at=at)
+    at = walk.now() + 10
+    freed, _ = dollars.after_withdraw(EVERYTHING, at)
+    assert staged.act(WITHDRAW, key(staged, "USDC"), EVERYTHING, at=at)
+    assert freed.pool == staged.position("USDC").pool
+    assert staged.position("WETH").max_withdraw(walk.now()) > 0
+
+
+def test_what_secures_nothing_may_leave_whatever_the_health(walk: Walk) -> None:
+    staged = indebted(walk)
+    staged.give("USDC", 1_000 * USDC)
+    assert staged.act(SUPPLY, key(staged, "USDC"), 1_000 * USDC, at=walk.now() + 1)
+    assert staged.act("setCollateral(bytes32,bool)", key(staged, "USDC"), False, at=walk.now() + 1)
+    # The price of ether falls until the account is under its floor of health, and not yet liquidated.
+    feed = walk.devnet.manifest["feeds"]["ETH/USD"]["aggregator"]
+    data = staged.position("USDC").account_data(walk.now())
+    assert data is not None
+    price = walk.view(feed, "latestRoundData()", (), "(uint80,int256,uint256,uint256,uint80)")[1]
+    assert walk.send(
+        "oracle", feed, "push(int256)", price * 102 * WAD // (100 * data.health), at=walk.now() + 1
+    )
+    dollars, ether = staged.position("USDC"), staged.position("WETH")
+    at = walk.now() + 10
+    assert WAD < (dollars.account_data(at) or data).health < MIN_HEALTH
+    # A few units of 1e18 move no digit of health.
+    assert ether.max_withdraw(at) < 10**9
+    left, received = dollars.after_withdraw(400 * USDC, at)
+    assert staged.act(WITHDRAW, key(staged, "USDC"), 400 * USDC, at=at)
+    assert (left.pool, received) == (staged.position("USDC").pool, 400 * USDC)
+
+
 def test_legs_show_each_debt_once_over_all_keys(walk: Walk) -> None:
     staged = indebted(walk)
     staged.give("USDC", 7 * USDC)
@@ -224,82 +291,6 @@ def test_rewards_count_at_the_high_end_only(walk: Walk) -> None:
     assert [leg.token for leg in rewards] == list(staged.rewards)
     assert rewards[0].high == 0 < rewards[0].amount
     assert report.high - report.low == rewards[1].high > 0
-
-
-def changed(staged: Stage, field: str, value: object) -> AaveAccountPosition:
-    """The position read with one field of its account's params changed."""
-    ref = staged.ref("WETH")
-    account = {**ref.params["account"], field: value}
-    ref = replace(ref, params={**ref.params, "account": account})
-    walk = staged.walk
-    answers = staged.ask(AaveV3().calls(ref), walk.now())
-    found = AaveV3().position(ref, answers.read, staged.prices(walk.now()), walk.now())
-    assert isinstance(found, AaveAccountPosition)
-    return found
-
-
-def test_params_that_differ_from_the_chain_are_refused_by_name(walk: Walk) -> None:
-    staged = indebted(walk)
-    ref = staged.ref("WETH")
-    reserves = ref.params["account"]["reserves"]
-    stranger = walk.devnet.address("user1")
-    wrong: list[tuple[str, object, str]] = [
-        ("min_health", MIN_HEALTH + 1, "Floor of health differs"),
-        ("borrowable", [staged.asset("USDC")], "Debt token of the connector's asset"),
-        ("keys", [staged.asset("WETH")], "aToken of the connector's key"),
-        ("oracle", stranger, "Price oracle of the pool differs"),
-        ("sentinel", stranger, "Price sentinel of the pool differs"),
-        ("addresses_provider", stranger, "Addresses provider of the pool differs|A read that the value"),
-        ("reserves", [{**each, "decimals": 7} for each in reserves], "Decimals of the reserve"),
-        ("reserves", [{**each, "a_token": stranger} for each in reserves], "aToken|read that the value"),
-    ]
-    for field, value, message in wrong:
-        with pytest.raises(ValuationError, match=message):
-            changed(staged, field, value)
-    for field, value, message in (
-        ("keys", [staged.asset("DAI")], "own asset"),
-        ("keys", [staged.asset("WETH")] * 2, "there twice"),
-        ("reserves", reserves[1:], "not described"),
-        ("reserves", [*reserves, reserves[0]], "there twice"),
-        ("rewards", [staged.asset("DAI")], "rewards_controller"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            changed(staged, field, value)
-
-
-def test_a_reserve_that_params_do_not_describe_is_named(walk: Walk) -> None:
-    staged = indebted(walk)
-    walk.fund("user1", staged.asset("DAI"), staged.aave["pool"])
-    supply = "supply(address,uint256,address,uint16)"
-    args = (staged.asset("DAI"), 10**20, staged.connector, 0)
-    # A stranger's gift of a reserve that is no key: it secures the debts, and health counts it.
-    assert walk.send("user1", staged.aave["pool"], supply, *args, at=walk.now() + 1)
-    assert staged.position("WETH").account_data(walk.now()) is not None
-    ref = staged.ref("WETH")
-    reserves = ref.params["account"]["reserves"]
-    walk.fund("user1", staged.asset("USDT"), staged.aave["pool"])
-    args = (staged.asset("USDT"), 10**8, staged.connector, 0)
-    assert walk.send("user1", staged.aave["pool"], supply, *args, at=walk.now() + 1)
-    rest = [each for each in reserves if each["asset"] != staged.asset("USDT")]
-    with pytest.raises(ValuationError, match="reserves that params do not describe"):
-        changed(staged, "reserves", rest)
-
-
-def test_a_mode_that_params_do_not_list_is_named(walk: Walk) -> None:
-    staged = indebted(walk)
-    enter_modes(walk, staged)
-    assert staged.act("setEMode(uint8)", 1, at=walk.now() + 1)
-    assert staged.position("WETH").pool.account.mode.threshold == 9_300
-    with pytest.raises(ValuationError, match="efficiency mode that params do not list"):
-        changed(staged, "e_modes", [2])
-
-
-def test_debts_that_params_say_nothing_of_are_refused(walk: Walk) -> None:
-    staged = indebted(walk)
-    ref = staged.ref("WETH")
-    params = {name: value for name, value in ref.params.items() if name != "account"}
-    with pytest.raises(ValuationError, match="has debts"):
-        walk.position(replace(ref, params=params))
 
 
 def test_a_missing_price_of_the_pool_is_the_worst_health_and_stops_moves(walk: Walk) -> None:
