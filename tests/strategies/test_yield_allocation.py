@@ -18,6 +18,7 @@ from keeper.connectors.morpho_math import INITIAL_RATE_AT_TARGET
 from keeper.contracts import address
 from keeper.errors import PolicyError
 from keeper.ledger.vault import Accounting, Params
+from keeper.oracle.quote import Prices
 from keeper.units import RAY, WAD
 from strategies.yield_allocation import Params as StrategyParams
 from strategies.yield_allocation import YieldAllocation
@@ -35,7 +36,8 @@ def ref(connector: str, venue: str) -> PositionRef:
 
 def aave(ours: int, *, others: int = 40 * MILLION, debt: int = 30 * MILLION) -> AavePosition:
     reserve = Reserve(
-        settings=ReserveSettings(6, True, False, False, 1_000, 0),
+        id=0,
+        settings=ReserveSettings.from_word(6 << 48 | 1 << 56 | 1_000 << 64),
         curve=RateCurve.from_bps(9_000, 0, 550, 6_000),
         liquidity_index=RAY,
         liquidity_rate=0,
@@ -49,7 +51,7 @@ def aave(ours: int, *, others: int = 40 * MILLION, debt: int = 30 * MILLION) -> 
         scaled_supply=others + ours,
     )
     params = AaveParams(pool=ONE, asset=ONE, a_token=ONE, variable_debt_token=ONE, rate_strategy=ONE)
-    return AavePosition(ref("aave_v3", "aave:USDC"), params, reserve, ours)
+    return AavePosition(ref("aave_v3", "aave:USDC"), params, reserve, ours, Prices(ONE, {}))
 
 
 def market(supplied: int, debt: int) -> Market:
