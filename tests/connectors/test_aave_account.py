@@ -254,6 +254,33 @@ def test_what_secures_nothing_may_leave_whatever_the_health(walk: Walk) -> None:
     assert (left.pool, received) == (staged.position("USDC").pool, 400 * USDC)
 
 
+def test_a_move_of_one_key_is_seen_from_the_other(walk: Walk) -> None:
+    staged = indebted(walk)
+    staged.give("USDC", 3_000 * USDC)
+    ether, dollars = staged.position("WETH"), staged.position("USDC")
+    at = walk.now() + 10**6
+    assert ether.accrued(at).report(at) == ether.report(at)
+    assert ether.accrued(at).account_data(at) == ether.account_data(at)
+    predicted = ether.with_shared(dollars.after_supply(3_000 * USDC, at).shared())
+    assert staged.act(SUPPLY, key(staged, "USDC"), 3_000 * USDC, at=at)
+    found = staged.position("WETH")
+    assert predicted.pool == found.pool
+    later = at + 1_000
+    assert replace(predicted, prices=found.prices).report(later) == found.report(later)
+    assert found.report(later).health > ether.report(later).health
+
+
+def test_nothing_is_lent_while_the_pools_sentinel_says_no(walk: Walk) -> None:
+    before = indebted(walk).position("WETH")
+    asset, at = before.terms.borrowable[0], walk.now() + 1
+    assert before.after_borrow(asset, USDC, at).pool.account.owed[asset] > before.pool.account.owed[asset]
+    closed = replace(before, pool=replace(before.pool, may_borrow=False))
+    with pytest.raises(PlanError, match="sequencer is down"):
+        closed.after_borrow(asset, USDC, at)
+    with pytest.raises(PlanError, match="does not borrow this asset"):
+        before.after_borrow(before.params.asset, USDC, at)
+
+
 def test_legs_show_each_debt_once_over_all_keys(walk: Walk) -> None:
     staged = indebted(walk)
     staged.give("USDC", 7 * USDC)
