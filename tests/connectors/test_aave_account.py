@@ -281,6 +281,20 @@ def test_nothing_is_lent_while_the_pools_sentinel_says_no(walk: Walk) -> None:
         before.after_borrow(before.params.asset, USDC, at)
 
 
+def test_a_debt_that_only_the_high_end_of_a_key_bears_comes_without_health(walk: Walk) -> None:
+    staged = stage(walk, KEYS, BORROWABLE)
+    for symbol, amount in (("WETH", 10), ("USDC", 10_000 * USDC)):
+        staged.give(symbol, amount)
+        assert staged.act(SUPPLY, key(staged, symbol), amount, at=walk.now() + 1)
+    assert staged.act(BORROW, key(staged, "USDC"), 1_000 * USDC, at=walk.now() + 1)
+    at = walk.now()
+    call, _ = staged.report_calls()
+    told = staged.reported(staged.ask([call], at).read(call))
+    # Ten units of 1e18 are worth from nothing to one unit.
+    assert (told.low, told.debt, told.health) == (0, 1, 0)
+    assert staged.position("WETH").report(at) == told
+
+
 def test_legs_show_each_debt_once_over_all_keys(walk: Walk) -> None:
     staged = indebted(walk)
     staged.give("USDC", 7 * USDC)
