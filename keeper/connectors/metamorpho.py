@@ -187,7 +187,7 @@ class MetaMorpho:
         for slot, listed in enumerate(params.markets):
             _, queued, config = _slot_calls(params.vault, slot, listed)
             must_match(f"Withdraw queue at {slot}", listed.id, required(read, queued, ref), ref)
-            market, held = read_market(params.morpho, listed, params.vault, read, ref)
+            market, (held, _, _) = read_market(params.morpho, listed, params.vault, read, ref)
             markets.append(Allocated(market, held, required(read, config, ref)[0]))
         vault = Vault(
             total_supply=total_supply,
