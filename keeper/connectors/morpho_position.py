@@ -155,7 +155,7 @@ class MorphoBluePosition:
     def after_supply_collateral(self, assets: int, at: int) -> MorphoBluePosition:
         """`Morpho.supplyCollateral`, which accrues nothing."""
         self._require_borrowable()
-        self.market.totals(at)
+        self.market.stored_totals(at)
         room = MAX_UINT128 - self.collateral
         if not 0 < assets <= room:
             raise self._refused("Morpho would refuse this collateral", f"1 to {room:,} units", assets)

@@ -2,6 +2,7 @@
 and every action, to the wei."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,11 @@ from morpho_states import (
     draw_feeds,
     draw_market,
     draw_oracle,
+    part,
 )
-from states import REPORT, Stage, State, magnitude, reported
+from states import FIRST_WORD, REPORT, Stage, State, magnitude, reported, slot
 
-from keeper.connectors.base import PositionRef, Report, Role, load
+from keeper.connectors.base import EVERYTHING, PositionRef, Report, Role, load
 from keeper.connectors.equity import MAX_DEBT, MAX_HEALTH
 from keeper.connectors.morpho_blue import MorphoBluePosition, read_market
 from keeper.connectors.morpho_market import MarketParams
@@ -69,10 +71,10 @@ class Campaign:
         return [*MORPHO_BLUE.calls(ref), *self.stage.value_calls(MORPHO_BLUE.tokens(ref))]
 
 
-def or_refusal(run: Any) -> Any:
+def or_refusal(run: Callable[..., Any], *args: Any) -> Any:
     """What `run` returns, or the error with which it refuses."""
     try:
-        return run()
+        return run(*args)
     except (PlanError, ValuationError) as error:
         return error
 
@@ -186,3 +188,151 @@ def test_accruals_of_drawn_states_are_morphos_to_the_wei(walk: Walk) -> None:
     met = run_accruals(walk, STATES).met
     assert met["accruals"] > STATES // 2
     assert met["a revert"] > 3
+
+
+def draw_loan(campaign: Campaign) -> tuple[State, MarketState, PositionRef]:
+    """A market as honest ones are, and a position whose health is near what matters."""
+    walk = campaign.walk
+    name = (*BORROWABLE[:3], SUPPLY_ONLY)[min(3, walk.draw(8) // 2)]
+    state, market, ref = campaign.draw(name)
+    if walk.draw(6) == 0:
+        return state, market, ref
+    params = ref.params["market"]
+    market.supply_assets = 10**6 + walk.amount(10**28)
+    market.supply_shares = market.supply_assets * (10**6 - walk.draw(10**5))
+    market.borrow_assets = market.supply_assets * walk.draw(101) // 100
+    market.borrow_shares = market.borrow_assets * (10**6 - walk.draw(10**5))
+    market.last_update = state.at - min(state.at - 1, magnitude(walk, 10**7))
+    market.shares = walk.draw(market.supply_shares + 1) // (1 + walk.draw(4))
+    borrowable = name != SUPPLY_ONLY
+    market.debt_shares = part(walk, market.borrow_shares // (1 + walk.draw(20))) if borrowable else 0
+    price = walk.amount(10**48)
+    owed = market.debt_shares * (market.borrow_assets + 1) // (market.borrow_shares + 10**6)
+    pledged = owed * 10**36 // price * WAD // params["lltv"] * (95 + walk.draw(60)) // 100
+    market.collateral = min(2**127, pledged + walk.draw(3))
+    if walk.draw(12):
+        state.code[params["oracle"]] = FIRST_WORD
+        state.put(params["oracle"], 0, price)
+    market.write(state, campaign.lender.morpho, params["irm"], ref.key, ref.address)
+    return state, market, ref
+
+
+def some(walk: Walk, whole: int) -> int:
+    """Mostly a part of what there is, now and then too much or nothing."""
+    return (0, whole, whole + 1, walk.draw(whole + 1), walk.draw(whole + 1), walk.amount(whole + 1))[
+        walk.draw(6)
+    ]
+
+
+Move = tuple[str, tuple[int, ...], Callable[[MorphoBluePosition], Any], str, int]
+"""Function of our connector, its arguments after the key, the mirror's answer, and what is pushed before."""
+
+
+def draw_move(campaign: Campaign, name: str, market: MarketState, at: int) -> Move:
+    """Any action that the portfolio may order."""
+    walk, everything = campaign.walk, campaign.walk.draw(4) == 0
+    listed = campaign.stage.devnet.manifest["morpho"]["markets"][name]
+    loan, pledge = listed["loan"], listed["collateral"]
+    held = market.shares * (market.supply_assets + 1) // (market.supply_shares + 10**6)
+    owed = market.debt_shares * (market.borrow_assets + 1) // (market.borrow_shares + 10**6)
+    free = market.supply_assets - market.borrow_assets
+    kind = walk.draw(7)
+    if kind == 0:
+        assets = some(walk, 10**30)
+        return "supply(bytes32,uint256)", (assets,), lambda p: p.after_supply(assets, at), loan, assets
+    if kind == 1:
+        assets = EVERYTHING if everything else some(walk, min(held, free))
+        return "withdraw(bytes32,uint256)", (assets,), lambda p: p.after_withdraw(assets, at), loan, 0
+    if kind == 2:
+        assets = some(walk, 10**30)
+        move = "supplyCollateral(bytes32,uint256)"
+        return move, (assets,), lambda p: p.after_supply_collateral(assets, at), pledge, assets
+    if kind == 3:
+        assets = EVERYTHING if everything else some(walk, market.collateral // (1 + walk.draw(20)))
+        move = "withdrawCollateral(bytes32,uint256)"
+        return move, (assets,), lambda p: p.after_withdraw_collateral(assets, at), pledge, 0
+    if kind == 4:
+        assets = some(walk, min(free, owed // (1 + walk.draw(20))))
+        return "borrow(bytes32,uint256)", (assets,), lambda p: p.after_borrow(assets, at), loan, 0
+    pushed = some(walk, 2 * owed)
+    if kind == 5:
+        return "repay(bytes32,uint256)", (pushed,), lambda p: p.after_repay(pushed, at), loan, pushed
+    shares = EVERYTHING if everything else some(walk, market.debt_shares)
+    move = "repayShares(bytes32,uint256,uint256)"
+    return move, (shares, pushed), lambda p: p.after_repay_shares(shares, pushed, at), loan, pushed
+
+
+def check_action(campaign: Campaign) -> None:
+    """One action: what is stored and returned after it, or that both refuse it."""
+    state, market, ref = draw_loan(campaign)
+    name = ref.venue.partition(":")[2]
+    signature, args, mirror, token, pushed = draw_move(campaign, name, market, state.at)
+    listed = campaign.stage.devnet.manifest["morpho"]["markets"][name]
+    for symbol in (listed["loan"], listed["collateral"]):
+        campaign.stage.fund(state, symbol, campaign.lender.morpho, 2**140)
+        campaign.stage.fund(state, symbol, ref.address, pushed if symbol == token else 0)
+    before = campaign.stage.read(state, campaign.reads(ref))
+    position = or_refusal(lambda: campaign.position(ref, before, market.last_update))
+    ours = position if isinstance(position, ValuationError) else or_refusal(lambda: mirror(position))
+    data = encode_call(signature, ref.key, *args)
+    returned, after = campaign.stage.act(state, ref.address, data, campaign.reads(ref))
+    verb = signature.partition("(")[0]
+    shown = (name, verb, args, state, market, position, ours)
+    if returned is None:
+        assert isinstance(ours, (PlanError, ValuationError)), shown
+        campaign.met[f"{verb} refused"] += 1
+        return
+    assert not isinstance(ours, (PlanError, ValuationError)), shown
+    moved, received = ours if isinstance(ours, tuple) else (ours, None)
+    assert moved == campaign.position(ref, after, moved.market.last_update), shown
+    assert returned == (b"" if received is None else received.to_bytes(32, "big")), shown
+    campaign.met[verb] += 1
+
+
+def run_actions(walk: Walk, states: int) -> Campaign:
+    campaign = Campaign(walk)
+    for _ in range(states):
+        check_action(campaign)
+    return campaign
+
+
+def test_actions_in_drawn_states_end_as_on_the_chain_or_are_refused_by_both(walk: Walk) -> None:
+    met = run_actions(walk, STATES).met
+    verbs = ("supply", "withdraw", "supplyCollateral", "withdrawCollateral", "borrow", "repay", "repayShares")
+    for verb in verbs:
+        assert met[verb] > 3, met
+        assert met[f"{verb} refused"] > 3, met
+
+
+def test_bad_debt_is_a_loss_of_the_suppliers_at_once(walk: Walk) -> None:
+    campaign = Campaign(walk)
+    portfolio, morpho = campaign.stage.portfolio, campaign.lender.morpho
+    losses = 0
+    for _ in range(STATES // 5):
+        state, market, ref = draw_loan(campaign)
+        params = ref.params["market"]
+        if params["loan_token"] != campaign.stage.asset or not market.debt_shares:
+            continue
+        # Nothing is left to seize, and what there was is worth more than the debt: all the rest is bad.
+        market.collateral = 0
+        state.code[params["oracle"]] = FIRST_WORD
+        state.put(params["oracle"], 0, 2**254)
+        market.write(state, morpho, params["irm"], ref.key, ref.address)
+        campaign.stage.fund(state, "USDC", portfolio, 2**140)
+        state.put(campaign.stage.asset, slot(1, portfolio, morpho), 2**256 - 1)
+        repaid = walk.draw(market.debt_shares) + 1
+        args = (tuple(params.values()), ref.address, 0, repaid, b"")
+        data = encode_call(f"liquidate({PARAMS},address,uint256,uint256,bytes)", *args)
+        before = campaign.position(ref, campaign.stage.read(state, campaign.reads(ref)), market.last_update)
+        ours = or_refusal(before.market.liquidate, repaid, market.debt_shares - repaid, state.at)
+        returned, read = campaign.stage.act(state, morpho, data, campaign.reads(ref))
+        if returned is None:
+            assert isinstance(ours, ValuationError), (state, market, ours)
+            continue
+        after, loss = ours
+        seen = campaign.position(ref, read, state.at)
+        assert (seen.market, seen.debt_shares) == (after, 0), (state, market, ours)
+        had, has = (each.market.accrue(state.at).assets_down(seen.shares) for each in (before, seen))
+        assert has <= had
+        losses += loss > 0 and has < had
+    assert losses > 10
