@@ -12,6 +12,7 @@ whose views need more is one whose report differs from this one, which the book 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
@@ -55,7 +56,8 @@ class ERC4626:
         """What our connector knows of the vault, and what the vault holds for it. Some fail, as a synchronous
         vault knows no requests; only those that count are asked to succeed."""
         params, holder = parse_params(ERC4626Params, ref), ref.address
-        own = (_of_connector(ref, _IS_ASYNC), _of_connector(ref, _TOKEN_OF))
+        kind = replace(_of_connector(ref, _IS_ASYNC), then=partial(self._more, ref))
+        own = (kind, _of_connector(ref, _TOKEN_OF))
         limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW, _MAX_REDEEM)
         asset = _ASSET.at(params.vault, owner="ERC4626")
         return (
@@ -70,7 +72,7 @@ class ERC4626:
         """The reads whose arguments are results of `calls`: what so many shares are worth, and answers that
         show whether shares follow from the vault's totals. To be made at the same block.
 
-        Raises ValuationError when what it holds cannot be read.
+        A snapshot makes them in a second pass. Raises ValuationError when what it holds cannot be read.
         """
         params = parse_params(ERC4626Params, ref)
         shares, requests = _holding(ref, params, read)
@@ -82,6 +84,13 @@ class ERC4626:
             _view(params.vault, "previewRedeem(uint256)", min(redeem, shares)),
             *(_view(params.vault, signature, amount) for signature, amount in _probes(params, read)),
         )
+
+    def _more(self, ref: PositionRef, read: Read) -> tuple[Call[Any], ...]:
+        """`follow_up`, or nothing for a position that is impaired already."""
+        try:
+            return self.follow_up(ref, read)
+        except ValuationError:
+            return ()
 
     def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
         """The vault's asset."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from conftest import Walk
-from states import REPORT, Stage, State, magnitude, reported, slot, word
+from states import FAILURE, REPORT, Stage, State, magnitude, reported, slot, word
 
+from keeper.chain.rpc import Endpoint
+from keeper.chain.snapshot import retake, take, take_at
 from keeper.connectors.base import EVERYTHING, PositionRef, Role, key_of, load
 from keeper.connectors.erc4626 import ERC4626, ERC4626Position
 from keeper.contracts import Function, encode_call
@@ -275,3 +277,33 @@ def test_another_vault_than_the_reference_names_is_refused(walk: Walk) -> None:
     holder.symbol = "WETH"
     with pytest.raises(ValuationError, match="Asset of the vault differs"):
         holder.position(State(at=walk.now()))
+
+
+async def test_a_snapshot_reads_what_depends_on_its_own_reads_at_the_same_block(walk: Walk) -> None:
+    holder = metamorpho(walk)
+    walk.fund("user1", holder.stage.asset, holder.vault)
+    args = (10**9, holder.address)
+    assert walk.send("user1", holder.vault, "deposit(uint256,address)", *args, at=walk.now() + 60)
+    chain, ref = walk.devnet.chain_id, holder.ref
+    async with Endpoint(walk.devnet.url, chain) as endpoint:
+        taken = await take({chain: endpoint}, {chain: mirror().calls(ref)}, walk.now(), {chain: 0})
+        assert (await retake({chain: endpoint}, taken)).hash == taken.hash
+        again = await take_at({chain: endpoint}, {chain: mirror().calls(ref)}, taken.blocks, walk.now())
+    assert again.hash == taken.hash
+    at = taken.block(chain).timestamp
+    prices = Prices(holder.stage.asset, {})
+    position = mirror().position(ref, lambda call: taken.result(chain, call), prices, at)
+    assert position.shares
+    assert position.report(at) == reported(walk.read(REPORT.at(holder.address, ref.key)))
+
+
+async def test_a_vault_that_answers_nothing_impairs_its_position_and_not_the_snapshot(walk: Walk) -> None:
+    holder = metamorpho(walk)
+    walk.devnet.rpc("anvil_setCode", holder.vault, FAILURE)
+    chain = walk.devnet.chain_id
+    async with Endpoint(walk.devnet.url, chain) as endpoint:
+        taken = await take({chain: endpoint}, {chain: mirror().calls(holder.ref)}, walk.now(), {chain: 0})
+    with pytest.raises(ValuationError, match="failed"):
+        mirror().position(
+            holder.ref, lambda call: taken.result(chain, call), Prices(holder.stage.asset, {}), walk.now()
+        )
