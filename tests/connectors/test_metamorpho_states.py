@@ -95,6 +95,11 @@ class Campaign:
         for name in set(names) - set(listed):
             # Removed from the withdraw queue: not configured any more, though the supply queue may name it.
             state.put(self.vault, slot(self.slots.config, self.key(name)), 0)
+            # The local chain's vault accrues such a market before it passes it over; the original does not.
+            markets[name].last_update = state.at
+            markets[name].write(
+                state, self.morpho["address"], self.params(name)["irm"], self.key(name), self.vault
+            )
         self._write_queue(state, self.slots.supply_queue, queue)
         self._write_queue(state, self.slots.withdraw_queue, listed)
         self._draw_vault(state, sum(markets[name].supply_assets for name in listed))
