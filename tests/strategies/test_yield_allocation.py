@@ -27,6 +27,7 @@ AT = 1_800_000_000
 USDC = 10**6
 MILLION = 10**6 * USDC
 ONE = address("0x" + "11" * 20)
+PRICES = Prices(ONE, {})
 MARKET = MarketParams(loan_token=ONE, collateral_token=ONE, oracle=ONE, irm=ONE, lltv=WAD // 2)
 
 
@@ -61,7 +62,7 @@ def market(supplied: int, debt: int) -> Market:
 def blue(ours: int, *, supplied: int = 40 * MILLION, debt: int = 35 * MILLION) -> MorphoBluePosition:
     params = MorphoBlueParams(morpho=ONE, market=MARKET)
     return MorphoBluePosition(
-        ref("morpho_blue", "morpho:WETH"), params, market(supplied + ours, debt), ours * 10**6
+        ref("morpho_blue", "morpho:WETH"), params, PRICES, market(supplied + ours, debt), ours * 10**6
     )
 
 
@@ -76,7 +77,7 @@ def meta(held: Market) -> MetaMorphoPosition:
         supply_queue=(0,),
         markets=(Allocated(held, MILLION * 10**6, 20 * MILLION),),
     )
-    return MetaMorphoPosition(ref("metamorpho", "metamorpho:USDC"), params, vault, 0)
+    return MetaMorphoPosition(ref("metamorpho", "metamorpho:USDC"), params, PRICES, vault, 0)
 
 
 def book(*positions: Position, idle: int, reserve: int = 0, caps: Mapping[str, int] | None = None) -> Book:
@@ -184,7 +185,7 @@ def test_an_empty_book_asks_for_nothing() -> None:
 def test_venues_that_share_a_market_are_judged_together() -> None:
     held = market(10 * MILLION, 9 * MILLION)
     direct = MorphoBluePosition(
-        ref("morpho_blue", "morpho:WETH"), MorphoBlueParams(morpho=ONE, market=MARKET), held, 0
+        ref("morpho_blue", "morpho:WETH"), MorphoBlueParams(morpho=ONE, market=MARKET), PRICES, held, 0
     )
     shared = book(aave(0, others=12 * MILLION, debt=9 * MILLION), direct, meta(held), idle=6 * MILLION)
     quantum = 250_000 * USDC
