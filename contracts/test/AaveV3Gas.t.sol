@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {Connector} from "../src/connectors/Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {ReportLib} from "../src/libraries/ReportLib.sol";
@@ -37,7 +38,7 @@ abstract contract AaveV3GasTest is ConnectorFixture {
         terms.minHealth = 1.05e18;
         IAaveV3Pool pool = IAaveV3Pool(_address(".aave.pool"));
         uint256 stipend = REPORT_GAS--;
-        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.ReportTooDear.selector, stipend, stipend - 1));
+        vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, stipend, stipend - 1));
         new AaveV3Connector(address(this), pool, terms);
         REPORT_GAS = stipend;
         lender = new AaveV3Connector(address(this), pool, terms);

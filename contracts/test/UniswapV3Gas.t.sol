@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Connector} from "../src/connectors/Connector.sol";
 import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
+import {CheckedSource} from "../src/oracle/CheckedSource.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
+import {IUniswapV3Pool, UniswapV3TwapSource} from "../src/oracle/UniswapV3TwapSource.sol";
 import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {ILiquidityPool} from "../src/interfaces/IUniswapV3Liquidity.sol";
 import {UniswapV3Test} from "./UniswapV3Test.sol";
@@ -10,7 +13,9 @@ import {UniswapV3Test} from "./UniswapV3Test.sol";
 /// @notice The local chain's own pool of USDC and WETH, priced by its Chainlink feeds over dollars.
 contract UniswapV3GasTest is UniswapV3Test {
     address private constant USD = address(840);
-    uint256 private constant REPORT_GAS = 250_000;
+
+    /// @dev Of L2 sequencers; 0 on a chain without.
+    address private sequencer;
 
     address[] private cold;
 
@@ -64,6 +69,7 @@ contract UniswapV3GasTest is UniswapV3Test {
         (config.base, config.quote, config.aggregator) = (base, USD, _feed(pair, "proxy"));
         (config.heartbeat, config.minimum, config.maximum) = (1 days, 0.01e18, 100_000e18);
         config.deviationBps = 50;
+        if (sequencer != address(0)) (config.sequencer, config.gracePeriod) = (sequencer, 1 hours);
         source = new ChainlinkSource(config);
         cold.push(address(source));
         cold.push(config.aggregator);
@@ -79,6 +85,108 @@ contract UniswapV3GasTest is UniswapV3Test {
         maxPositions = 2;
         _use("WBTC/WETH");
         _checkReports();
+    }
+
+    // AN ORACLE OF MANY READS
+
+    function test_class_V_more_nfts_than_the_oracle_leaves_gas_for_are_refused() public {
+        _checkEther();
+        _cool();
+        (bool refused, uint256 needed) = _tooDear();
+        assertTrue(refused, "three NFTs under feeds, sequencer and pool");
+        emit log_named_uint("estimated gas of a report of three NFTs", needed);
+        assertGt(needed, REPORT_GAS);
+        maxPositions = 1;
+        _cool();
+        _use("USDC/WETH");
+        _enter(_tick(-3), _tick(4), 1e15);
+        uint256 spent = _coldReport();
+        emit log_named_uint("gas of a report of one NFT", spent);
+        assertLt(spent, REPORT_GAS);
+    }
+
+    function test_class_V_a_report_costs_no_more_than_was_estimated() public {
+        _checkEther();
+        _cool();
+        (, uint256 needed) = _tooDear();
+        REPORT_GAS = needed - 1;
+        _cool();
+        (bool refused,) = _tooDear();
+        assertTrue(refused, "a unit less than the estimate");
+        REPORT_GAS = needed;
+        _cool();
+        _use("USDC/WETH");
+        for (uint256 i = 0; i < maxPositions; i++) {
+            _enter(_tick(-3 - int24(int256(i))), _tick(4 + int24(int256(i))), 1e15);
+        }
+        uint256 spent = _coldReport();
+        emit log_named_uint("gas of a report of three NFTs", spent);
+        assertLe(spent, needed);
+        assertGt(spent, 250_000, "what a portfolio gives");
+    }
+
+    function test_class_V_without_a_price_the_dearest_oracle_is_assumed() public {
+        _use("USDC/WETH");
+        _push("ETH/USD", 0);
+        (bool refused, uint256 needed) = _tooDear();
+        assertTrue(refused);
+        assertEq(needed, 35_000 + 3 * 46_000 + 165_000);
+    }
+
+    function test_class_V_two_prices_are_counted_where_the_asset_is_in_no_pool() public {
+        _use("USDC/WETH");
+        bytes32[] memory keys = new bytes32[](2);
+        keys[0] = key;
+        keys[1] = _keyOf(_address(".uniswap.pools['WBTC/WETH'].address"));
+        (bool refused, uint256 needed) = _tooDear(keys);
+        assertTrue(refused);
+        assertEq(needed, 35_000 + 3 * 46_000 + 2 * 60_000);
+        maxPositions = 2;
+        _connect(keys);
+    }
+
+    /// @dev Ether is then priced by feeds of a chain with a sequencer, held against the pool.
+    function _checkEther() private {
+        sequencer = _address(".sequencer");
+        skip(1 hours);
+        _push("USDC/USD", 1e8);
+        _push("ETH/USD", 3000e8);
+        OracleRouter.Route[] memory routes = new OracleRouter.Route[](1);
+        routes[0] = _route(_token("WETH"), _source(_token("WETH"), "ETH/USD"), _source(asset, "USDC/USD"));
+        OracleRouter feeds = new OracleRouter(routes);
+        address market = _address(".uniswap.pools['USDC/WETH'].address");
+        UniswapV3TwapSource mean =
+            new UniswapV3TwapSource(IUniswapV3Pool(market), _token("WETH"), asset, 1 hours, 300, 1e15);
+        routes[0].hops = new OracleRouter.Hop[](1);
+        CheckedSource source = new CheckedSource(feeds, mean, 200);
+        routes[0].hops[0].source = source;
+        router = address(new OracleRouter(routes));
+        address[6] memory read = [sequencer, address(feeds), address(mean), address(source), router, market];
+        for (uint256 i = 0; i < read.length; i++) {
+            cold.push(read[i]);
+        }
+        key = _keyOf(market);
+    }
+
+    function _tooDear() private returns (bool refused, uint256 needed) {
+        bytes32[] memory keys = new bytes32[](1);
+        keys[0] = key;
+        return _tooDear(keys);
+    }
+
+    function _tooDear(bytes32[] memory keys) private returns (bool refused, uint256 needed) {
+        try this.connect(keys) {}
+        catch (bytes memory reason) {
+            assertEq(bytes4(reason), Connector.ReportTooDear.selector);
+            assembly ("memory-safe") {
+                needed := mload(add(reason, 36))
+            }
+            refused = true;
+        }
+    }
+
+    function connect(bytes32[] memory keys) external {
+        _connect(keys);
     }
 
     function _checkReports() private {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import lru_cache
+from math import isqrt
 from typing import Final
 
 from keeper.errors import ValuationError
@@ -125,6 +126,41 @@ def amount1_delta(root: int, other: int, liquidity: int, *, up: bool) -> int:
     return -(-scaled >> 96) if up else scaled >> 96
 
 
+def next_root_from_input(root: int, liquidity: int, amount: int, *, zero_for_one: bool) -> int:
+    """Root after `amount` of token0 (or, unless `zero_for_one`, token1) came in, fee not included
+    (`SqrtPriceMath.getNextSqrtPriceFromInput`). `liquidity` is not 0.
+    """
+    if not zero_for_one:
+        return _within(root + (amount << 96) // liquidity)
+    scaled = liquidity << 96
+    if scaled + amount * root <= MAX_UINT256:
+        return -(-scaled * root // (scaled + amount * root))
+    # Where the product overflows the pool loses digits, and we with it.
+    return -(-scaled // (scaled // root + amount))
+
+
+def next_root_from_output(root: int, liquidity: int, amount: int, *, zero_for_one: bool) -> int:
+    """Root after `amount` of token1 (or, unless `zero_for_one`, token0) went out
+    (`SqrtPriceMath.getNextSqrtPriceFromOutput`). `liquidity` is not 0.
+
+    Raises ValuationError when the liquidity does not hold so much.
+    """
+    if zero_for_one:
+        return _within(root - -(-(amount << 96) // liquidity))
+    scaled, product = liquidity << 96, amount * root
+    if product >= scaled:
+        return _within(0)
+    return _within(-(-scaled * root // (scaled - product)))
+
+
+def _within(root: int) -> int:
+    if not 0 < root <= MAX_UINT160:
+        raise ValuationError(
+            "The liquidity does not hold such an amount", expected="a root of 160 bits", seen=root
+        )
+    return root
+
+
 def amounts_for_liquidity(
     root: int, lower: int, upper: int, liquidity: int, *, up: bool = False
 ) -> tuple[int, int]:
@@ -178,3 +214,26 @@ def owed_fees(growth: int, last: int, liquidity: int, owed: int) -> int:
     """
     earned = ((growth - last) & MAX_UINT256) * liquidity >> 128
     return (owed + earned) & MAX_UINT128
+
+
+# WORTH
+
+
+def root_of_worth(worth0: int, worth1: int) -> int:
+    """Root at which a unit of token0 is worth `worth0` and one of token1 `worth1`: `LiquidityMath.rootOf`.
+
+    Rounded down, with fewer digits where the square would not fit a word, and held within what a pool can be
+    at.
+    """
+    if worth1 == 0 or worth0 // worth1 >= 1 << 126:
+        return MAX_ROOT - 1
+    if worth0 // worth1 < 1 << 62:
+        root = isqrt((worth0 << 192) // worth1)
+    else:
+        root = isqrt((worth0 << 128) // worth1) << 32
+    return min(max(root, MIN_ROOT), MAX_ROOT - 1)
+
+
+def liquidity_for_part(liquidity: int, amount: int, wanted: int) -> int:
+    """Least part of `liquidity`, holding `amount`, that pays `wanted` of it (`LiquidityMath.partFor`)."""
+    return liquidity if wanted >= amount else -(-liquidity * wanted // amount)

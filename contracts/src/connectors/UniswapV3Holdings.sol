@@ -27,8 +27,10 @@ abstract contract UniswapV3Holdings is Connector {
 
     uint256 public constant MAX_TOLERANCE_BPS = 1_000;
 
-    /// @dev A report reads each NFT for 45,000 gas, beside the 35,000 that it takes anyway and what the oracle does: no
-    /// more than three fit the 250,000 it may use.
+    /// @dev Of a report's 250,000 gas, what it takes anyway, what every NFT does, and how many fit with the cheapest
+    /// oracle. What prices cost is measured.
+    uint256 private constant REPORT_GAS = 35_000;
+    uint256 private constant NFT_GAS = 46_000;
     uint256 private constant MOST_POSITIONS = 3;
 
     uint256 private constant BPS = 10_000;
@@ -96,7 +98,7 @@ abstract contract UniswapV3Holdings is Connector {
     uint256 public immutable toleranceBps;
 
     /// @notice NFTs that may be in one pool at a time. To be chosen by what the oracle costs: with too many a report
-    /// runs out of gas, and the position counts as impaired.
+    /// would run out of gas, and the position count as impaired.
     uint256 public immutable maxPositions;
 
     /// @dev Roots of 1 - tolerance and 1 + tolerance, as Q96.
@@ -131,9 +133,18 @@ abstract contract UniswapV3Holdings is Connector {
         _lowestFactor = Math.sqrt(((BPS - toleranceBps_) << 192) / BPS);
         _highestFactor = Math.sqrt(((BPS + toleranceBps_) << 192) / BPS);
         ILiquidityPoolFactory factory = ILiquidityPoolFactory(positionManager_.factory());
+        uint256 priceGas;
+        uint256 priced;
         for (uint256 i = 0; i < keys.length; i++) {
-            _list(keys[i], factory, feeTiers);
+            Holding storage holding = _list(keys[i], factory, feeTiers);
+            (address token0, address token1) = (holding.token0, holding.token1);
+            // The first measured is the one that finds nothing read before.
+            priceGas = Math.max(priceGas, Math.max(_priceGas(token0), _priceGas(token1)));
+            priced = Math.max(priced, token0 == asset || token1 == asset ? 1 : 2);
+            _checkPriceable(token0);
+            _checkPriceable(token1);
         }
+        _checkReportGas(REPORT_GAS + NFT_GAS * maxPositions_ + priceGas * priced);
     }
 
     // VALUE
@@ -163,18 +174,19 @@ abstract contract UniswapV3Holdings is Connector {
 
     // LISTING
 
-    function _list(bytes32 key, ILiquidityPoolFactory factory, uint24[] memory feeTiers) private {
+    function _list(bytes32 key, ILiquidityPoolFactory factory, uint24[] memory feeTiers)
+        private
+        returns (Holding storage holding)
+    {
         ILiquidityPool pool = ILiquidityPool(_addressOf(key));
         if (address(pool).code.length == 0) revert InvalidKey(key);
-        Holding storage holding = _holdings[key];
+        holding = _holdings[key];
         if (holding.token0 != address(0)) revert DuplicateKey(key);
         (address token0, address token1, uint24 fee) = (pool.token0(), pool.token1(), pool.fee());
         if (factory.getPool(token0, token1, fee) != address(pool)) revert InvalidKey(key);
         uint256 i;
         while (i < feeTiers.length && feeTiers[i] != fee) ++i;
         if (i == feeTiers.length) revert FeeTierNotListed(key, fee);
-        _checkPriceable(token0);
-        _checkPriceable(token1);
         // What lies loose of them belongs to no position; see `_loose`.
         _allowCollecting(token0);
         _allowCollecting(token1);
