@@ -100,6 +100,7 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         asset = address(new Token("USD", 6));
         _setPrice(token0, 3000e6, 1e18);
         _setPrice(token1, 1e6, 1e6);
+        maxPositions = 2;
         connector = _connect(key);
         _enter();
         _trade(2);

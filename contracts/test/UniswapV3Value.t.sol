@@ -60,10 +60,10 @@ contract UniswapV3ValueTest is UniswapV3Test {
         _trade(seed);
         UniswapV3Connector.Stored[] memory nfts = connector.stored(key);
         assertEq(nfts.length, 3);
-        connector.decrease(nfts[0].tokenId, ALL, 1, 1);
+        connector.decrease(nfts[2].tokenId, ALL, 1, 1);
         nfts = connector.stored(key);
         for (uint256 i = 0; i < 3; i++) {
-            _checkStored(nfts[i], i == 0);
+            _checkStored(nfts[i], i == 2);
         }
         connector.withdraw(key, EVERYTHING);
         assertEq(connector.stored(key).length, 0);

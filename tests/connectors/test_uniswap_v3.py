@@ -1,13 +1,11 @@
 """The Uniswap v3 mirror against the deployed pools, position manager and connector, to the wei."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from uniswap_stage import (
-    ALL,
     Draws,
     FixedRate,
     Overrides,
@@ -24,11 +22,12 @@ from uniswap_stage import (
     tick_words,
 )
 
-from keeper.connectors.base import PositionRef, Role, load
-from keeper.connectors.uniswap_math import MAX_TICK, MIN_TICK, sqrt_price_at_tick
-from keeper.connectors.uniswap_pool import Nft, Range
-from keeper.connectors.uniswap_v3 import UniswapV3Position
-from keeper.errors import ConfigError, PlanError, ValuationError
+from keeper.chain.call import CallFailure
+from keeper.connectors.base import Report, Role, load
+from keeper.connectors.uniswap_math import MAX_TICK, MIN_ROOT, MIN_TICK, sqrt_price_at_tick
+from keeper.connectors.uniswap_pool import Nft, Pool, Range
+from keeper.connectors.uniswap_v3 import PRICED, UniswapV3Position
+from keeper.errors import ConfigError, ValuationError
 from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.devnet import Devnet
 from keeper.units import MAX_UINT256, Address
@@ -128,9 +127,7 @@ def compare(stage: Stage, draws: Draws, states: int) -> dict[str, int]:
     seen: dict[str, int] = {}
     for number in range(states):
         state = State(draws, stage, ("USDC/WETH", "WBTC/WETH")[number % 2])
-        position, (low, high, word) = stage.look(
-            state.ref, state.prices(stage.core.asset), state.overrides()
-        )
+        position, (low, high, word) = stage.look(state.ref, state.prices(stage.core.asset), state.overrides())
         assert (position.nfts, position.held) == (state.nfts, state.held), state
         assert position.ranges == state.entries, state
         report = position.report(number)
@@ -162,3 +159,84 @@ def test_reports_of_random_states_equal_the_connectors_to_the_wei(
     assert kinds <= set(seen), seen
     assert seen["worth"] > STATES // 2, seen
     assert seen["range"] > STATES // 4, seen
+
+
+def prices(stage: Stage) -> Prices:
+    """One of either token for one of the asset."""
+    rate = FixedRate(Quote(PRICED, PRICED, Status.OK))
+    return Prices(stage.core.asset, dict.fromkeys(load("uniswap_v3").tokens(stage.ref("WBTC/WETH")), rate))
+
+
+def test_nothing_is_worth_nothing_and_asks_for_no_price(stage: Stage) -> None:
+    position, reported = stage.look(stage.ref("WBTC/WETH"), Prices(stage.core.asset, {}), {})
+    assert position.report(0) == Report(0, 0)
+    assert reported == (0, 0, 0)
+    assert position.legs(0) == ()
+
+
+def test_without_a_route_there_is_no_value(stage: Stage) -> None:
+    ref = stage.ref("WBTC/WETH")
+    held = {ref.address: diff(holding_words(ref.key, (1, 0), ()))}
+    position, _ = stage.look(ref, prices(stage), held)
+    with pytest.raises(ValuationError, match="no price route"):
+        replace(position, prices=Prices(stage.core.asset, {})).report(0)
+
+
+def test_a_pool_that_is_not_what_the_policy_says_is_refused(stage: Stage) -> None:
+    ref, other = stage.ref("USDC/WETH"), stage.ref("WBTC/WETH")
+    swapped = {"token0": ref.params["token1"], "token1": ref.params["token0"]}
+    with pytest.raises(ValuationError, match="Tokens of the pool differs"):
+        stage.look(replace(ref, params={**ref.params, **swapped}), prices(stage), {})
+    with pytest.raises(ValuationError, match="Key differs"):
+        stage.look(replace(ref, key=other.key), prices(stage), {})
+    with pytest.raises(ConfigError, match="params do not fit"):
+        load("uniswap_v3").calls(replace(ref, params={"pool": ref.params["pool"]}))
+
+
+def test_a_read_that_fails_impairs_the_position(stage: Stage) -> None:
+    ref = stage.ref("USDC/WETH")
+    calls = load("uniswap_v3").calls(ref)
+    answers = stage.many([(call.target, call.data) for call in calls], {})
+    results: dict[Any, Any] = {
+        call: call.decode(data) for call, (_, data) in zip(calls, answers, strict=True)
+    }
+    for call in calls:
+        broken = results | {call: CallFailure(b"")}
+        with pytest.raises(ValuationError, match="A read that the value rests on failed"):
+            load("uniswap_v3").position(ref, broken.__getitem__, prices(stage), 0)
+
+
+def test_a_pool_that_moves_changes_nothing_but_fees(stage: Stage) -> None:
+    """The newest state of the pool reaches every position in it."""
+    draws, asset = Draws("moves"), stage.core.asset
+    state = next(
+        each
+        for each in (State(draws, stage, "USDC/WETH") for _ in range(100))
+        if any(nft.liquidity for nft in each.nfts)
+    )
+    position, _ = stage.look(state.ref, state.prices(asset), state.overrides())
+    growth = (position.pool.growth[0] + 1, (position.pool.growth[1] + (5 << 128)) % (1 << 256))
+    moved = Pool(MIN_ROOT, MIN_TICK, growth)
+    state.pool_words = pool_words(MIN_ROOT, MIN_TICK, growth)
+    after, (low, high, status) = stage.look(state.ref, state.prices(asset), state.overrides())
+    assert position.with_shared({("uniswap_v3", state.ref.params["pool"]): moved}) == after
+    assert position.with_shared({("uniswap_v3", "another"): moved}) == position
+    assert dict(after.shared()) == {("uniswap_v3", state.ref.params["pool"]): moved}
+    report = after.report(0)
+    assert (report.low, report.high, report.status) == (low, high, status)
+    assert after.accrued(10**9) == after
+    assert after.report(10**9) == report
+    assert after.supply_rate(10**9, 0) == 0
+
+
+def test_the_reads_are_stored_state_and_known_before_anything_is_read(stage: Stage) -> None:
+    calls = load("uniswap_v3").calls(stage.ref("USDC/WETH"))
+    assert [call.label.partition("(")[0] for call in calls] == [
+        "Pool.token0",
+        "Pool.token1",
+        "Pool.slot0",
+        "Pool.feeGrowthGlobal0X128",
+        "Pool.feeGrowthGlobal1X128",
+        "UniswapV3Connector.holdings",
+        "UniswapV3Connector.stored",
+    ]
