@@ -11,11 +11,11 @@ from keeper.oracle.quote import ROUTE_SCALE, Prices, RouteRate, Status
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import deploy_core, deploy_oracle, govern
 
-NFTS = 3
+NFTS = 2
 
 
 def read_liquidity() -> tuple[Position, Callable[[], Position]]:
-    """A position of three NFTs around the pool's price, and how it is made from the bytes of its reads."""
+    """A position of two NFTs around the pool's price, and how it is made from the bytes of its reads."""
     with Devnet() as devnet:
         core = deploy_core(devnet)
         oracle = deploy_oracle(devnet, FEEDS)
@@ -61,7 +61,7 @@ def _mint(portfolio: Portfolio) -> PositionRef:
     amounts = (2 * ETHER, 6_000 * USDC)
     if pool["token0"] == portfolio.token("USDC"):
         amounts = amounts[::-1]
-    for width in (50, 100, 200):
+    for width in (50, 200):
         ticks = (middle - width * SPACING, middle + width * SPACING)
         mint = "mint(bytes32,int24,int24,uint256,uint256,uint256,uint256)"
         portfolio.act(owner, mint, key, *ticks, *amounts, 1, 1)

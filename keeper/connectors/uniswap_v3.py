@@ -312,10 +312,10 @@ class UniswapV3:
     def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> UniswapV3Position:
         """The position at the prices given."""
         params = parse_params(UniswapV3Params, ref)
+        must_match("Key", key_of(params.pool), ref.key, ref)
         token0, token1, slot, growth0, growth1, holdings, stored = (
             required(read, call, ref) for call in self.calls(ref)
         )
-        must_match("Key", key_of(params.pool), ref.key, ref)
         must_match("Tokens of the pool", (params.token0, params.token1), (token0, token1), ref)
         pairs = tuple(decoded(words) for words in stored)
         must_match("NFTs of the connector", holdings[2], tuple(nft.token_id for nft, _ in pairs), ref)

@@ -32,18 +32,17 @@ class Flat:
 
 @pytest.fixture
 def stage(fresh_devnet: Devnet) -> Stage:
-    """With a connector of tokens in the place of the pools' one."""
+    """With a connector of tokens in the place of the pools'."""
     built = build(fresh_devnet)
     tokens = [fresh_devnet.manifest["tokens"][symbol]["address"] for symbol in SYMBOLS]
     key = fresh_devnet.key("deployer")
-    return replace(
-        built, connector=fresh_devnet.deploy(key, "TokenConnector", [built.core.portfolio, tokens])
-    )
+    held = fresh_devnet.deploy(key, "TokenConnector", [built.core.portfolio, tokens])
+    return replace(built, connectors=dict.fromkeys(SYMBOLS, held))
 
 
 def reference(stage: Stage, symbol: str) -> PositionRef:
     token = Address(stage.devnet.manifest["tokens"][symbol]["address"])
-    return PositionRef("token", stage.connector, key_of(token), f"token:{symbol}", {"token": token})
+    return PositionRef("token", stage.connectors[symbol], key_of(token), f"token:{symbol}", {"token": token})
 
 
 def look(
@@ -70,7 +69,7 @@ def test_reports_of_random_amounts_and_prices_equal_the_connectors(
 ) -> None:
     draws = Draws(request.node.name)
     weth, usdc = (Address(reference(stage, symbol).params["token"]) for symbol in SYMBOLS)
-    stage.push("WETH", 10**18)
+    stage.push(stage.connectors["WETH"], "WETH", 10**18)
     statuses = set()
     for number in range(STATES):
         ref = reference(stage, SYMBOLS[number % 2])
@@ -99,20 +98,20 @@ def test_moves_do_what_was_predicted(stage: Stage) -> None:
         rate = RouteRate(10**40, 2 * 10**40, Status.STALE)
         prices = Prices(stage.core.asset, dict.fromkeys(load("token").tokens(ref), rate))
         empty, _ = look(stage, ref, prices, {})
-        stage.push(symbol, amount)
+        stage.push(ref.address, symbol, amount)
         supplied = empty.after_supply(amount, 0)
-        assert stage.act("supply(bytes32,uint256)", ref.key, amount)
+        assert stage.act(ref.address, "supply(bytes32,uint256)", ref.key, amount)
         assert look(stage, ref, prices, {})[0] == supplied
         part, received = supplied.after_withdraw(amount // 3, 0)
         assert received == amount // 3
-        assert stage.act("withdraw(bytes32,uint256)", ref.key, amount // 3)
+        assert stage.act(ref.address, "withdraw(bytes32,uint256)", ref.key, amount // 3)
         assert look(stage, ref, prices, {})[0] == part
         is_asset = symbol == "USDC"
         assert part.max_withdraw(0) == (part.amount if is_asset else 0)
         assert part.max_supply(0) == (MAX_UINT256 - part.amount if is_asset else 0)
         gone, received = part.after_withdraw(EVERYTHING, 0)
         assert (gone, received) == (empty, part.amount)
-        assert stage.act("withdraw(bytes32,uint256)", ref.key, EVERYTHING)
+        assert stage.act(ref.address, "withdraw(bytes32,uint256)", ref.key, EVERYTHING)
         assert look(stage, ref, prices, {})[0] == empty
 
 
@@ -123,10 +122,10 @@ def test_moves_that_the_connector_refuses_are_refused(stage: Stage) -> None:
     for amount in (0, 1, EVERYTHING):
         with pytest.raises(PlanError, match="refuse"):
             position.after_withdraw(amount, 0)
-        assert not stage.act("withdraw(bytes32,uint256)", ref.key, amount)
+        assert not stage.act(ref.address, "withdraw(bytes32,uint256)", ref.key, amount)
     with pytest.raises(PlanError, match="refuse"):
         position.after_supply(0, 0)
-    assert not stage.act("supply(bytes32,uint256)", ref.key, 0)
+    assert not stage.act(ref.address, "supply(bytes32,uint256)", ref.key, 0)
 
 
 def test_a_key_of_another_token_is_refused(stage: Stage) -> None:

@@ -101,9 +101,11 @@ class Life:
     def fund(self) -> None:
         """Holds some of both tokens."""
         for symbol, amount in (("USDC", 30_000 * 10**6), ("WETH", 10 * 10**18)):
-            self.stage.push(symbol, amount)
+            self.stage.push(self.ref.address, symbol, amount)
             token = self.stage.devnet.manifest["tokens"][symbol]["address"]
-            assert self.stage.act("hold(bytes32,address,uint256)", self.ref.key, token, amount)
+            assert self.stage.act(
+                self.ref.address, "hold(bytes32,address,uint256)", self.ref.key, token, amount
+            )
 
     def mint(self, before: UniswapV3Position) -> None:
         middle = before.pool.tick // SPACING * SPACING
@@ -111,14 +113,14 @@ class Life:
         ticks = (middle - width, middle + width)
         held = before.held
         args = (self.ref.key, *ticks, held[0] // 2, held[1] // 2, 1, 1)
-        if self.stage.act(MINT, *args):
+        if self.stage.act(self.ref.address, MINT, *args):
             self.count("mint")
             if self.draws.below(2):
                 self.mint_elsewhere(*ticks)
 
     def move(self, name: str, predicted: UniswapV3Position, signature: str, *args: object) -> None:
         """A move that must do what was predicted."""
-        assert self.stage.act(signature, *args), name
+        assert self.stage.act(self.ref.address, signature, *args), name
         after = self.position()
         assert (after.held, after.nfts) == (predicted.held, predicted.nfts), name
         assert (after.pool, after.ranges) == (predicted.pool, predicted.ranges), name
@@ -126,7 +128,7 @@ class Life:
 
     def supply(self, before: UniswapV3Position) -> None:
         amount = self.amount(10_000 * 10**6)
-        self.stage.push("USDC", amount)
+        self.stage.push(self.ref.address, "USDC", amount)
         self.move("supply", before.after_supply(amount, 0), "supply(bytes32,uint256)", self.ref.key, amount)
 
     def withdraw(self, before: UniswapV3Position) -> None:
@@ -212,10 +214,10 @@ def test_moves_that_the_connector_refuses_are_refused(stage: Stage) -> None:
     for amount in (0, 1, EVERYTHING):
         with pytest.raises(PlanError, match="refuse"):
             empty.after_withdraw(amount, 0)
-        assert not stage.act("withdraw(bytes32,uint256)", life.ref.key, amount)
+        assert not stage.act(life.ref.address, "withdraw(bytes32,uint256)", life.ref.key, amount)
     with pytest.raises(PlanError, match="refuse"):
         empty.after_supply(0, 0)
-    assert not stage.act("supply(bytes32,uint256)", life.ref.key, 0)
+    assert not stage.act(life.ref.address, "supply(bytes32,uint256)", life.ref.key, 0)
     life.fund()
     life.mint(life.position())
     before = life.position()
@@ -223,22 +225,22 @@ def test_moves_that_the_connector_refuses_are_refused(stage: Stage) -> None:
     most = before.max_withdraw(0)
     with pytest.raises(PlanError, match="refuse"):
         before.after_withdraw(most + 1, 0)
-    assert not stage.act("withdraw(bytes32,uint256)", life.ref.key, most + 1)
+    assert not stage.act(life.ref.address, "withdraw(bytes32,uint256)", life.ref.key, most + 1)
     with pytest.raises(PlanError, match="less liquidity"):
         before.after_decrease(nft.token_id, nft.liquidity + 1)
     with pytest.raises(PlanError, match="not empty"):
         before.after_burn(nft.token_id)
-    assert not stage.act("burn(uint256)", nft.token_id)
+    assert not stage.act(life.ref.address, "burn(uint256)", nft.token_id)
     with pytest.raises(PlanError, match="no such NFT"):
         before.after_collect(nft.token_id + 1)
-    assert not stage.act("collectFees(uint256)", nft.token_id + 1)
+    assert not stage.act(life.ref.address, "collectFees(uint256)", nft.token_id + 1)
 
 
 def test_a_pool_without_the_asset_pays_nothing_and_takes_nothing(stage: Stage) -> None:
     ref = stage.ref("WBTC/WETH")
-    stage.push("WETH", 10**18)
+    stage.push(ref.address, "WETH", 10**18)
     weth = stage.devnet.manifest["tokens"]["WETH"]["address"]
-    assert stage.act("hold(bytes32,address,uint256)", ref.key, weth, 10**18)
+    assert stage.act(ref.address, "hold(bytes32,address,uint256)", ref.key, weth, 10**18)
     rate = FixedRate(Quote(3 * PRICED, 4 * PRICED, Status.OK))
     tokens = load("uniswap_v3").tokens(ref)
     assert weth in tokens
@@ -247,9 +249,9 @@ def test_a_pool_without_the_asset_pays_nothing_and_takes_nothing(stage: Stage) -
     with pytest.raises(PlanError, match="refuse"):
         position.after_supply(1, 0)
     assert position.after_withdraw(EVERYTHING, 0) == (position, 0)
-    assert stage.act("withdraw(bytes32,uint256)", ref.key, EVERYTHING)
+    assert stage.act(ref.address, "withdraw(bytes32,uint256)", ref.key, EVERYTHING)
     assert stage.look(ref, position.prices, {})[0] == position
-    assert not stage.act("withdraw(bytes32,uint256)", ref.key, 1)
+    assert not stage.act(ref.address, "withdraw(bytes32,uint256)", ref.key, 1)
     with pytest.raises(PlanError, match="refuse"):
         position.after_withdraw(1, 0)
     assert ALL > position.held[tokens.index(weth)] == 10**18

@@ -68,18 +68,18 @@ class FixedRate:
 
 @dataclass(frozen=True)
 class Stage:
-    """A vault's core, whose portfolio a test speaks for, and its connector to two pools."""
+    """A vault's core, whose portfolio a test speaks for, and connectors by the name of their pool."""
 
     devnet: Devnet
     core: Core
     oracle: Address
-    connector: Address
+    connectors: Mapping[str, Address]
 
     def ref(self, name: str) -> PositionRef:
         pool = self.devnet.manifest["uniswap"]["pools"][name]
         params = {each: pool[each] for each in ("token0", "token1")} | {"pool": pool["address"]}
         key = key_of(pool["address"])
-        return PositionRef("uniswap_v3", self.connector, key, f"uniswap:{name}", params)
+        return PositionRef("uniswap_v3", self.connectors[name], key, f"uniswap:{name}", params)
 
     @property
     def manager(self) -> Address:
@@ -112,18 +112,17 @@ class Stage:
         assert isinstance(position, UniswapV3Position)
         return position, REPORT.decode(reported)
 
-    def act(self, signature: str, *args: Any) -> bool:
-        """A call of the portfolio to its connector; false when it reverts."""
+    def act(self, connector: Address, signature: str, *args: Any) -> bool:
+        """A call of the portfolio to a connector of its own; false when it reverts."""
         data = "0x" + encode_call(signature, *args).hex()
-        request = {"from": self.core.portfolio, "to": self.connector, "data": data, "gas": hex(5_000_000)}
+        request = {"from": self.core.portfolio, "to": connector, "data": data, "gas": hex(5_000_000)}
         return bool(self.devnet.rpc("eth_sendTransactionSync", request)["status"] == "0x1")
 
-    def push(self, symbol: str, amount: int) -> None:
-        """Tokens at the connector."""
+    def push(self, connector: Address, symbol: str, amount: int) -> None:
+        """Tokens at a connector."""
         token = self.devnet.manifest["tokens"][symbol]["address"]
-        self.devnet.send(
-            self.devnet.key("trader"), token, encode_call("transfer(address,uint256)", self.connector, amount)
-        )
+        data = encode_call("transfer(address,uint256)", connector, amount)
+        self.devnet.send(self.devnet.key("trader"), token, data)
 
 
 def build(devnet: Devnet) -> Stage:
@@ -132,13 +131,15 @@ def build(devnet: Devnet) -> Stage:
     oracle = deploy_oracle(devnet, {"WETH": "ETH/USD", "WBTC": "BTC/USD"})
     govern(devnet, core, "setOracle", core.vault, oracle)
     pools = devnet.manifest["uniswap"]["pools"]
-    keys = [key_of(pools[name]["address"]) for name in ("USDC/WETH", "WBTC/WETH")]
     manager = devnet.manifest["uniswap"]["position_manager"]
-    terms = [core.portfolio, manager, keys, [500], 100, 2]
-    connector = devnet.deploy(devnet.key("deployer"), "UniswapV3Connector", terms)
+    connectors = {}
+    # As many NFTs as a report has gas for: a pool without the asset takes two prices.
+    for name, most in (("USDC/WETH", 2), ("WBTC/WETH", 1)):
+        terms = [core.portfolio, manager, [key_of(pools[name]["address"])], [500], 100, most]
+        connectors[name] = devnet.deploy(devnet.key("deployer"), "UniswapV3Connector", terms)
     devnet.rpc("anvil_impersonateAccount", core.portfolio)
     devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
-    return Stage(devnet, core, oracle, connector)
+    return Stage(devnet, core, oracle, connectors)
 
 
 # STORAGE

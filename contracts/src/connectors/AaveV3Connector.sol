@@ -36,10 +36,11 @@ contract AaveV3Connector is LendingConnector {
     error UnknownReward(address reward);
 
     /// @dev What a report costs when nothing has been read before: once, for every balance, for every reserve
-    /// in the account's health, for every reward. What prices cost is measured.
-    uint256 private constant REPORT_GAS = 60_000;
+    /// in the account's health, for every token to be priced at least, for every reward.
+    uint256 private constant REPORT_GAS = 38_000;
     uint256 private constant BALANCE_GAS = 17_000;
     uint256 private constant RESERVE_GAS = 27_000;
+    uint256 private constant PRICE_GAS = 75_000;
     uint256 private constant REWARD_GAS = 80_000;
 
     uint256 private constant RAY = 1e27;
@@ -327,12 +328,12 @@ contract AaveV3Connector is LendingConnector {
     function _checkGas(Terms memory terms) private view {
         uint256 used = REPORT_GAS + BALANCE_GAS * terms.keys.length + REWARD_GAS * terms.rewards.length;
         for (uint256 i = 0; i < terms.keys.length; i++) {
-            used += RESERVE_GAS + _priceGas(_addressOf(terms.keys[i]));
+            used += RESERVE_GAS + _priceGas(_addressOf(terms.keys[i]), PRICE_GAS);
         }
         for (uint256 i = 0; i < terms.borrowable.length; i++) {
             used += BALANCE_GAS;
             if (aTokenOf[terms.borrowable[i]] != address(0)) continue;
-            used += RESERVE_GAS + _priceGas(_addressOf(terms.borrowable[i]));
+            used += RESERVE_GAS + _priceGas(_addressOf(terms.borrowable[i]), PRICE_GAS);
         }
         _checkReportGas(used);
     }

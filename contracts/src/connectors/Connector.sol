@@ -52,13 +52,11 @@ abstract contract Connector is IConnector {
     /// @notice Amount that asks `withdraw` for everything.
     uint256 internal constant EVERYTHING = type(uint256).max;
 
-    /// @dev Gas of a price, when nothing has been read before: on two hops of feeds, and at least if a pool is read
-    /// as well. How far a pool searches through its observations depends on when it was used last; it may take so
-    /// much more than today, and on the dearest route so much altogether.
-    uint256 private constant PRICE_GAS = 60_000;
-    uint256 private constant POOL_PRICE_GAS = 100_000;
-    uint256 private constant SEARCH_GAS = 35_000;
-    uint256 private constant DEAREST_PRICE_GAS = 165_000;
+    /// @dev Gas that only a price which a pool is read for costs, and the most that any does. How far a pool
+    /// searches through its observations depends on when it was used last, and may come to so much more than today.
+    uint256 private constant POOL_PRICE_GAS = 110_000;
+    uint256 private constant DEAREST_PRICE_GAS = 200_000;
+    uint256 private constant SEARCH_GAS = 45_000;
 
     address public immutable override portfolio;
     address public immutable vault;
@@ -108,9 +106,9 @@ abstract contract Connector is IConnector {
 
     // GAS, for constructors: a report that runs out of it leaves a position without a value.
 
-    /// @dev What pricing a token adds to a report, by the oracle of today. Without a price nothing says what it will
-    /// take; and in a transaction that has read the oracle before, a dear one passes for cheap.
-    function _priceGas(address token) internal view returns (uint256 used) {
+    /// @dev What pricing a token adds to a report, by the oracle of today, and `least` in a transaction that has
+    /// read it before. Without a price nothing says what it will take.
+    function _priceGas(address token, uint256 least) internal view returns (uint256 used) {
         if (token == asset) return 0;
         address router = registry.oracle(vault);
         bytes memory data = abi.encodeCall(IOracleRouter.value, (token, asset, 1));
@@ -121,7 +119,7 @@ abstract contract Connector is IConnector {
         if (!priced || data.length != 96 || uint8(data[95]) == uint8(Status.UNAVAILABLE)) {
             return DEAREST_PRICE_GAS;
         }
-        return used < POOL_PRICE_GAS ? PRICE_GAS : used + SEARCH_GAS;
+        return used < POOL_PRICE_GAS ? Math.max(used, least) : used + SEARCH_GAS;
     }
 
     function _checkReportGas(uint256 used) internal view {

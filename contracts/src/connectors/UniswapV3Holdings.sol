@@ -27,11 +27,12 @@ abstract contract UniswapV3Holdings is Connector {
 
     uint256 public constant MAX_TOLERANCE_BPS = 1_000;
 
-    /// @dev Of a report's 250,000 gas, what it takes anyway, what every NFT does, and how many fit with the cheapest
-    /// oracle. What prices cost is measured.
-    uint256 private constant REPORT_GAS = 35_000;
+    /// @dev What a report costs when nothing has been read before: once, for every NFT, and at least for a price and
+    /// for another one, which shares feeds with the first.
+    uint256 private constant REPORT_GAS = 45_000;
     uint256 private constant NFT_GAS = 46_000;
-    uint256 private constant MOST_POSITIONS = 3;
+    uint256 private constant PRICE_GAS = 75_000;
+    uint256 private constant SECOND_PRICE_GAS = 60_000;
 
     uint256 private constant BPS = 10_000;
     uint256 private constant Q96 = LiquidityMath.Q96;
@@ -116,7 +117,7 @@ abstract contract UniswapV3Holdings is Connector {
     /// @param keys pools that may be entered; the position manager's own, with tokens that the vault's oracle prices
     /// @param feeTiers fees they may have, in hundredths of a basis point
     /// @param toleranceBps_ see `toleranceBps`; at most 1000
-    /// @param maxPositions_ see `maxPositions`; 1 to 3
+    /// @param maxPositions_ see `maxPositions`; at least 1
     constructor(
         address portfolio_,
         INonfungiblePositionManager positionManager_,
@@ -126,25 +127,27 @@ abstract contract UniswapV3Holdings is Connector {
         uint256 maxPositions_
     ) Connector(portfolio_) {
         if (toleranceBps_ > MAX_TOLERANCE_BPS) revert InvalidTolerance(toleranceBps_);
-        if (maxPositions_ == 0 || maxPositions_ > MOST_POSITIONS) revert InvalidMaxPositions(maxPositions_);
+        if (maxPositions_ == 0) revert InvalidMaxPositions(maxPositions_);
         positionManager = positionManager_;
         maxPositions = maxPositions_;
         toleranceBps = toleranceBps_;
         _lowestFactor = Math.sqrt(((BPS - toleranceBps_) << 192) / BPS);
         _highestFactor = Math.sqrt(((BPS + toleranceBps_) << 192) / BPS);
         ILiquidityPoolFactory factory = ILiquidityPoolFactory(positionManager_.factory());
-        uint256 priceGas;
-        uint256 priced;
+        uint256 dearer = PRICE_GAS;
+        uint256 cheaper;
         for (uint256 i = 0; i < keys.length; i++) {
             Holding storage holding = _list(keys[i], factory, feeTiers);
             (address token0, address token1) = (holding.token0, holding.token1);
-            // The first measured is the one that finds nothing read before.
-            priceGas = Math.max(priceGas, Math.max(_priceGas(token0), _priceGas(token1)));
-            priced = Math.max(priced, token0 == asset || token1 == asset ? 1 : 2);
+            (uint256 gas0, uint256 gas1) =
+                (_priceGas(token0, SECOND_PRICE_GAS), _priceGas(token1, SECOND_PRICE_GAS));
+            // A later key finds read what the first did not: the first counts for it, too.
+            dearer = Math.max(dearer, Math.max(gas0, gas1));
+            cheaper = Math.max(cheaper, Math.min(gas0, gas1));
             _checkPriceable(token0);
             _checkPriceable(token1);
         }
-        _checkReportGas(REPORT_GAS + NFT_GAS * maxPositions_ + priceGas * priced);
+        _checkReportGas(REPORT_GAS + NFT_GAS * maxPositions_ + dearer + cheaper);
     }
 
     // VALUE
