@@ -231,7 +231,8 @@ def root_of_worth(worth0: int, worth1: int) -> int:
         root = isqrt((worth0 << 192) // worth1)
     else:
         root = isqrt((worth0 << 128) // worth1) << 32
-    return min(max(root, MIN_ROOT), MAX_ROOT - 1)
+    # Below 2^159 here, so that there is nothing to cut at the upper end.
+    return max(root, MIN_ROOT)
 
 
 def liquidity_for_part(liquidity: int, amount: int, wanted: int) -> int:

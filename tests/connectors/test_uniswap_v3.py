@@ -89,9 +89,9 @@ class State:
         quotes = {token: drawn_quote(draws) for token in tokens}
         if draws.below(6) == 0:
             # Where the root loses digits, and where it is the greatest there is.
-            worth = 1 + draws.below(1 << 1 + draws.below(100))
-            ratio = 1 << draws.one([61, 62, 63, 125, 126, 127])
-            for token, each in zip(tokens, (worth * ratio, worth), strict=True):
+            worth = 1 << 95 | draws.below(1 << draws.one([1, 100]))
+            times = worth << draws.one([61, 62, 63, 125, 126, 127])
+            for token, each in zip(tokens, (times + draws.below(times), worth), strict=True):
                 quotes[token] = Quote(each, each + draws.below(each), Status.OK)
         elif draws.below(2):
             # Prices near one another, so that the range between them has a root inside some range of ticks.
