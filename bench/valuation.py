@@ -4,7 +4,8 @@ Beside the positions of the demo's vault: a loan on Morpho Blue, whose collatera
 
 `*_positions_per_second` starts from decoded protocol state, as it is in a book, and asks for the value at a
 later time, another one each time: interest accrues anew for each. `*_from_reads_per_second` starts from
-the raw bytes of a snapshot and includes decoding, the checks and the value.
+the raw bytes of a snapshot and includes decoding, the checks and the value. A position in Uniswap v3 has
+two NFTs, the most that a report has gas for; its oracle's prices are given.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,20 +13,21 @@ from dataclasses import replace
 from itertools import count
 
 from bench import lending
+from bench.liquidity import read_liquidity
 from bench.registry import Group, Metric, Number
 from bench.timing import cpu_seconds
 from bench.vaults import demo_vault, snapshot
 from keeper.chain.snapshot import Snapshot
-from keeper.connectors.base import PositionRef, load
+from keeper.connectors.base import Position, PositionRef, load
 from keeper.connectors.morpho_blue import MorphoBlue, MorphoBluePosition
 from keeper.oracle.quote import Prices, RouteRate, Status
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
-PROTOCOLS = {"aave_v3": 20_000, "morpho_blue": 20_000, "metamorpho": None}
 LOAN = "valuation.morpho_blue_loan_positions_per_second"
 PER_THOUSAND = "valuation.morpho_blue_per_thousand_positions"
 THOUSANDS = (1, 16)
+PROTOCOLS = {"aave_v3": 20_000, "morpho_blue": 20_000, "metamorpho": None, "uniswap_v3": 5_000}
 VALUES_PER_RUN, READS_PER_RUN = 2_000, 50
 WARMUPS, REPEATS = 2, 9
 
@@ -37,7 +39,7 @@ def measure() -> dict[str, Number]:
     figures: dict[str, Number] = {}
     for ref in deployment.policy.refs():
         figures |= _protocol(taken, deployment.policy, ref)
-    return figures | lending.figures() | _loan(taken, deployment.policy)
+    return figures | lending.figures() | _loan(taken, deployment.policy) | _figures(*read_liquidity(), 0)
 
 
 def _loan(taken: Snapshot, policy: Policy) -> dict[str, Number]:
@@ -81,20 +83,24 @@ def _protocol(taken: Snapshot, policy: Policy, ref: PositionRef) -> dict[str, Nu
     chain_id = policy.vault.chain_id
     at = taken.block(chain_id).timestamp
     connector, prices = load(ref.connector), Prices(policy.vault.asset, {})
-    position = connector.position(ref, lambda call: taken.result(chain_id, call), prices, at)
+
+    def make() -> Position:
+        return connector.position(ref, lambda call: taken.result(chain_id, call), prices, at)
+
+    return _figures(make(), make, at)
+
+
+def _figures(position: Position, make: Callable[[], Position], at: int) -> dict[str, Number]:
     if not position.report(at).low:
-        raise RuntimeError(f"{ref.venue} is worth nothing: there is nothing to measure")
-    later = count(at + 1)
-
-    def from_reads() -> None:
-        read = connector.position(ref, lambda call: taken.result(chain_id, call), prices, at)
-        read.report(next(later))
-
+        raise RuntimeError(f"{position.ref.venue} is worth nothing: there is nothing to measure")
+    name, later = position.ref.connector, count(at + 1)
     return {
-        f"valuation.{ref.connector}_positions_per_second": _per_second(
+        f"valuation.{name}_positions_per_second": _per_second(
             lambda: position.report(next(later)), VALUES_PER_RUN
         ),
-        f"valuation.{ref.connector}_from_reads_per_second": _per_second(from_reads, READS_PER_RUN),
+        f"valuation.{name}_from_reads_per_second": _per_second(
+            lambda: make().report(next(later)), READS_PER_RUN
+        ),
     }
 
 
