@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from eth_hash.auto import keccak
-
 from keeper.config import parse
 from keeper.contracts import Contract, artifact
+from keeper.exposures import risk_id
 from keeper.planning.plan import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
@@ -73,11 +72,6 @@ class Listing:
     key: bytes
     connector: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
-
-
-def risk_id(name: str) -> bytes:
-    """The cap a position counts against, as the registry names it: keccak256 of its name."""
-    return keccak(name.encode())
 
 
 def deploy_vault(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Deployment:
@@ -240,13 +234,13 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
         _table("signers", {"threshold": THRESHOLD, "addresses": signers(devnet)}),
         _table("strategy", {"name": "yield_allocation", "params": strategy}),
     ]
+    sections.append(_table("caps", {each.venue: CAP for each in listings}))
     for each in listings:
         entry = {
             "venue": each.venue,
             "connector": each.connector,
             "address": each.address,
             "key": "0x" + each.key.hex(),
-            "cap": CAP,
             "params": each.params,
         }
         sections.append(_table("[positions]", entry))
@@ -255,13 +249,18 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
     head = [f"[{name}]"] if name else []
-    return "\n".join([*head, *(f"{key} = {_toml(value)}" for key, value in values.items())]) + "\n"
+    return "\n".join([*head, *(f"{_key(key)} = {_toml(value)}" for key, value in values.items())]) + "\n"
+
+
+def _key(name: str) -> str:
+    """A TOML key, quoted where it has to be."""
+    return name if name.replace("_", "").isalnum() else json.dumps(name)
 
 
 def _toml(value: object) -> str:
     """A TOML value: strings and integers are written as in JSON."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(value)

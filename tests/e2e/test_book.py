@@ -10,17 +10,19 @@ from eth_abi import encode
 from staged import USDC, Staged
 
 from keeper import engine
-from keeper.book import VaultReads, open_book
+from keeper.book import open_book
 from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot
 from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.errors import PolicyError, ValuationError
+from keeper.exposures import risk_id
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import ACTIONS, SUPPLY, Kind
 from keeper.planning.policy import Policy
+from keeper.reads import VaultReads
 from keeper.simulation.market import Draws, MarketAgent
-from keeper.simulation.vault import CAP, TIMELOCK, risk_id
+from keeper.simulation.vault import CAP, TIMELOCK
 from keeper.units import Address, Value
 
 STRANGER = Address("0x00000000000000000000000000000000DeaDBeef")
@@ -217,7 +219,7 @@ async def test_a_read_that_failed_is_named(stage: Staged) -> None:
 async def test_an_exit_only_connector_has_no_cap(stage: Staged) -> None:
     venue = "metamorpho:USDC"
     before = (await stage.book()).caps
-    assert before == {each.venue: each.cap for each in stage.policy.positions}
+    assert before == stage.policy.caps
     connector = stage.policy.position(venue).address
     guard = (stage.deployment.vault, connector)
     stage.act("guardian", stage.deployment.registry, "setExitOnly(address,address)", *guard)

@@ -76,7 +76,7 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
 ) -> None:
     book = holding(POLICY, {"morpho:A": held[0], "morpho:B": held[1]}, idle)
     nav = book.idle + sum(position.report(AT).low for position in book.positions)
-    cap = POLICY.position("morpho:A").cap
+    cap = POLICY.caps["morpho:A"]
     targets = [min((nav * part) // (sum(split) + 1), cap) for part in split]
     try:
         plan = built(book, A=targets[0], B=targets[1])

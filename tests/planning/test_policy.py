@@ -105,7 +105,8 @@ def test_a_file_that_does_not_hold_is_refused_naming_the_key(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s["positions"][0].update(cap=1),
+        lambda s: s["caps"].update({"morpho:A": 1}),
+        lambda s: s["positions"][0].update(risk_ids=["morpho:B", "morpho:A"]),
         lambda s: s["limits"].update(max_gas=1),
         lambda s: s["time"].update(max_clock_skew=1),
         lambda s: s["positions"][0]["params"]["market"].update(lltv=1),
