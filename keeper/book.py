@@ -148,8 +148,14 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     most = room(exposures, reports)
     caps = {each.venue: 0 if each.venue in closed else most[each.venue] for each in entries}
     book = replace(book, healthy=healthy, exposures=exposures, caps=caps)
-    (low, high), _ = must(reads.nav)
+    (low, high), their_health = must(reads.nav)
     require_equal("net asset value", book.nav, Value(low, high))
+    if healthy != their_health:
+        raise ValuationError(
+            "Our verdict on the net asset value differs from the contract's",
+            expected="healthy" if healthy else "in doubt",
+            seen="healthy" if their_health else "in doubt",
+        )
     return _exits_first(_with_reserve(book, policy), policy)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from keeper.connectors.base import EVERYTHING, Position, after_move
 from keeper.errors import PlanError
 from keeper.ledger.portfolio import nav_for_batch, touched
+from keeper.oracle.quote import Status
 from keeper.planning.plan import (
     BatchTerms,
     CodeStamp,
@@ -85,7 +86,8 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits. `min_nav_after` is the low NAV that the portfolio counts for these calls at the snapshot, less
+    for exits. A withdrawal that touches a position in doubt waits until there is nothing else to do, and is
+    then the only one. `min_nav_after` is the low NAV that the portfolio counts for these calls at the snapshot, less
     `max_loss`, which allows the policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
@@ -167,9 +169,22 @@ def _moves(
     if held != wanted:
         raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
     targets = dict(allocation.targets)
-    withdrawals = tuple(_withdrawals(policy, book, targets))
+    wanted = tuple(_withdrawals(policy, book, targets))
+    withdrawals = tuple(move for move in wanted if not _in_doubt(policy, book, move))
     supplies = tuple(_supplies(policy, book, targets))
-    return withdrawals, tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
+    affordable = tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
+    if withdrawals or affordable:
+        return withdrawals, affordable
+    return wanted[:1], ()
+
+
+def _in_doubt(policy: Policy, book: Holdings, move: _Move) -> bool:
+    """Whether the portfolio reads a position in doubt for this withdrawal: such a one goes alone, or the batch
+    is refused (`ImpairedNotAlone`), and so others go first."""
+    call = _call(policy, move, withdraw=True)
+    read = touched([(call.target, call.data)], book.positions, book.isolated)
+    doubtful = (each for each in book.positions if each.report(book.at).status is not Status.OK)
+    return any(position.ref.venue in read for position in doubtful)
 
 
 def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move, ...]) -> int:

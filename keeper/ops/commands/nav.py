@@ -1,4 +1,4 @@
-"""`keeper nav`: what a vault is worth, position by position, proved against its contract at the same block."""
+"""`keeper nav`: what a vault is worth, position by position, and that its contract says the same."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,14 +21,16 @@ from keeper.oracle.quote import Quote
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 from keeper.provenance import PRICED
+from keeper.reads import VaultReads
 from keeper.units import BPS, WAD, Address
 
 app = typer.Typer(help="What a vault is worth, proved against its contract.", no_args_is_help=True)
 
 _FIRST_PRICE_DIGITS: Final = 21
-"""A whole share costs a whole asset at 10^21 assets per share unit, times 10^27: shares have 6 decimals more."""
+"""Shares have six decimals more than the asset: at 10^21, of 10^27, a whole one costs a whole asset."""
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="The vault's policy: its positions and caps.")]
+BlockOption = Annotated[int | None, typer.Option("--block", min=0, help="Number; left out, the last final.")]
 EndpointsOption = Annotated[Path, typer.Option("--endpoints", help="TOML file of endpoints by chain.")]
 
 
@@ -37,9 +39,7 @@ def nav(
     vault: Annotated[str, typer.Argument(help="The vault's address.")],
     policy: PolicyOption,
     endpoints: EndpointsOption,
-    block: Annotated[
-        int | None, typer.Option(min=0, help="Block number; the last final one if left out.")
-    ] = None,
+    block: BlockOption = None,
     json: JsonOption = False,
 ) -> None:
     """Value every position from protocol state and prove the sum against the contract at the same block.
@@ -83,7 +83,8 @@ async def _take(policy: Policy, settings: Endpoints, number: int | None, *, json
 
 def _data(taken: Snapshot, policy: Policy, book: Book) -> dict[str, Any]:
     vault, block, supply = policy.vault, taken.block(policy.vault.chain_id), book.accounting.total_supply
-    own = {"low": book.nav.low, "high": book.nav.high, "healthy": book.healthy}
+    contract: Any = taken.result(vault.chain_id, VaultReads(policy).nav)
+    (low, high), healthy = contract
     return {
         "vault": vault.vault,
         "policy_hash": policy.hash,
@@ -100,12 +101,12 @@ def _data(taken: Snapshot, policy: Policy, book: Book) -> dict[str, Any]:
         "gross": book.gross,
         "debt": book.debt,
         "net": book.gross - book.debt,
-        "nav": own,
+        "nav": {"low": book.nav.low, "high": book.nav.high, "healthy": book.healthy},
         "total_supply": supply,
         "price_per_share": {"low": pps_low(book.nav.low, supply), "high": pps_high(book.nav.high, supply)},
         "exposures": [_exposure(each) for each in book.exposures],
-        # `open_book` has compared them: with a difference there is no book.
-        "proof": {"contract": own, "difference": 0},
+        # `open_book` has compared them: where they differ there is no book.
+        "contract_nav": {"low": low, "high": high, "healthy": healthy},
     }
 
 
@@ -196,9 +197,17 @@ def _text(taken: Snapshot, policy: Policy, book: Book) -> str:
                 left=1,
             ),
             "",
-            f"The contract's nav() at block 0x{block.hash.hex()} is the same, to the unit.",
+            _proof(taken, policy),
         ]
     )
+
+
+def _proof(taken: Snapshot, policy: Policy) -> str:
+    block = taken.block(policy.vault.chain_id)
+    contract: Any = taken.result(block.chain_id, VaultReads(policy).nav)
+    (low, high), _ = contract
+    said = f"{_number(policy, low)} to {_number(policy, high)} {policy.vault.symbol}"
+    return f"Proved: nav() of the contract at block 0x{block.hash.hex()} is {said}, the same to the unit."
 
 
 def _row(policy: Policy, book: Book, position: Position) -> tuple[str, ...]:
@@ -225,6 +234,8 @@ def _notes(policy: Policy, book: Book) -> list[str]:
         lines.append(f"{venue}  {source.calls} reads, 0x{source.results.hex()}")
         if venue in book.impaired:
             lines.append(f"  impaired: {book.impaired[venue]}")
+        if not book.caps[venue]:
+            lines.append("  closed to new risk")
         for leg in position.legs(book.at):
             worth = f"{_number(policy, leg.low)} to {_number(policy, leg.high)} {policy.vault.symbol}"
             lines.append(f"  {leg.role.value} {_units(policy, leg.token, leg.amount)}, worth {worth}")
