@@ -88,11 +88,9 @@ class YieldAllocation:
     def _best(self, book: Book, venues: list[Venue], current: Mapping[str, int], budget: int) -> Split:
         """The best split; where venues rest on the same market, one that no exchange between two improves."""
         grid, quantum = self.params.grid, self.params.quantum
-        separate = best_split(venues, budget, grid=grid, quantum=quantum)
         for members, most in _shared_caps(book):
-            if sum(separate.assets[venue] for venue in members) > most:
-                venues = self._within(venues, members, most)
-                separate = best_split(venues, budget, grid=grid, quantum=quantum)
+            venues = self._within(venues, members, most)
+        separate = best_split(venues, budget, grid=grid, quantum=quantum)
         owners = Counter(key for position in book.positions for key in position.shared())
         sharing = [
             position.ref.venue
@@ -118,8 +116,8 @@ class YieldAllocation:
         return max(found, key=lambda split: split.income)
 
     def _within(self, venues: list[Venue], members: Collection[str], most: int) -> list[Venue]:
-        """The venues, bounded so that `members` hold no more than `most` together, or than cannot leave: each
-        by the best split of that among them. What the bound makes dear elsewhere it cannot give back."""
+        """The venues, bounded so that `members` hold no more than `most` together, or what cannot leave: each
+        by its part in the best split of that. Of less, none would have more."""
         inside = [venue for venue in venues if venue.id in members]
         most = max(most, sum(venue.low for venue in inside))
         split = best_split(inside, most, grid=self.params.grid, quantum=self.params.quantum)

@@ -87,8 +87,8 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
     for exits. A withdrawal that touches a position in doubt waits until there is nothing else to do, and is
-    then the only one. `min_nav_after` is the low NAV that the portfolio counts for these calls at the snapshot, less
-    `max_loss`, which allows the policy's rounding loss for every call.
+    then the only one. `min_nav_after` is the low NAV that the portfolio counts for these calls at the
+    snapshot, less `max_loss`, which allows the policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
@@ -169,18 +169,18 @@ def _moves(
     if held != wanted:
         raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
     targets = dict(allocation.targets)
-    wanted = tuple(_withdrawals(policy, book, targets))
-    withdrawals = tuple(move for move in wanted if not _in_doubt(policy, book, move))
+    possible = tuple(_withdrawals(policy, book, targets))
+    withdrawals = tuple(move for move in possible if not _in_doubt(policy, book, move))
     supplies = tuple(_supplies(policy, book, targets))
     affordable = tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
     if withdrawals or affordable:
         return withdrawals, affordable
-    return wanted[:1], ()
+    return possible[:1], ()
 
 
 def _in_doubt(policy: Policy, book: Holdings, move: _Move) -> bool:
-    """Whether the portfolio reads a position in doubt for this withdrawal: such a one goes alone, or the batch
-    is refused (`ImpairedNotAlone`), and so others go first."""
+    """Whether the portfolio reads a position in doubt for this withdrawal. Such a one goes alone, or the
+    batch is refused (`ImpairedNotAlone`): so the others go first."""
     call = _call(policy, move, withdraw=True)
     read = touched([(call.target, call.data)], book.positions, book.isolated)
     doubtful = (each for each in book.positions if each.report(book.at).status is not Status.OK)

@@ -2,17 +2,15 @@
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from eth_abi import encode
 from staged import USDC, Staged
+from tampering import VALUE, tampered
 
 from keeper import engine
 from keeper.book import open_book
-from keeper.chain.call import Call
-from keeper.chain.snapshot import Snapshot
 from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.errors import PolicyError, ValuationError
@@ -167,21 +165,6 @@ def test_every_power_on_chain_is_one_that_was_deployed(stage: Staged) -> None:
 
 def _call(stage: Staged, function: str, *args: Any) -> bytes:
     return Contract(stage.deployment.registry, "Registry").encode(function, *args)
-
-
-def tampered(taken: Snapshot, call: Call[Any], returned: bytes, *, success: bool = True) -> Snapshot:
-    """The snapshot with another answer to one call, through its bytes."""
-    results = tuple(
-        replace(each, returned=returned, success=success)
-        if (each.target, each.data) == (call.target, call.data)
-        else each
-        for each in taken.results[0]
-    )
-    assert results != taken.results[0]
-    return Snapshot.from_bytes(replace(taken, results=(results,)).to_bytes())
-
-
-VALUE = ["(uint256,uint256)", "bool"]
 
 
 @pytest.mark.parametrize("venue", ["aave:USDC", "metamorpho:USDC", "morpho:WETH/USDC"])

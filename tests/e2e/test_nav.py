@@ -1,4 +1,4 @@
-"""`keeper nav` as an operator runs it: a table, the same as JSON, at any block, and errors that name a position."""
+"""`keeper nav` as an operator runs it: a table, JSON, any block, and errors that name a position."""
 
 import json
 import subprocess
