@@ -14,7 +14,7 @@ from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import Position, Report
 from keeper.errors import ValuationError
-from keeper.exposures import Exposure, gross, room
+from keeper.exposures import Exposure, doubtful, gross, room
 from keeper.ledger.portfolio import Impaired
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
 from keeper.oracle.quote import Prices, Status
@@ -31,10 +31,11 @@ class Book:
     """The vault at one block. Amounts are in the vault's asset, `at` is the hub block's timestamp.
 
     `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
-    `caps` is the most that each venue may hold if no other counts under its risk ids, and 0 where risk may
-    not rise; `reserve` is what the redemption queue will need at the next settlement; until
-    `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch reads no more positions
-    than it names. `exposures` has every risk id, by name; `provenance` says what a venue's value rests on.
+    `caps` is the most that each venue may hold if no other counts under its risk ids, less the interest until
+    a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
+    next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
+    reads no more positions than it names. `exposures` has every risk id, by name; `provenance` says what a
+    venue's value rests on.
     """
 
     at: int
@@ -143,9 +144,10 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     )
     reports = book.reports
     healthy = all(report.status is Status.OK for report in reports.values())
-    exposures = _exposures(policy, reads, must, reports)
+    later = {each.ref.venue: each.report(at + policy.time.validity) for each in book.positions}
+    exposures = _exposures(policy, reads, must, reports, later)
     closed = _closed(policy, reads, must, book)
-    most = room(exposures, reports)
+    most = room(exposures, reports, later)
     caps = {each.venue: 0 if each.venue in closed else most[each.venue] for each in entries}
     book = replace(book, healthy=healthy, exposures=exposures, caps=caps)
     (low, high), their_health = must(reads.nav)
@@ -160,7 +162,11 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
 
 
 def _exposures(
-    policy: Policy, reads: VaultReads, must: Must, reports: Mapping[str, Report]
+    policy: Policy,
+    reads: VaultReads,
+    must: Must,
+    reports: Mapping[str, Report],
+    later: Mapping[str, Report],
 ) -> tuple[Exposure, ...]:
     """Every risk id; what the marks say must be what the portfolio counts."""
     marked = {
@@ -178,27 +184,22 @@ def _exposures(
                 seen=f"{seen:,}",
                 where=f"risk id {name}",
             )
-        live = sum(gross(reports[venue]) for venue in venues)
-        found.append(Exposure(name, venues, counted, live, allowed, must(reads.cap(name))))
+        live, grown = (sum(gross(each[venue]) for venue in venues) for each in (reports, later))
+        found.append(Exposure(name, venues, counted, live, grown, allowed, must(reads.cap(name))))
     return tuple(found)
 
 
 def _closed(policy: Policy, reads: VaultReads, must: Must, book: Book) -> frozenset[str]:
-    """Venues that the portfolio lets nothing be pushed to (`PostConditions._checkExposures` and
-    `_checkImpaired`): all while risk is paused, those of exit-only connectors, and those that a batch reads
-    together with a position in doubt. Of a connector with a split-off position none grows either."""
+    """Venues that may not grow (`PostConditions._checkExposures`): all while risk is paused, those of
+    exit-only connectors, and those in doubt. Of a connector with a split-off position none grows either."""
     if book.at < book.risk_paused_until:
         return frozenset(each.venue for each in policy.positions)
-    doubtful = {each.ref for each in book.positions if each.report(book.at).status is not Status.OK}
-    shared = {ref.address for ref in doubtful} - book.isolated
+    in_doubt = doubtful(book.positions, book.isolated, book.at)
     split_off, since, _, _ = must(reads.pocket)
     return frozenset(
         each.venue
         for each in policy.positions
-        if must(reads.exit_only(each))
-        or each.ref() in doubtful
-        or each.address in shared
-        or (since and each.address == split_off)
+        if must(reads.exit_only(each)) or each.venue in in_doubt or (since and each.address == split_off)
     )
 
 

@@ -202,7 +202,7 @@ def _shared_caps(book: Book) -> Iterator[tuple[tuple[str, ...], int]]:
     for exposure in book.exposures:
         if len(exposure.venues) > 1:
             held = sum(reports[venue].low for venue in exposure.venues)
-            yield exposure.venues, max(0, exposure.cap - (exposure.live - held)) or held
+            yield exposure.venues, max(0, exposure.cap - (exposure.later - held)) or held
 
 
 def _income_together(book: Book, current: Mapping[str, int], targets: Mapping[str, int]) -> int:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from keeper.connectors.base import EVERYTHING, Position, after_move
 from keeper.errors import PlanError
+from keeper.exposures import doubtful
 from keeper.ledger.portfolio import nav_for_batch, touched
-from keeper.oracle.quote import Status
 from keeper.planning.plan import (
     BatchTerms,
     CodeStamp,
@@ -170,21 +170,14 @@ def _moves(
         raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
     targets = dict(allocation.targets)
     possible = tuple(_withdrawals(policy, book, targets))
-    withdrawals = tuple(move for move in possible if not _in_doubt(policy, book, move))
+    # With a position in doubt beside others the portfolio refuses the batch (`ImpairedNotAlone`).
+    alone = doubtful(book.positions, book.isolated, book.at)
+    withdrawals = tuple(move for move in possible if move.venue not in alone)
     supplies = tuple(_supplies(policy, book, targets))
     affordable = tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
     if withdrawals or affordable:
         return withdrawals, affordable
     return possible[:1], ()
-
-
-def _in_doubt(policy: Policy, book: Holdings, move: _Move) -> bool:
-    """Whether the portfolio reads a position in doubt for this withdrawal. Such a one goes alone, or the
-    batch is refused (`ImpairedNotAlone`): so the others go first."""
-    call = _call(policy, move, withdraw=True)
-    read = touched([(call.target, call.data)], book.positions, book.isolated)
-    doubtful = (each for each in book.positions if each.report(book.at).status is not Status.OK)
-    return any(position.ref.venue in read for position in doubtful)
 
 
 def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move, ...]) -> int:

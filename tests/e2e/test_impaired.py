@@ -70,9 +70,7 @@ async def test_a_connector_without_a_report_impairs_its_position_and_no_other(
     book = await stage.book()
     assert book.impaired == {AAVE: reason}
     check_impaired(stage, book, AAVE)
-    assert {venue: cap for venue, cap in book.caps.items() if cap} == {
-        venue: cap for venue, cap in before.caps.items() if venue != AAVE
-    }
+    assert {venue for venue, cap in book.caps.items() if cap} == {BLUE, META}
     assert book.provenance[AAVE].results != before.provenance[AAVE].results
 
 
@@ -154,6 +152,14 @@ async def test_doubt_that_only_one_side_has_is_refused(stage: Staged) -> None:
     (low, high), _ = taken.result(stage.devnet.chain_id, reads.nav)
     with pytest.raises(ValuationError, match="Our verdict on the net asset value differs"):
         open_book(tampered(taken, reads.nav, encode(VALUE, [(low, high), False])), stage.policy)
+
+
+async def test_doubt_that_a_connector_tells_with_a_status_is_no_impairment(stage: Staged) -> None:
+    """It answers as an impaired position would count, but it does answer: we say something else."""
+    good = last_good(stage, BLUE)
+    put(stage, stage.policy.position(BLUE).address, answers(0, good, Status.UNAVAILABLE))
+    with pytest.raises(ValuationError, match=f"Our valuation differs from the contract's \\[{BLUE}\\]"):
+        await stage.book()
 
 
 async def test_a_forged_impairment_does_not_pass(stage: Staged) -> None:

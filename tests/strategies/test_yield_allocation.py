@@ -168,7 +168,7 @@ def together(before: Book, most: int) -> Book:
     """The book with one risk id that all of its venues count under."""
     venues = tuple(before.allocation)
     live = sum(before.allocation.values())
-    return replace(before, exposures=(Exposure("all", venues, live, live, most, 100 * MILLION),))
+    return replace(before, exposures=(Exposure("all", venues, live, live, live, most, 100 * MILLION),))
 
 
 def test_a_cap_that_venues_share_is_filled_where_it_earns_most() -> None:
