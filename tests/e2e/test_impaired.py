@@ -16,9 +16,10 @@ from keeper.reads import VaultReads
 from keeper.units import Value
 
 AAVE, BLUE, META = "aave:USDC", "morpho:WETH/USDC", "metamorpho:USDC"
+TOO_MUCH_GAS = "its report takes more gas than the portfolio gives it"
 REVERTS = "0x60006000fd"
-LOOPS = "62004e205b600190038060045760606000f3"
-"""20,000 rounds, about 520,000 gas, and then a report of nothing at all."""
+LOOP = "62004e205b600190038060045750"
+"""20,000 rounds: about 520,000 gas."""
 
 
 def answers(*words: int) -> str:
@@ -55,7 +56,7 @@ def check_impaired(stage: Staged, book: Book, venue: str) -> None:
     ("code", "reason"),
     [
         (REVERTS, "its report reverts with EmptyRevert()"),
-        ("0x" + LOOPS, "its report takes more gas than the portfolio gives it"),
+        ("0x" + LOOP + answers(0, 0, 0)[2:], TOO_MUCH_GAS),
         (answers(1, 2), "its report has 64 bytes, not 96"),
         (answers(2, 1, 0), "its report has a low end of 2 above a high end of 1"),
         (answers(0, 2**112, 0), f"its report of {2**112:,} is more than a position may be worth"),
@@ -72,6 +73,16 @@ async def test_a_connector_without_a_report_impairs_its_position_and_no_other(
     check_impaired(stage, book, AAVE)
     assert {venue for venue, cap in book.caps.items() if cap} == {BLUE, META}
     assert book.provenance[AAVE].results != before.provenance[AAVE].results
+
+
+async def test_a_report_too_dear_for_the_portfolio_impairs_even_with_the_value_it_would_count(
+    stage: Staged,
+) -> None:
+    code = "0x" + LOOP + answers(0, last_good(stage, AAVE), 0)[2:]
+    put(stage, stage.policy.position(AAVE).address, code)
+    book = await stage.book()
+    assert book.impaired == {AAVE: TOO_MUCH_GAS}
+    check_impaired(stage, book, AAVE)
 
 
 async def test_a_protocol_that_reverts_impairs_every_position_in_it(stage: Staged) -> None:

@@ -126,6 +126,9 @@ def test_a_position_in_doubt_is_left_last_and_alone() -> None:
     worth = book.positions[1].report(AT).low
     (third,) = built(book, A=kept + worth + 1_000 * UNIT, B=0).batch.calls
     assert (third.function, third.assets) == ("supply", 1_000 * UNIT)
+    # Of several in doubt, one.
+    (fourth,) = built(in_doubt(book, "morpho:A"), A=0, B=0).batch.calls
+    assert fourth.explain() == "withdraw everything from morpho:A"
 
 
 def test_moves_below_the_least_one_are_left_out() -> None:
