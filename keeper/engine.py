@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from keeper import ENGINE_VERSION
-from keeper.book import Book, VaultReads, open_book
+from keeper.book import Book, open_book
 from keeper.chain import lens
 from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot
@@ -21,6 +21,7 @@ from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
+from keeper.reads import VaultReads
 
 ENTRY_POINTS: Final = "keeper.strategies"
 

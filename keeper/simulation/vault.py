@@ -3,14 +3,13 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from eth_hash.auto import keccak
-
 from keeper.config import parse
 from keeper.contracts import Contract, artifact
+from keeper.exposures import risk_id
 from keeper.planning.plan import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
@@ -24,6 +23,7 @@ THRESHOLD: Final = 2
 EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
+_ALONE: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 ETHER_FEED: Final = MappingProxyType({"WETH": "ETH/USD"})
 _MIN_HEALTH_WAD: Final = 105 * WAD // 100
 
@@ -66,29 +66,36 @@ class Deployment(Core):
 
 @dataclass(frozen=True)
 class Listing:
-    """A position to be allow-listed. `params` are for the policy."""
+    """A position to be allow-listed. `params` are for the policy; it counts under its venue's risk id and
+    those of `groups`."""
 
     venue: str
     address: Address
     key: bytes
     connector: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+    @property
+    def risk_ids(self) -> tuple[str, ...]:
+        return self.venue, *self.groups
 
 
-def risk_id(name: str) -> bytes:
-    """The cap a position counts against, as the registry names it: keccak256 of its name."""
-    return keccak(name.encode())
-
-
-def deploy_vault(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Deployment:
+def deploy_vault(
+    devnet: Devnet, params: tuple[int | str, ...] = PARAMS, groups: Mapping[str, Sequence[str]] = _ALONE
+) -> Deployment:
     """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho.
 
-    `params` are `IVault.Params` without the fee recipient, who is the treasury.
+    `params` are `IVault.Params` without the fee recipient, who is the treasury; `groups` names risk ids that
+    several venues count under beside their own, and those venues.
     """
     core = deploy_core(devnet, params)
     oracle = deploy_oracle(devnet)
     govern(devnet, core, "setOracle", core.vault, oracle)
-    listings = _deploy_connectors(devnet, core.portfolio)
+    listings = [
+        replace(each, groups=tuple(name for name, venues in sorted(groups.items()) if each.venue in venues))
+        for each in _deploy_connectors(devnet, core.portfolio)
+    ]
     list_and_seal(devnet, core, listings)
     policy_toml = _policy(devnet, core, listings)
     policy = parse(tomllib.loads(policy_toml), Policy)
@@ -128,13 +135,19 @@ def govern(devnet: Devnet, core: Core, function: str, *args: Any) -> None:
 
 
 def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> None:
-    """Allow-lists positions, each under a cap of its own, and ends the set-up."""
+    """Allow-lists positions, puts a cap on every risk id, and ends the set-up."""
+    for name in _risk_ids(listings):
+        govern(devnet, core, "setCap", core.vault, risk_id(name), CAP)
     for each in listings:
-        govern(devnet, core, "listPosition", core.vault, each.address, each.key, [risk_id(each.venue)])
-        govern(devnet, core, "setCap", core.vault, risk_id(each.venue), CAP)
+        ids = [risk_id(name) for name in each.risk_ids]
+        govern(devnet, core, "listPosition", core.vault, each.address, each.key, ids)
         for function in ACTIONS.values():
             govern(devnet, core, "setSelector", core.vault, each.address, function.selector, True)
     govern(devnet, core, "seal", core.vault, TIMELOCK)
+
+
+def _risk_ids(listings: Sequence[Listing]) -> list[str]:
+    return sorted({name for each in listings for name in each.risk_ids})
 
 
 def deploy_oracle(devnet: Devnet, feeds: Mapping[str, str] = ETHER_FEED) -> Address:
@@ -240,13 +253,14 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
         _table("signers", {"threshold": THRESHOLD, "addresses": signers(devnet)}),
         _table("strategy", {"name": "yield_allocation", "params": strategy}),
     ]
+    sections.append(_table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
     for each in listings:
         entry = {
             "venue": each.venue,
             "connector": each.connector,
             "address": each.address,
             "key": "0x" + each.key.hex(),
-            "cap": CAP,
+            "risk_ids": list(each.risk_ids),
             "params": each.params,
         }
         sections.append(_table("[positions]", entry))
@@ -255,13 +269,18 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
     head = [f"[{name}]"] if name else []
-    return "\n".join([*head, *(f"{key} = {_toml(value)}" for key, value in values.items())]) + "\n"
+    return "\n".join([*head, *(f"{_key(key)} = {_toml(value)}" for key, value in values.items())]) + "\n"
+
+
+def _key(name: str) -> str:
+    """A TOML key, quoted where it has to be."""
+    return name if name.replace("_", "").isalnum() else json.dumps(name)
 
 
 def _toml(value: object) -> str:
     """A TOML value: strings and integers are written as in JSON."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(value)

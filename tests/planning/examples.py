@@ -38,7 +38,6 @@ def position_section(venue: str, number: int) -> dict[str, Any]:
         "connector": "morpho_blue",
         "address": account(10 + number),
         "key": "0x" + bytes([number] * 32).hex(),
-        "cap": 900_000 * UNIT,
         "params": {"morpho": account(7), "market": market},
     }
 
@@ -69,6 +68,7 @@ def policy_sections() -> dict[str, Any]:
         },
         "signers": {"threshold": 2, "addresses": [account(n) for n in (21, 22, 23)]},
         "strategy": {"name": "yield_allocation", "params": {}},
+        "caps": {"morpho:A": 900_000 * UNIT, "morpho:B": 900_000 * UNIT},
         "positions": [position_section("morpho:B", 2), position_section("morpho:A", 1)],
     }
 

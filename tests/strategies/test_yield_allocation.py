@@ -17,6 +17,7 @@ from keeper.connectors.morpho_market import Market, MarketParams
 from keeper.connectors.morpho_math import INITIAL_RATE_AT_TARGET
 from keeper.contracts import address
 from keeper.errors import PolicyError
+from keeper.exposures import Exposure
 from keeper.ledger.vault import Accounting, Params
 from keeper.oracle.quote import Prices
 from keeper.units import RAY, WAD
@@ -164,6 +165,36 @@ def test_a_cap_of_zero_stops_growth_and_forces_nothing() -> None:
     paused = book(blue(4 * MILLION), idle=6 * MILLION, caps={"morpho:WETH": 0})
     allocation = strategy().decide(paused)
     assert dict(allocation.targets) == {"morpho:WETH": 4 * MILLION}
+
+
+def together(before: Book, most: int) -> Book:
+    """The book with one risk id that all of its venues count under."""
+    venues = tuple(before.allocation)
+    live = sum(before.allocation.values())
+    return replace(before, exposures=(Exposure("all", venues, live, live, live, most, 100 * MILLION),))
+
+
+def test_a_cap_that_venues_share_is_filled_where_it_earns_most() -> None:
+    free = book(aave(0), blue(0), idle=10 * MILLION)
+    assert sum(dict(strategy().decide(free).targets).values()) == 10 * MILLION
+    targets = dict(strategy().decide(together(free, 4 * MILLION)).targets)
+    smaller = strategy().decide(book(aave(0), blue(0), idle=4 * MILLION))
+    # As if no more were there to be lent.
+    assert targets == dict(smaller.targets)
+    assert sum(targets.values()) == 4 * MILLION
+    assert all(targets.values())
+
+
+def test_venues_far_over_their_shared_cap_must_shrink_and_just_over_it_may_stay() -> None:
+    held = book(aave(2 * MILLION), blue(3 * MILLION), idle=0)
+    allocation = strategy().decide(together(held, 4 * MILLION))
+    assert sum(dict(allocation.targets).values()) == 4 * MILLION
+    assert "aave:USDC and morpho:WETH hold 5,000,000.00 USDC, their cap is 4,000,000.00" in allocation.reason
+    kept = strategy(min_gain_bps=1_000).decide(together(held, 5 * MILLION - USDC))
+    assert kept.reason.startswith("Kept")
+    # No room at all: what is there may stay, and move.
+    closed = replace(together(held, 0), idle=MILLION)
+    assert sum(dict(strategy().decide(closed).targets).values()) <= 5 * MILLION
 
 
 def test_the_idle_share_is_kept() -> None:
