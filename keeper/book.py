@@ -18,6 +18,7 @@ from keeper.errors import DecodeError, PolicyError, ValuationError
 from keeper.ledger.portfolio import SplitOff
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
 from keeper.oracle.quote import Prices
+from keeper.oracle.routes import prices
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import WAD, Address, Value, mul_div_up
 
@@ -118,6 +119,10 @@ class VaultReads:
         return self._registry.call("riskPausedUntil", self.policy.vault.vault)
 
     @property
+    def oracle(self) -> Call[Any]:
+        return self._registry.call("oracle", self.policy.vault.vault)
+
+    @property
     def signers(self) -> Call[Any]:
         return self._quorum.call("signers")
 
@@ -153,6 +158,7 @@ class VaultReads:
             self.positions,
             self.keeper,
             self.paused_until,
+            self.oracle,
             self.signers,
             self.threshold,
             self.signer_set_version,
@@ -210,14 +216,14 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
 
     _check_parts(policy, reads, read)
     _check_permissions(policy, reads, must)
-    prices = Prices(policy.vault.asset, {})
+    worth = _prices(policy, read, at)
     accounting = Accounting.from_abi(must(reads.accounting))
     params = Params.from_abi(must(reads.params))
     split_off, since, split_key, _ = must(reads.pocket)
     positions = tuple(
         SplitOff(ref, must(reads.mark(policy.position(ref.venue)))[1])
         if since and (ref.address, ref.key) == (split_off, split_key)
-        else load(ref.connector).position(ref, read, prices, at)
+        else load(ref.connector).position(ref, read, worth, at)
         for ref in policy.refs()
     )
     idle = must(reads.idle)
@@ -253,6 +259,13 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     (low, high), _ = must(reads.nav)
     _must_agree("net asset value", book.nav, Value(low, high))
     return _exits_first(_with_reserve(book, policy), policy)
+
+
+def _prices(policy: Policy, read: Any, at: int) -> Prices:
+    """Without an oracle section there is only the vault's own asset."""
+    if policy.oracle is None:
+        return Prices(policy.vault.asset, {})
+    return prices(policy.oracle, policy.vault.asset, read, at)
 
 
 def _with_reserve(book: Book, policy: Policy) -> Book:
@@ -309,6 +322,8 @@ def _check_permissions(policy: Policy, reads: VaultReads, must: Any) -> None:
     ours = [(each.address, each.key) for each in policy.positions]
     venues = {pair: each.venue for pair, each in zip(ours, policy.positions, strict=True)}
     _same("listed positions", _named(ours, venues), _named(granted, venues))
+    if policy.oracle is not None:
+        _same("oracle", policy.oracle.router, must(reads.oracle))
     _same("keeper role", policy.vault.quorum, must(reads.keeper))
     _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
     _same("threshold", policy.signers.threshold, must(reads.threshold))

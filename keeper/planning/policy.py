@@ -14,6 +14,7 @@ from keeper import canonical
 from keeper.config import StrictModel, load_toml
 from keeper.connectors.base import PositionRef, checked_address
 from keeper.errors import KeeperError, PolicyError
+from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.units import BPS, Address, mul_div_up
 
@@ -144,6 +145,7 @@ class Policy(StrictModel):
     signers: SignerPolicy
     strategy: StrategyPolicy
     positions: tuple[PositionPolicy, ...]
+    oracle: OraclePolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -162,6 +164,9 @@ class Policy(StrictModel):
     def _body(self) -> dict[str, Any]:
         body = self.model_dump(mode="python")
         body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
+        if self.oracle is None:
+            # So that a policy without one has the hash it always had.
+            del body["oracle"]
         return body
 
     @cached_property
