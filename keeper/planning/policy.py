@@ -14,6 +14,7 @@ from keeper import canonical
 from keeper.config import StrictModel, load_toml
 from keeper.connectors.base import PositionRef, checked_address
 from keeper.errors import KeeperError, PolicyError
+from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.units import BPS, Address, mul_div_up
@@ -156,6 +157,8 @@ class Policy(StrictModel):
         if len(set(venues)) != len(venues) or len(set(keys)) != len(keys):
             raise ValueError("a venue, or a connector's key, is listed twice")
         try:
+            if self.oracle is not None:
+                directory.check(self.oracle, self.vault.chain_id)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
         except KeeperError as error:
             raise ValueError(str(error)) from error
