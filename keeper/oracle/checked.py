@@ -7,11 +7,10 @@ from pydantic import Field
 
 from keeper.chain.call import Call
 from keeper.connectors.base import AddressField
-from keeper.contracts import Contract
 from keeper.oracle.folding import Hops, addresses, fold
 from keeper.oracle.price_math import mul_div_down, mul_div_up
 from keeper.oracle.quote import Quote, Status
-from keeper.oracle.source import Fact, Names, Price, Sight, SourcePolicy, no_price
+from keeper.oracle.source import Fact, Names, Price, Sight, SourcePolicy, contract_call, no_price
 from keeper.oracle.twap import Market, TwapPolicy
 from keeper.units import BPS, MAX_UINT256, WAD
 
@@ -39,9 +38,8 @@ class CheckedPolicy(SourcePolicy):
         yield Fact("feeds", self.call("feeds"), self.feeds)
         yield Fact("market", self.call("market"), names.address(self.market))
         yield Fact("tolerance_bps", self.call("toleranceBps"), self.tolerance_bps)
-        route = Contract(self.feeds, "OracleRouter").call(
-            "hops", names.token(self.base), names.token(self.quote)
-        )
+        ends = names.token(self.base), names.token(self.quote)
+        route = contract_call(self.feeds, "OracleRouter", "hops", *ends)
         yield Fact("hops", route, tuple(addresses(self.hops, names)))
 
     def state(self) -> tuple[Call[Any], ...]:

@@ -1,29 +1,41 @@
 """The policy's oracle section, the reads it asks for, and the prices they make.
 
 Every price is worked out here from raw state: rounds, cumulatives, rates. What the contracts make of the same
-state is read only to be compared; a difference is an error that names the source or the route.
+state is read only to be compared; a difference is an error that names the source or the route (for the one
+exception see `keeper.oracle.source.agreed`).
 """
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field, model_validator
 
 from keeper.chain.call import Call
 from keeper.config import StrictModel
 from keeper.connectors.base import AddressField
-from keeper.contracts import Contract, Function
-from keeper.errors import PolicyError, ValuationError
+from keeper.contracts import Function
+from keeper.errors import PolicyError
 from keeper.oracle.chainlink import ChainlinkPolicy
 from keeper.oracle.checked import CheckedPolicy
 from keeper.oracle.folding import Hops, addresses, check_ends, fold
 from keeper.oracle.price_math import MAX_DECIMALS
-from keeper.oracle.quote import ROUTE_SCALE, Prices, RouteRate, Status
+from keeper.oracle.quote import ROUTE_SCALE, Prices, RouteRate
 from keeper.oracle.receipts import ATokenPolicy, ERC4626Policy, StakedEtherPolicy
-from keeper.oracle.source import Fact, Names, Price, Read, Sight, TokenPolicy, no_price, require, told
+from keeper.oracle.source import (
+    Fact,
+    Names,
+    Price,
+    Read,
+    Sight,
+    TokenPolicy,
+    agreed,
+    contract_call,
+    own_price,
+    require,
+)
 from keeper.oracle.twap import TwapPolicy
-from keeper.units import MAX_UINT256, Address
+from keeper.units import Address
 
 _DECIMALS: Final = Function("decimals()", "(uint256)")
 
@@ -137,68 +149,54 @@ def prices(oracle: OraclePolicy, asset: Address, read: Read, at: int) -> Prices:
     Raises PolicyError naming the field in which the chain and the policy differ, and ValuationError naming
     the source or route of which the contract makes another price than we do.
     """
-    sight = look(oracle, read, at)
-    names = sight.names
+    view = look(oracle, read, at)
+    names = view.sight.names
     rates = {
-        names.token(route.base): fold(route.base, route.quote, route.hops, sight)
-        for route in oracle.routes
+        names.token(route.base): rate
+        for route, rate in zip(oracle.routes, view.rates, strict=True)
         if names.token(route.quote) == asset
     }
     return Prices(asset, rates)
 
 
-def look(oracle: OraclePolicy, read: Read, at: int) -> Sight:
-    """All sources at the block that was read, compared with policy and contracts. Raises as `prices`."""
-    names = oracle.names
-    for fact in _facts(oracle, names):
-        require(fact, read, "oracle")
+class View(NamedTuple):
+    """All sources at one block, and the policy's routes, folded, in its order."""
+
+    sight: Sight
+    rates: tuple[RouteRate, ...]
+
+
+def look(oracle: OraclePolicy, read: Read, at: int) -> View:
+    """All prices at the block that was read, compared with policy and contracts. Raises as `prices`."""
+    sight = Sight(oracle.names, read, at)
+    for fact in _facts(oracle, sight.names):
+        require(fact, sight.read, "oracle")
     for name, source in oracle.sources.items():
-        source.check(names, read, f"oracle.sources.{name}")
-    sight = Sight(names, read, at)
-    for name, source in oracle.sources.items():
-        _must_agree(f"oracle.sources.{name}", sight.price(name), _own_price(read, source.own_price))
-    for route in oracle.routes:
-        ours = fold(route.base, route.quote, route.hops, sight)
-        theirs = _own_price(read, _own_value(oracle, route, names))
-        _must_agree(f"oracle.routes.{route.base}/{route.quote}", ours, theirs)
-    return sight
+        source.check(sight.names, sight.read, f"oracle.sources.{name}")
+    for name in oracle.sources:
+        sight.price(name)
+    return View(sight, tuple(_rate(oracle, route, sight) for route in oracle.routes))
+
+
+def _rate(oracle: OraclePolicy, route: RoutePolicy, sight: Sight) -> RouteRate:
+    ours = fold(route.base, route.quote, route.hops, sight)
+    theirs = own_price(sight.read, _own_value(oracle, route, sight.names))
+    where = f"oracle.routes.{route.base}/{route.quote}"
+    settled = agreed(where, Price(ours.low, ours.high, ours.status), theirs)
+    return RouteRate(settled.low, settled.high, settled.status)
 
 
 def _facts(oracle: OraclePolicy, names: Names) -> Iterator[Fact]:
     for name, token in oracle.tokens.items():
         if token.decimals is not None:
             yield Fact(f"tokens.{name}.decimals", _DECIMALS.at(token.address, owner=name), token.decimals)
-    router = Contract(oracle.router, "OracleRouter")
     for number, route in enumerate(oracle.routes):
-        hops = router.call("hops", names.token(route.base), names.token(route.quote))
+        ends = names.token(route.base), names.token(route.quote)
+        hops = contract_call(oracle.router, "OracleRouter", "hops", *ends)
         yield Fact(f"routes[{number}].hops", hops, tuple(addresses(route.hops, names)))
 
 
 def _own_value(oracle: OraclePolicy, route: RoutePolicy, names: Names) -> Call[Any]:
     """The router's value of so much that it is the folded route itself, digit for digit."""
-    router = Contract(oracle.router, "OracleRouter")
-    return router.call("value", names.token(route.base), names.token(route.quote), ROUTE_SCALE)
-
-
-def _own_price(read: Read, call: Call[Any]) -> Price:
-    """What the contract says; without an answer it has no price, as its callers see it."""
-    answer = told(read, call)
-    if answer is None or answer[2] >= Status.UNAVAILABLE:
-        return no_price()
-    return Price(answer[0], answer[1], Status(answer[2]))
-
-
-def _must_agree(where: str, ours: Price | RouteRate, theirs: Price) -> None:
-    if (ours.low, ours.high, ours.status) != (theirs.low, theirs.high, theirs.status):
-        raise ValuationError(
-            "Our price differs from the contract's",
-            expected=_shown(ours),
-            seen=_shown(theirs),
-            where=where,
-            hint="Do not rebalance; find out which of the two is wrong.",
-        )
-
-
-def _shown(price: Price | RouteRate) -> str:
-    high = "anything" if price.high == MAX_UINT256 else price.high
-    return f"{price.low} to {high}, {price.status.name}"
+    ends = names.token(route.base), names.token(route.quote)
+    return contract_call(oracle.router, "OracleRouter", "value", *ends, ROUTE_SCALE)

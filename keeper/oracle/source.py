@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
 
 from keeper.chain.call import Call, CallFailure
 from keeper.config import StrictModel
 from keeper.connectors.base import AddressField
 from keeper.contracts import Contract
-from keeper.errors import DecodeError, PolicyError
+from keeper.errors import DecodeError, PolicyError, ValuationError
 from keeper.oracle.quote import Status
 from keeper.units import MAX_UINT256, Address
 
@@ -34,6 +35,12 @@ class Price:
 def no_price(*why: str) -> Price:
     """Anything is possible."""
     return Price(0, MAX_UINT256, Status.UNAVAILABLE, why)
+
+
+@cache
+def contract_call(target: Address, artifact: str, name: str, *args: Any) -> Call[Any]:
+    """A call of one of our contracts: encoded once."""
+    return Contract(target, artifact).call(name, *args)
 
 
 class TokenPolicy(StrictModel):
@@ -98,7 +105,7 @@ class SourcePolicy(StrictModel):
     quote: str
 
     def call(self, name: str, *args: Any) -> Call[Any]:
-        return Contract(self.address, self.artifact).call(name, *args)
+        return contract_call(self.address, self.artifact, name, *args)
 
     @property
     def own_price(self) -> Call[Any]:
@@ -133,19 +140,60 @@ class SourcePolicy(StrictModel):
 
 
 class Sight:
-    """All sources at one block: each price is worked out once."""
+    """All sources at one block: each price is worked out once, and compared with the contract's."""
 
     def __init__(self, names: Names, read: Read, at: int) -> None:
         self.names = names
-        self.read = read
         self.at = at
+        self._read = read
+        self._answers: dict[Call[Any], Any] = {}
         self._prices: dict[str, Price] = {}
 
+    def read(self, call: Call[Any]) -> Any:
+        """The answer to a call, decoded once."""
+        if call not in self._answers:
+            self._answers[call] = self._read(call)
+        return self._answers[call]
+
     def price(self, name: str) -> Price:
-        """The price of a source, by its name in the policy."""
+        """The price of a source, by its name in the policy. Raises ValuationError as `agreed`."""
         if name not in self._prices:
-            self._prices[name] = self.names.source(name).price(self)
+            source = self.names.source(name)
+            theirs = own_price(self.read, source.own_price)
+            self._prices[name] = agreed(f"oracle.sources.{name}", source.price(self), theirs)
         return self._prices[name]
+
+
+def own_price(read: Read, call: Call[Any]) -> Price:
+    """What a contract says; without an answer it has no price, as its callers see it."""
+    answer = told(read, call)
+    if answer is None or answer[2] >= Status.UNAVAILABLE:
+        return no_price()
+    return Price(answer[0], answer[1], Status(answer[2]))
+
+
+def agreed(where: str, ours: Price, theirs: Price) -> Price:
+    """Our price, when the contract makes the same of the same state. Raises ValuationError when it does not.
+
+    One thing is believed of the contract: that it has no price, where ours may not be used for new risk
+    anyway. Reads that fail cost it gas which the reads after them need, and the state does not tell how much.
+    """
+    if (ours.low, ours.high, ours.status) == (theirs.low, theirs.high, theirs.status):
+        return ours
+    if theirs.status is Status.UNAVAILABLE and ours.status is not Status.OK:
+        return no_price(*ours.why, "the contract has no price: reads that failed left it too little gas")
+    raise ValuationError(
+        "Our price differs from the contract's",
+        expected=_shown(ours),
+        seen=_shown(theirs),
+        where=where,
+        hint="Do not rebalance; find out which of the two is wrong.",
+    )
+
+
+def _shown(price: Price) -> str:
+    high = "anything" if price.high == MAX_UINT256 else price.high
+    return f"{price.low} to {high}, {price.status.name}"
 
 
 def require(fact: Fact, read: Read, where: str) -> None:
