@@ -165,6 +165,43 @@ def draw_feed(draw: Draw, state: State, feed: Feed, price: int) -> None:
         _put_round(state, feed, earlier, answer if same else answer + 1 + draw.below(9), when, when)
 
 
+def steady_feed(state: State, feed: Feed, answer: int, age: int = 0, *, frozen: int = 0) -> None:
+    """Rounds of a sound feed, the latest `age` old, or of one that gave one answer for `frozen` s."""
+    put_round(state, feed, 700, answer, state.at - age)
+    for step in range(10):
+        before = age + (1 << step) * HOUR // 2
+        same = before <= frozen
+        put_round(state, feed, 700 - (1 << step), answer if same else answer + 1, state.at - before)
+    state.put(feed.address, 1, 700)
+
+
+def put_round(state: State, feed: Feed, number: int, answer: int, updated: int) -> None:
+    """One round, by its number in the phase."""
+    _put_round(state, feed, number, answer, updated, updated)
+
+
+def steady_sequencer(state: State, address: str, since: int, *, down: bool = False) -> None:
+    """A sequencer that is up or down since then."""
+    slot = mapping_slot(7, 1)
+    state.put(address, 0, 7)
+    state.put(address, slot, int(down))
+    state.put(address, slot + 1, since | since << 64)
+
+
+def steady_pool(
+    state: State, pool: str, tick: int, liquidity: int = 10**17, *, spot: int | None = None, age: int = 60
+) -> None:
+    """A pool at one tick for hours, the last observation `age` old; `spot` is where this block moved it."""
+    now = tick if spot is None else spot
+    state.put(pool, 0, 1 << 96 | (now % 2**24) << 160 | 3 << 184 | 4 << 200 | 4 << 216 | 1 << 240)
+    state.put(pool, 4, liquidity)
+    for place in range(4):
+        elapsed = place * HOUR
+        ticks, per_liquidity = tick * elapsed % INT56, (elapsed << 128) // liquidity % 2**160
+        seen = state.at - age - (3 - place) * HOUR
+        state.put(pool, 8 + place, seen | ticks << 32 | per_liquidity << 88 | 1 << 248)
+
+
 def _put_round(state: State, feed: Feed, number: int, answer: int, started: int, updated: int) -> None:
     slot = mapping_slot(number, 2)
     state.put(feed.address, slot, answer)
@@ -184,7 +221,8 @@ def _updated(draw: Draw, at: int) -> int:
 
 
 def draw_sequencer(draw: Draw, state: State, address: str, grace: int) -> None:
-    """Up for long, or anything else."""
+    """Up for long, or anything else. It always answers: where it fails, feeds may use up the gas that sources
+    above them have, and a test of its own is about that."""
     since = draw.pick((0, state.at - grace, state.at - grace - 1, state.at + 1, state.at, UINT64))
     if not draw.chance(10):
         since = state.at - grace - 1 - draw.below(30 * DAY)
@@ -193,9 +231,6 @@ def draw_sequencer(draw: Draw, state: State, address: str, grace: int) -> None:
     slot = mapping_slot(7, 1)
     state.put(address, slot, down)
     state.put(address, slot + 1, since | since << 64)
-    if draw.chance(80):
-        # One that burns its gas, twice in one price, starves the source above: a test of its own.
-        state.code[address] = draw.pick((REVERTS, b""))
 
 
 def draw_pool(draw: Draw, state: State, pool: str, usual: int) -> None:

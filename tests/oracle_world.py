@@ -32,6 +32,25 @@ class World:
     ticks: Mapping[str, int]
     """Of the pools, in that block."""
 
+    def quiet(self) -> State:
+        """Everything in order."""
+        state = State(self.head + 60)
+        for feed in self.feeds.values():
+            states.steady_feed(state, feed, feed.usual * 10**feed.decimals)
+        states.steady_sequencer(state, self.sequencer, state.at - GRACE - 1)
+        for pool, tick in self.ticks.items():
+            states.steady_pool(state, pool, tick)
+        return state
+
+    @property
+    def sequencer(self) -> str:
+        return str(self.devnet.manifest["sequencer"])
+
+    def feed(self, source: str) -> Feed:
+        """The feed of a source."""
+        config = self.devnet.manifest["feeds"].get(source)
+        return self.feeds[config["aggregator"] if config else self.oracle.sources[source].aggregator]
+
     def draw(self, draw: Draw) -> State:
         """A state near the usual one, in which some things are out of order."""
         state = State(self.head + 12 + draw.magnitude(28))
@@ -39,7 +58,7 @@ class World:
         for feed in self.feeds.values():
             usual = ether if feed.usual == 3000 else feed.usual * 10**8
             states.draw_feed(draw, state, feed, usual * 10**feed.decimals // 10**8)
-        states.draw_sequencer(draw, state, self.devnet.manifest["sequencer"], GRACE)
+        states.draw_sequencer(draw, state, self.sequencer, GRACE)
         for pool, usual in self.ticks.items():
             states.draw_pool(draw, state, pool, usual)
         states.draw_readings(draw, state, self._address("checked"), ether * 10**10)
@@ -55,7 +74,7 @@ class World:
 
 def build(devnet: Devnet) -> World:
     """Deploys all of it, at a time when every pool covers the window."""
-    devnet.rpc("evm_increaseTime", WINDOW)
+    devnet.rpc("evm_setNextBlockTimestamp", int(devnet.block()["timestamp"], 16) + WINDOW)
     devnet.rpc("evm_mine")
     builder = Builder(devnet)
     builder.feeds_of_dollars()

@@ -16,6 +16,7 @@ from keeper.units import MAX_UINT256, Address
 
 T = TypeVar("T")
 Read = Callable[[Call[Any]], Any]
+NO_GAS: Final = "the contract has no price: reads that failed left it too little gas"
 NOWHERE: Final = Address("0x" + "0" * 40)
 
 
@@ -100,6 +101,7 @@ class SourcePolicy(StrictModel):
     artifact: ClassVar[str]
     """Name of the contract."""
 
+    kind: str
     address: AddressField
     base: str
     quote: str
@@ -181,7 +183,7 @@ def agreed(where: str, ours: Price, theirs: Price) -> Price:
     if (ours.low, ours.high, ours.status) == (theirs.low, theirs.high, theirs.status):
         return ours
     if theirs.status is Status.UNAVAILABLE and ours.status is not Status.OK:
-        return no_price(*ours.why, "the contract has no price: reads that failed left it too little gas")
+        return no_price(*ours.why, NO_GAS)
     raise ValuationError(
         "Our price differs from the contract's",
         expected=_shown(ours),

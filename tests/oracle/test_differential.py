@@ -9,7 +9,8 @@ from oracle_world import World, build
 from keeper.contracts import Contract
 from keeper.errors import KeeperError
 from keeper.oracle.quote import Quote, Status
-from keeper.oracle.routes import calls, prices
+from keeper.oracle.routes import calls, look
+from keeper.oracle.source import NO_GAS
 from keeper.simulation.devnet import Devnet
 from keeper.units import MAX_UINT256
 
@@ -40,12 +41,19 @@ def compare(world: World, seed: str, states: int) -> Counter[Status]:
         values = {token: router.call("value", token, asset, amount) for token, amount in amounts.items()}
         answers = ask(world.devnet, state, (*fixed, *values.values()))
         try:
-            rates = prices(oracle, asset, answers, state.at).rates
+            sight, rates = look(oracle, answers, state.at)
         except KeeperError as error:
             pytest.fail(f"{seed}/{number} at {state.at}: {error}\n{told(answers, oracle)}")
+        starved = [name for name in oracle.sources if any(NO_GAS in why for why in sight.price(name).why)]
+        assert not starved, f"{seed}/{number}: what the contract says was believed of {starved}"
+        worth = {
+            names.token(route.base): rate
+            for route, rate in zip(oracle.routes, rates, strict=True)
+            if route.quote == quote
+        }
         for token, call in values.items():
             low, high, status = answers(call)
-            ours = rates[token].worth(amounts[token])
+            ours = worth[token].worth(amounts[token])
             assert ours == Quote(low, high, Status(status)), f"{seed}/{number}\n{told(answers, oracle)}"
             seen[ours.status] += 1
     return seen
