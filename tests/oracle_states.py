@@ -254,7 +254,7 @@ def draw_pool(draw: Draw, state: State, pool: str, usual: int) -> None:
         gap = gaps[place - 1]
         seen += gap
         liquidity = max(1, draw.magnitude(128)) if wild else 10**16 + draw.below(10**18)
-        ticks = (ticks + _tick(draw, usual, wild) * gap) % INT56
+        ticks = (ticks + _tick(draw, usual, wild) * gap + draw.below(gap)) % INT56
         per_liquidity = (per_liquidity + (gap << 128) // liquidity) % 2**160
         known = 0 if draw.chance(40) else 1
         slot = 8 + (index + place) % cardinality
