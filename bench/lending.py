@@ -63,7 +63,7 @@ def _valuing(positions: list[AaveAccountPosition], rounds: int, later: "count[in
 
 def _in_debt(devnet: Devnet) -> AaveAccountPosition:
     core = deploy_core(devnet)
-    oracle = deploy_oracle(devnet, FEEDS)
+    oracle = deploy_oracle(devnet, FEEDS).router
     govern(devnet, core, "setOracle", core.vault, oracle)
     devnet.rpc("anvil_impersonateAccount", core.portfolio)
     devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))

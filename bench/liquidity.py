@@ -18,7 +18,7 @@ def read_liquidity() -> tuple[Position, Callable[[], Position]]:
     """A position of two NFTs around the pool's price, and how it is made from the bytes of its reads."""
     with Devnet() as devnet:
         core = deploy_core(devnet)
-        oracle = deploy_oracle(devnet, FEEDS)
+        oracle = deploy_oracle(devnet, FEEDS).router
         govern(devnet, core, "setOracle", core.vault, oracle)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))

@@ -12,12 +12,13 @@ from typing import Any
 
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
-from keeper.connectors.base import Position, Report
+from keeper.connectors.base import Position, Read, Report
 from keeper.errors import ValuationError
 from keeper.exposures import Exposure, doubtful, gross, room
 from keeper.ledger.portfolio import Impaired
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
 from keeper.oracle.quote import Prices, Status
+from keeper.oracle.routes import prices
 from keeper.permissions import check_parts, check_permissions
 from keeper.planning.policy import Policy
 from keeper.provenance import Provenance, trace
@@ -123,9 +124,9 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
 
     check_parts(policy, reads, read)
     check_permissions(policy, reads, must)
-    prices = Prices(policy.vault.asset, {})
+    worth = _prices(policy, read, at)
     entries = sorted(policy.positions, key=lambda each: each.venue)
-    valuer = Valuer(reads, read, must, prices, at)
+    valuer = Valuer(reads, read, must, worth, at)
     book = Book(
         at=at,
         idle=must(reads.idle),
@@ -140,7 +141,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
-        provenance={each.venue: trace(snapshot, hub, each.ref(), reads.of(each), prices) for each in entries},
+        provenance={each.venue: trace(snapshot, hub, each.ref(), reads.of(each), worth) for each in entries},
     )
     reports = book.reports
     healthy = all(report.status is Status.OK for report in reports.values())
@@ -159,6 +160,13 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
             seen="healthy" if their_health else "in doubt",
         )
     return _exits_first(_with_reserve(book, policy), policy)
+
+
+def _prices(policy: Policy, read: Read, at: int) -> Prices:
+    """Without an oracle section there is only the vault's own asset."""
+    if policy.oracle is None:
+        return Prices(policy.vault.asset, {})
+    return prices(policy.oracle, policy.vault.asset, read, at)
 
 
 def _exposures(

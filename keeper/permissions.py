@@ -49,6 +49,8 @@ def check_permissions(policy: Policy, reads: VaultReads, must: Must) -> None:
     for each in policy.positions:
         seen = [names.get(id_, f"0x{id_.hex()}") for id_ in listed[each.address, each.key]]
         _same(f"risk ids of {each.venue}", _joined(each.risk_ids), _joined(seen))
+    if policy.oracle is not None:
+        _same("oracle", policy.oracle.router, must(reads.oracle))
     _same("keeper role", policy.vault.quorum, must(reads.keeper))
     _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
     _same("threshold", policy.signers.threshold, must(reads.threshold))

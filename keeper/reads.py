@@ -62,6 +62,10 @@ class VaultReads:
         return self._registry.call("riskPausedUntil", self.policy.vault.vault)
 
     @property
+    def oracle(self) -> Call[Any]:
+        return self._registry.call("oracle", self.policy.vault.vault)
+
+    @property
     def signers(self) -> Call[Any]:
         return self._quorum.call("signers")
 
@@ -121,6 +125,7 @@ class VaultReads:
             self.positions,
             self.keeper,
             self.paused_until,
+            self.oracle,
             self.signers,
             self.threshold,
             self.signer_set_version,

@@ -14,6 +14,8 @@ from keeper import canonical
 from keeper.config import StrictModel, load_toml
 from keeper.connectors.base import PositionRef, checked_address
 from keeper.errors import KeeperError, PolicyError
+from keeper.oracle import directory
+from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.units import BPS, Address, mul_div_up
 
@@ -154,6 +156,7 @@ class Policy(StrictModel):
     strategy: StrategyPolicy
     caps: dict[str, Count]
     positions: tuple[PositionPolicy, ...]
+    oracle: OraclePolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -165,6 +168,8 @@ class Policy(StrictModel):
             raise ValueError("a venue, or a connector's key, is listed twice")
         _one_cap_each({name for position in self.positions for name in position.risk_ids}, set(self.caps))
         try:
+            if self.oracle is not None:
+                directory.check(self.oracle, self.vault.chain_id)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
         except KeeperError as error:
             raise ValueError(str(error)) from error
@@ -173,6 +178,9 @@ class Policy(StrictModel):
     def _body(self) -> dict[str, Any]:
         body = self.model_dump(mode="python")
         body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
+        if self.oracle is None:
+            # So that a policy without one has the hash it always had.
+            del body["oracle"]
         return body
 
     @cached_property

@@ -159,7 +159,7 @@ def stage(walk: Walk, keys: tuple[str, ...], borrowable: tuple[str, ...], *, rew
     """Our connector at the real pool, for a vault of USDC; the chain speaks for its portfolio."""
     devnet = walk.devnet
     core = deploy_core(devnet)
-    oracle = deploy_oracle(devnet, FEEDS)
+    oracle = deploy_oracle(devnet, FEEDS).router
     govern(devnet, core, "setOracle", core.vault, oracle)
     devnet.rpc("anvil_impersonateAccount", core.portfolio)
     devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))

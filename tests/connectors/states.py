@@ -82,7 +82,7 @@ class Stage:
     @classmethod
     def open(cls, walk: Walk) -> "Stage":
         core = deploy_core(walk.devnet)
-        router = deploy_oracle(walk.devnet, FEEDS)
+        router = deploy_oracle(walk.devnet, FEEDS).router
         govern(walk.devnet, core, "setOracle", core.vault, router)
         return cls(walk.devnet, core.portfolio, core.asset, router)
 

@@ -128,7 +128,7 @@ class Stage:
 def build(devnet: Devnet) -> Stage:
     """Deploys them. Prices come through dollar feeds behind a sequencer's."""
     core = deploy_core(devnet)
-    oracle = deploy_oracle(devnet, {"WETH": "ETH/USD", "WBTC": "BTC/USD"})
+    oracle = deploy_oracle(devnet, {"WETH": "ETH/USD", "WBTC": "BTC/USD"}).router
     govern(devnet, core, "setOracle", core.vault, oracle)
     pools = devnet.manifest["uniswap"]["pools"]
     manager = devnet.manifest["uniswap"]["position_manager"]
