@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keeper.connectors.uniswap_math import (
+from keeper.uniswap_math import (
     MAX_UINT128,
     amounts_for_liquidity,
     growth_inside,

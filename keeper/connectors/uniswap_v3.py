@@ -27,11 +27,11 @@ from keeper.connectors.base import (
     parse_params,
     required,
 )
-from keeper.connectors.uniswap_math import MAX_UINT128, liquidity_for_part, root_of_worth
 from keeper.connectors.uniswap_pool import Nft, Pair, Pool, Range, Ticks, collected, decoded, decreased
 from keeper.contracts import Function
 from keeper.errors import PlanError
 from keeper.oracle.quote import Prices, Quote, Status
+from keeper.uniswap_math import MAX_UINT128, liquidity_for_part, root_of_worth
 from keeper.units import MAX_UINT256, Address
 
 PRICED: Final = 1 << 144

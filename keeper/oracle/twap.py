@@ -8,9 +8,10 @@ from pydantic import Field
 from keeper.chain.call import Call, CallFailure
 from keeper.connectors.base import AddressField
 from keeper.errors import PolicyError
-from keeper.oracle.price_math import MAX_TICK, mul_div_down, mul_div_up, signed, sqrt_price_x96
+from keeper.oracle.price_math import mul_div_down, mul_div_up, signed
 from keeper.oracle.quote import Status
 from keeper.oracle.source import Fact, Names, Price, Read, Sight, SourcePolicy, no_price
+from keeper.uniswap_math import MAX_TICK, harmonic_mean_liquidity, mean_tick, sqrt_price_at_tick
 from keeper.units import MAX_UINT256
 
 _MIN_WINDOW: Final = 600
@@ -148,12 +149,11 @@ def mean_of(seen: Observations, window: int) -> Mean | None:
     # Two arrays of two.
     if not success or (words[0], words[1], words[2], words[5]) != (64, 160, 2, 2):
         return None
-    ticks = signed(signed(words[4], 56) - signed(words[3], 56), 56)
-    # Seconds per liquidity are Q128: their inverse is the harmonic mean.
-    per_liquidity = (words[7] - words[6]) % 2**160
-    if per_liquidity == 0:
+    ticks, liquidity = (words[3], words[4]), (words[6], words[7])
+    # Without liquidity at any second the accumulator has not moved.
+    if liquidity[0] == liquidity[1]:
         return None
-    return Mean(ticks // window, (window << 128) // per_liquidity)
+    return Mean(mean_tick(ticks, window), harmonic_mean_liquidity(liquidity, window))
 
 
 def _standing(seen: Observations, tick: int, at: int) -> int | None:
@@ -183,7 +183,7 @@ def tick_prices(tick: int, scale: int, is_token0: bool) -> tuple[int, int]:
     if not -MAX_TICK <= tick <= MAX_TICK:
         return 0, MAX_UINT256
     # The pool rounds the root up; a unit less is below the true price.
-    below, above = sqrt_price_x96(tick) - 1, sqrt_price_x96(min(tick + 1, MAX_TICK))
+    below, above = sqrt_price_at_tick(tick) - 1, sqrt_price_at_tick(min(tick + 1, MAX_TICK))
     if is_token0:
         return _ratio_down(below, scale), _ratio_up(above, scale)
     return _inverse_down(above, scale), _inverse_up(below, scale)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from uniswap_stage import Draws, Stage, build, diff, slot0
 
-from keeper.connectors.uniswap_math import (
+from keeper.contracts import Function
+from keeper.errors import RpcError, ValuationError
+from keeper.simulation.devnet import Devnet
+from keeper.uniswap_math import (
     MAX_ROOT,
     MAX_TICK,
     MAX_UINT128,
@@ -24,9 +27,6 @@ from keeper.connectors.uniswap_math import (
     sqrt_price_at_tick,
     tick_at_sqrt_price,
 )
-from keeper.contracts import Function
-from keeper.errors import RpcError, ValuationError
-from keeper.simulation.devnet import Devnet
 
 VECTORS = Path(__file__).parents[2] / "contracts" / "test" / "data" / "tickmath.json"
 INITIALISE = Function("initialize(uint160)")

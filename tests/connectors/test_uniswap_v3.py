@@ -24,12 +24,12 @@ from uniswap_stage import (
 
 from keeper.chain.call import CallFailure
 from keeper.connectors.base import Report, Role, load
-from keeper.connectors.uniswap_math import MAX_TICK, MIN_ROOT, MIN_TICK, sqrt_price_at_tick
 from keeper.connectors.uniswap_pool import Nft, Pool, Range
 from keeper.connectors.uniswap_v3 import PRICED, UniswapV3Position
 from keeper.errors import ConfigError, ValuationError
 from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.devnet import Devnet
+from keeper.uniswap_math import MAX_TICK, MIN_ROOT, MIN_TICK, sqrt_price_at_tick
 from keeper.units import MAX_UINT256, Address
 
 STATES = 500
