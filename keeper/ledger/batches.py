@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from eth_hash.auto import keccak
 
-from keeper.ledger.checks import OVERFLOW, checked, excess, require
+from keeper.errors import RevertError
+from keeper.ledger.checks import OVERFLOW, checked, excess, refused, require
 from keeper.ledger.conditions import Action, Change, check_forced, check_impaired, closed, opened
 from keeper.ledger.readings import RAISING_BUDGET, REDUCING_BUDGET, raising_level
 from keeper.ledger.registry import authorise
@@ -152,7 +153,11 @@ def measured(
     ledger: Ledger, m: Message, world: World, action: Action, pushed: int
 ) -> tuple[Ledger, World, dict[Address, int]]:
     """A call after the push, with what it left at the portfolio counted as idle. Raises RevertError."""
-    world, effect = world.call(action.target, action.data, pushed, m.at)
+    try:
+        world, effect = world.call(action.target, action.data, pushed, m.at)
+    except RevertError as error:
+        # OpenZeppelin's `Address` gives a revert without a word a name.
+        raise refused("FailedCall") if error.name == "EmptyRevert" else error from error
     require(effect.received >= 0, "Panic", OVERFLOW)
     return _with_idle(ledger, effect.received), world, dict(effect.brought)
 

@@ -1,0 +1,32 @@
+"""A random walk: which acts follow each other is drawn from a seed alone, so that it can be walked again."""
+
+from __future__ import annotations
+
+from keeper.simulation.devnet import Devnet
+from keeper.simulation.market import Draws, MarketAgent
+from ledger_walk.governors import Around, Governors
+from ledger_walk.keepers import Keepers
+from ledger_walk.people import People
+from ledger_walk.stage import Stage
+
+
+def walk(devnet: Devnet, params: tuple[int | str, ...], seed: int, steps: int) -> Stage:
+    """At least so many steps on a new vault, each compared. Raises AssertionError naming the seed, the step
+    and the number that differs."""
+    stage, draws = Stage(devnet, params, seed), Draws(seed)
+    people, keepers = People(stage, draws), Keepers(stage, draws)
+    governors = Governors(stage, draws)
+    governors.list_stated()
+    people.begin()
+    set_up = stage.steps
+    around = Around(stage, draws, MarketAgent(devnet, seed))
+    acts = [act for each in (people, keepers, governors, around) for act in each.acts()]
+    lots = [act for weight, act in acts for _ in range(weight)]
+    while stage.steps < set_up + steps:
+        draws.pick(lots)()
+    if draws.coin():
+        governors.terminate()
+        for _ in range(5):
+            keepers.settle()
+            people.claim_assets()
+    return stage
