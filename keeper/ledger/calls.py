@@ -108,8 +108,8 @@ VAULT: Final = _table(
         "settle((address,uint256,uint256,uint256,uint256,uint256,bytes32))": _settle,
         "settleUnattended()": epochs.settle_unattended,
         "markDown()": epochs.mark_down,
-        "setParams((address,uint256,uint256,uint256,uint256,uint256,uint256,uint256,address,uint256,"
-        "uint256,uint256,uint256))": _set_params,
+        "setParams((address,uint64,uint64,uint64,uint64,uint64,uint64,uint32,address,uint128,uint128,"
+        "uint128,uint32))": _set_params,
         "lock()": _FOR_PORTFOLIO,
         "unlock()": _FOR_PORTFOLIO,
         "openPocket()": _FOR_PORTFOLIO,

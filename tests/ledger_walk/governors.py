@@ -1,4 +1,4 @@
-"""What governor and guardian do, and what happens around the vault: time, markets, prices, gifts, breakage."""
+"""What governor and guardian do, and what happens around the vault: time, markets, gifts, breakage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from keeper.contracts import Contract, encode_call
+from keeper.contracts.handle import functions
 from keeper.errors import RevertError
 from keeper.ledger.registry import CHANGE_WINDOW, change_id
 from keeper.ledger.token import ZERO
@@ -57,6 +58,8 @@ class Governors:
         for place, data in enumerate(calls):
             wait = stage.ledger.registry.delay if place == 0 else 1
             assert stage.act("set-up", self.governor, stage.parts.registry, data, wait)
+
+        self.submitted.clear()
 
     # CALLS
 
@@ -112,11 +115,8 @@ class Governors:
         self.stage.act("make " + self.name_of(target, data), self.sender(), target, data, wait)
 
     def name_of(self, target: Address, data: bytes) -> str:
-        from keeper.contracts.handle import functions
-
-        abi = {self.stage.parts.registry: "Registry", self.stage.parts.vault: "Vault"}.get(
-            target, "Portfolio"
-        )
+        parts = self.stage.parts
+        abi = {parts.registry: "Registry", parts.vault: "Vault"}.get(target, "Portfolio")
         return next((each.name for each in functions(abi) if each.selector == data[:4]), "nothing")
 
     def veto(self) -> None:
@@ -263,7 +263,7 @@ class Around:
         low, high = own.low, own.high
         debt, health = (report.debt, report.health) if report else (0, 0)
         status = 0
-        way = self.draws.between(0, 10)
+        way = self.draws.between(0, 18)
         if way < 3:
             low = low * self.draws.between(50, 100) // 100
             high = low

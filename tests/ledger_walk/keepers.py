@@ -68,6 +68,15 @@ class Keepers:
     def anyone(self) -> Address:
         return self.stage.address(self.draws.pick(("user1", "user3", "trader")))
 
+    def begin(self) -> None:
+        """The first settlement, and something in every position."""
+        self.settle()
+        self.settle()
+        asset, idle = self.stage.parts.asset, self.stage.ledger.portfolio.idle
+        for connector, key in self.stage.known.positions:
+            amount = idle // 8
+            self.send(self.encoded([(connector, asset, amount, SUPPLY.encode(key, amount))], careful=False))
+
     # EPOCHS
 
     def close_epoch(self) -> None:
@@ -181,7 +190,7 @@ class Keepers:
         return self.draws.pick((*self.stage.known.positions, *self.stage.stated_ids))
 
     def restated(self, position: PositionId) -> Call:
-        """A call that leaves a stated position as it likes: supplied, withdrawn, borrowed, repaid, doubtful."""
+        """A call that leaves a stated position as it likes: supplied, borrowed, repaid, in doubt."""
         own = self.stage.world.stated[position]
         report = own.report
         low, high, status, debt, health = own.low, own.high, 0, 0, 0
@@ -282,4 +291,4 @@ class Keepers:
         )
 
 
-_AT_PORTFOLIO = frozenset({"announce", "cosign", "cancelNonce", "forceDeallocate", "splitOff"})
+_AT_PORTFOLIO = frozenset({"announce", "closePocket", "cosign", "cancelNonce", "forceDeallocate", "splitOff"})

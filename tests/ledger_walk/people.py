@@ -83,10 +83,7 @@ class People:
         for role in PEOPLE[:3]:
             who = self.stage.address(role)
             self.stage.gift(who, 400_000 * USDC)
-            parts = self.stage.parts
-            self.call(
-                "approve assets", who, parts.asset, "approve(address,uint256)", parts.vault, MAX_UINT256
-            )
+            self.allow_assets(who)
             self.vault(who, "requestDeposit(uint256,address,address)", 300_000 * USDC, who, who)
 
     # REQUESTS

@@ -13,7 +13,8 @@ from keeper.chain.packing import unpack
 from keeper.chain.ways import PASS_GAS, lens_override, lens_request
 from keeper.connectors import base
 from keeper.connectors.base import Position
-from keeper.contracts import Function, artifact, parse_revert
+from keeper.contracts import Contract, Function, artifact, parse_revert
+from keeper.contracts.handle import function
 from keeper.errors import RevertError
 from keeper.ledger import epochs
 from keeper.ledger.calls import apply
@@ -297,7 +298,8 @@ class Stage:
         assert chain == wanted, self._said(call.label, chain, wanted)
 
     def _said(self, what: str, chain: object, mirror: object) -> str:
-        return f"seed {self.seed}, step {self.steps} ({self.label}): {what}\n  chain:  {chain}\n  mirror: {mirror}"
+        where = f"seed {self.seed}, step {self.steps} ({self.label})"
+        return f"{where}: {what}\n  chain:  {chain}\n  mirror: {mirror}"
 
     def position_low(self, position: PositionId) -> int:
         """What a position reports now; nothing where it cannot be read."""
@@ -306,15 +308,11 @@ class Stage:
 
 
 def _contract_call(name: str, target: Address, function: str) -> Call[Any]:
-    from keeper.contracts import Contract
-
     return Contract(target, name).call(function)
 
 
 @cache
 def _policy_outputs() -> str:
-    from keeper.contracts.handle import function
-
     return function("Registry", "policy", 1).outputs
 
 

@@ -8,6 +8,7 @@ from ledger_walk.governors import Around, Governors
 from ledger_walk.keepers import Keepers
 from ledger_walk.people import People
 from ledger_walk.stage import Stage
+from ledger_walk.stories import Stories
 
 
 def walk(devnet: Devnet, params: tuple[int | str, ...], seed: int, steps: int) -> Stage:
@@ -18,9 +19,11 @@ def walk(devnet: Devnet, params: tuple[int | str, ...], seed: int, steps: int) -
     governors = Governors(stage, draws)
     governors.list_stated()
     people.begin()
+    keepers.begin()
     set_up = stage.steps
     around = Around(stage, draws, MarketAgent(devnet, seed))
-    acts = [act for each in (people, keepers, governors, around) for act in each.acts()]
+    stories = Stories(stage, draws, people, keepers)
+    acts = [act for each in (people, keepers, governors, around, stories) for act in each.acts()]
     lots = [act for weight, act in acts for _ in range(weight)]
     while stage.steps < set_up + steps:
         draws.pick(lots)()

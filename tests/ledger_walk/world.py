@@ -69,10 +69,10 @@ class Markets:
             return self._stated_call(target, data)
         function = SUPPLY if data[:4] == SUPPLY.selector else WITHDRAW
         key, assets = function.decode_input(data)
-        if assets == 0 or not any(
-            each.ref.address == target and each.ref.key == key for each in self.positions
-        ):
+        if not any((each.ref.address, each.ref.key) == (target, key) for each in self.positions):
             raise RevertError(CONNECTOR_REFUSED)
+        if assets == 0:
+            raise RevertError("ZeroAmount")
         change = assets if function is SUPPLY else -assets
         try:
             moved, received = after_move(self.positions, self._real((target, key)).ref.venue, change, at)
