@@ -1,6 +1,7 @@
 """Transactions as the mirror carries them out: which function of it a call's selector names.
 
-`permit` is left out, because who signed it is not in the ledger: `keeper.ledger.requests.permit` is told.
+`Registry.register` is left out: it opens the section of the vault that calls it, and the ledger begins there
+(`keeper.ledger.epochs.registered`).
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ VAULT: Final = _table(
         "transfer(address,uint256)": requests.transfer,
         "transferFrom(address,address,uint256)": requests.transfer_from,
         "approve(address,uint256)": requests.approve,
+        "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)": requests.permit,
         "closeEpoch()": epochs.close_epoch,
         "settle((address,uint256,uint256,uint256,uint256,uint256,bytes32))": _settle,
         "settleUnattended()": epochs.settle_unattended,

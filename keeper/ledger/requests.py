@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from keeper.ledger.checks import checked, require, uint
 from keeper.ledger.entitlements import (
@@ -14,7 +15,7 @@ from keeper.ledger.entitlements import (
     may_leave,
     priced,
 )
-from keeper.ledger.state import Claimable, Controller, Ledger, Message, Vault
+from keeper.ledger.state import Claimable, Controller, Ledger, Message, Permit, Vault
 from keeper.ledger.token import ZERO
 from keeper.units import Address, mul_div_down, mul_div_up
 
@@ -270,13 +271,22 @@ def approve(ledger: Ledger, m: Message, spender: Address, shares: int) -> Ledger
 
 
 def permit(
-    ledger: Ledger, m: Message, owner: Address, spender: Address, shares: int, deadline: int, signer: Address
+    ledger: Ledger,
+    m: Message,
+    owner: Address,
+    spender: Address,
+    shares: int,
+    deadline: int,
+    *signature: Any,
 ) -> Ledger:
-    """`permit` of EIP-2612; `signer` is who signed these words with the owner's next number."""
+    """`permit` of EIP-2612; `signature` is (v, r, s)."""
     require(m.at <= deadline, "ERC2612ExpiredSignature", deadline)
-    require(signer == owner, "ERC2612InvalidSigner", signer, owner)
     vault = ledger.vault
-    permits = {**vault.permits, owner: vault.permits.get(owner, 0) + 1}
+    nonce = vault.permits.get(owner, 0)
+    v, r, s = signature
+    signer = m.world.permit_signer(Permit(owner, spender, shares, nonce, deadline), (v, r, s))
+    require(signer == owner, "ERC2612InvalidSigner", signer, owner)
+    permits = {**vault.permits, owner: nonce + 1}
     return replace(
         ledger, vault=replace(vault, permits=permits, shares=vault.shares.approve(owner, spender, shares))
     )

@@ -37,6 +37,17 @@ class Effect:
     brought: Mapping[Address, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Permit:
+    """What an owner signs to approve by signature (EIP-2612), in the order of its type."""
+
+    owner: Address
+    spender: Address
+    value: int
+    nonce: int
+    deadline: int
+
+
 class World(Protocol):
     """What the contracts ask of others: connectors, tokens and the compliance hook. Immutable."""
 
@@ -63,6 +74,10 @@ class World(Protocol):
 
     def allows(self, sender: Address, receiver: Address, amount: int) -> bool:
         """The compliance hook's answer."""
+        ...
+
+    def permit_signer(self, permit: Permit, signature: tuple[int, bytes, bytes]) -> Address:
+        """Who signed a permit of the vault's shares. Raises RevertError when nobody can have."""
         ...
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from eth_account import Account
+
 from keeper.contracts import encode_call
 from keeper.ledger.entitlements import filled, priced
-from keeper.ledger.state import Claimable
+from keeper.ledger.state import Claimable, Permit
 from keeper.ledger.token import ZERO
 from keeper.simulation.market import Draws
 from keeper.units import MAX_UINT256, Address
 from ledger_walk.stage import PEOPLE, Stage
+from ledger_walk.world import permit_message
 
 USDC = 10**6
 Act = Callable[[], object]
@@ -32,7 +35,7 @@ class People:
             (3, self.cancel_deposit),
             (3, self.cancel_redeem),
             (2, self.claim_cancelled),
-            (7, self.claim_shares),
+            (9, self.claim_shares),
             (7, self.claim_assets),
             (2, self.claim_residual),
             (2, self.set_operator),
@@ -40,6 +43,7 @@ class People:
             (4, self.transfer),
             (2, self.transfer_from),
             (1, self.allow_assets),
+            (1, self.permit),
             (1, self.internal),
         )
 
@@ -181,6 +185,21 @@ class People:
         shares = self.part(self.stage.ledger.vault.shares.balance(owner) // 3)
         receiver = self.receiver(self.anyone())
         self.vault(spender, "transferFrom(address,address,uint256)", owner, receiver, shares)
+
+    def permit(self) -> None:
+        """Signed by the owner, most often, and submitted by anyone."""
+        role = self.draws.pick(PEOPLE[:4])
+        signer = role if self.draws.between(0, 4) else "user5"
+        owner, spender = self.stage.address(role), self.anyone()
+        nonce = self.stage.ledger.vault.permits.get(owner, 0)
+        deadline = self.stage.now + self.draws.pick((0, 10**6, 10**6, 10**6))
+        shares = self.draws.between(0, 10**18)
+        terms = Permit(owner, spender, shares, nonce, deadline)
+        message = permit_message(terms, self.stage.parts.vault, self.stage.devnet.chain_id)
+        signed = Account.from_key(self.stage.devnet.key(signer)).sign_message(message)
+        words = (each.to_bytes(32, "big") for each in (signed.r, signed.s))
+        signature = "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"
+        self.vault(self.anyone(), signature, owner, spender, shares, deadline, signed.v, *words)
 
     # WHAT ONLY THE VAULT'S OWN CONTRACTS MAY ASK FOR
 

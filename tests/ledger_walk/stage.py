@@ -73,6 +73,8 @@ class Stage:
             frozenset(),
             self.closed,
             {},
+            d.vault,
+            devnet.chain_id,
         )
         devnet.rpc("anvil_autoImpersonateAccount", True)
         for who in (*self.known.accounts, d.quorum, *(self.address(role) for role in ROLES)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keeper.ledger.entitlements import priced
 from keeper.ledger.state import EVERYTHING, PositionId
 from keeper.planning.plan import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
@@ -38,6 +39,9 @@ class Stories:
         """So many holders ask to redeem a part each."""
         for role in PEOPLE[:count]:
             who = self.stage.address(role)
+            vault = self.stage.ledger.vault
+            if ready := priced(vault, vault.controller(who))[1].shares:
+                self.people.vault(who, "mint(uint256,address,address)", ready, who, who)
             shares = self.stage.ledger.vault.shares.balance(who) * self.draws.between(1, 9) // 10
             self.people.vault(who, "requestRedeem(uint256,address,address)", shares, who, who)
 

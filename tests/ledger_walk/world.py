@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_typed_data
 
 from keeper.connectors.base import Position, Report, after_move
 from keeper.contracts import Function
 from keeper.errors import PlanError, RevertError
-from keeper.ledger.state import Effect, PositionId
+from keeper.ledger.state import Effect, Permit, PositionId
 from keeper.oracle.quote import Status
 from keeper.planning.plan import SUPPLY, WITHDRAW
 from keeper.units import Address
@@ -17,6 +20,7 @@ BECOME = Function("become(bytes32,uint256,uint256,uint256,uint256)")
 """`StatedPosition.become`: key, low, high, state, assets paid."""
 CONNECTOR_REFUSED = "ConnectorRefused"
 """Stands for whatever a real connector or its protocol reverts with: the ledger passes it on."""
+NAME = "Omnikeeper USDC"
 _DEBT_BITS, _HEALTH_BITS = 112, 128
 
 
@@ -43,6 +47,14 @@ def packed(status: int, debt: int, health: int) -> int:
     return status | debt << 8 | health << (8 + _DEBT_BITS)
 
 
+def permit_message(permit: Permit, vault: Address, chain_id: int) -> SignableMessage:
+    """What an owner signs (EIP-2612)."""
+    types = ("address owner", "address spender", "uint256 value", "uint256 nonce", "uint256 deadline")
+    fields = [dict(zip(("type", "name"), each.split(), strict=True)) for each in types]
+    domain = {"name": NAME, "version": "1", "chainId": chain_id, "verifyingContract": vault}
+    return encode_typed_data(domain, {"Permit": fields}, asdict(permit))
+
+
 @dataclass(frozen=True)
 class Markets:
     """A `keeper.ledger.state.World`. `broken` connectors revert whatever they are asked."""
@@ -54,6 +66,8 @@ class Markets:
     broken: frozenset[Address]
     closed: Address
     stray: Mapping[Address, int]
+    vault: Address
+    chain_id: int
 
     def report(self, position: PositionId, at: int) -> Report | None:
         if position[0] in self.broken:
@@ -93,6 +107,11 @@ class Markets:
 
     def allows(self, sender: Address, receiver: Address, amount: int) -> bool:
         return self.closed not in (sender, receiver)
+
+    def permit_signer(self, permit: Permit, signature: tuple[int, bytes, bytes]) -> Address:
+        v, r, s = signature
+        vrs = v, int.from_bytes(r, "big"), int.from_bytes(s, "big")
+        return Address(Account.recover_message(permit_message(permit, self.vault, self.chain_id), vrs=vrs))
 
     def _real(self, position: PositionId) -> Position:
         return next(each for each in self.positions if (each.ref.address, each.ref.key) == position)
