@@ -95,12 +95,3 @@ class Pocket:
     def worth(self, units: int) -> int:
         """What so many units are paid, in assets; nothing while it is open."""
         return mul_div_down(units, self.total, WHOLE)
-
-
-def idle_after(idle: int, cash: int, pot: int) -> tuple[int, int]:
-    """(idle assets, assets withdrawn from the position) when a pocket is closed (`SplitLib._join`).
-
-    `cash` is what had come out of it. What pocket and idle assets lack the position itself must give.
-    """
-    short = max(0, pot - idle - cash)
-    return idle + cash + short - pot, short

@@ -9,8 +9,9 @@ from keeper.ledger.entitlements import priced
 from keeper.ledger.state import EVERYTHING, PositionId
 from keeper.planning.plan import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
+from keeper.units import Address
 from ledger_walk.keepers import DAY, HALF_HOUR, Keepers
-from ledger_walk.people import Act, People
+from ledger_walk.people import USDC, Act, People
 from ledger_walk.stage import PEOPLE, Stage
 from ledger_walk.world import BECOME
 
@@ -23,7 +24,13 @@ class Stories:
     keepers: Keepers
 
     def acts(self) -> Sequence[tuple[int, Act]]:
-        return (2, self.pocket), (3, self.overdue), (3, self.window), (2, self.marked_down)
+        return (
+            (2, self.pocket),
+            (3, self.overdue),
+            (3, self.window),
+            (2, self.marked_down),
+            (4, self.late_comers),
+        )
 
     # STEPS THEY SHARE
 
@@ -118,6 +125,27 @@ class Stories:
             act()
         self.keepers.settle()
         self.people.claim_assets()
+
+    def late_comers(self) -> None:
+        """Requests between a close and its settlement by those who are in it already: each has its price."""
+        who = self.people.user()
+        self.enter(who)
+        self.leave(2)
+        self.keepers.close_epoch()
+        self.enter(who)
+        self.leave(2)
+        self.keepers.settle()
+        self.keepers.settle()
+        for _ in range(2):
+            self.people.claim_shares()
+            self.people.claim_assets()
+
+    def enter(self, who: Address) -> None:
+        amount = self.draws.between(10, 100_000) * USDC
+        self.stage.gift(who, amount)
+        if self.stage.ledger.asset.allowance(who, self.stage.parts.vault) < amount:
+            self.people.allow_assets(who)
+        self.people.vault(who, "requestDeposit(uint256,address,address)", amount, who, who)
 
     def marked_down(self) -> None:
         """Both readings see a fall."""
