@@ -1,4 +1,4 @@
-"""Side pockets, as `PocketLib` and `SplitLib` keep them, to the unit.
+"""Side pockets, as `PocketLib` keeps them, to the unit.
 
 A pocket is a position that was split off. NAV leaves it out, so redemptions are paid without it; whoever is
 paid by a settlement while it is open takes along the part of it that the burned shares had, in units of 1e-27
@@ -14,7 +14,7 @@ from typing import Final
 from keeper.errors import ValuationError
 from keeper.ledger.queue import RESCALE, Queue, QueuePoint
 from keeper.ledger.vault import VIRTUAL_SHARES
-from keeper.units import mul_div_down
+from keeper.units import Address, mul_div_down
 
 WHOLE: Final = 10**27
 """All of a pocket, in units."""
@@ -22,12 +22,12 @@ WHOLE: Final = 10**27
 
 @dataclass(frozen=True, slots=True)
 class Pocket:
-    """`Pocket` of the contract, but for what single controllers have booked; every act returns a new one.
+    """`Pocket` of the contract; every act returns a new one.
 
     `owed` is the units of all who left, `total` the assets that the whole of it turned into. `until` is the
     first epoch whose requests have no part in it; 0 while it is open. `sums` has, by (generation, scale) of
     the queue, units per queued share times the product of the time; `points` has the sum that requests of an
-    epoch found.
+    epoch found; `booked` has units by controller.
     """
 
     owed: int = 0
@@ -35,6 +35,7 @@ class Pocket:
     until: int = 0
     sums: Mapping[tuple[int, int], int] = field(default_factory=dict)
     points: Mapping[int, int] = field(default_factory=dict)
+    booked: Mapping[Address, int] = field(default_factory=dict)
 
     @property
     def pot(self) -> int:
@@ -72,6 +73,18 @@ class Pocket:
         )
         return mul_div_down(shares, per_share, joined.product)
 
+    def book(self, controller: Address, units: int) -> Pocket:
+        """With so many more units booked to a controller."""
+        return replace(self, booked={**self.booked, controller: self.booked.get(controller, 0) + units})
+
+    def claim(self, controller: Address) -> int:
+        """Assets that what is booked to a controller is paid."""
+        return self.worth(self.booked.get(controller, 0))
+
+    def forget(self, controller: Address) -> Pocket:
+        """Without what was booked to a controller: it has been paid."""
+        return replace(self, booked={**self.booked, controller: 0})
+
     def close(self, total: int, until: int) -> Pocket:
         """When all of it turned out to be worth `total`, before the requests of epoch `until` join
         (`PocketLib.close`). Raises ValuationError when it is closed already."""
@@ -82,12 +95,3 @@ class Pocket:
     def worth(self, units: int) -> int:
         """What so many units are paid, in assets; nothing while it is open."""
         return mul_div_down(units, self.total, WHOLE)
-
-
-def idle_after(idle: int, cash: int, pot: int) -> tuple[int, int]:
-    """(idle assets, assets withdrawn from the position) when a pocket is closed (`SplitLib._join`).
-
-    `cash` is what had come out of it. What pocket and idle assets lack the position itself must give.
-    """
-    short = max(0, pot - idle - cash)
-    return idle + cash + short - pot, short

@@ -49,6 +49,7 @@ class Queue:
     scale), the assets paid per queued share, times the product of the time.
 
     An empty queue starts a new generation, named after the epoch that begins then; the first one is 1.
+    `points` has, by epoch, what was recorded for its requests while the queue was not empty.
 
     Callers keep a remainder of a fill above 1e-9 of the queue or fill all (`SettlementLib`); with this the
     product never is below 1e27. The contract does not check it, and neither does this.
@@ -59,10 +60,17 @@ class Queue:
     generation: int = 1
     shares: int = 0
     sums: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    points: Mapping[int, QueuePoint] = field(default_factory=dict)
 
     def record(self, epoch: int) -> Queue:
         """As the requests of `epoch` find it (`QueueLib.record`): its point is theirs."""
-        return self if self.shares else Queue(generation=epoch, sums=self.sums)
+        if self.shares:
+            return replace(self, points={**self.points, epoch: self.point})
+        return Queue(generation=epoch, sums=self.sums, points=self.points)
+
+    def point_of(self, epoch: int) -> QueuePoint:
+        """What was recorded for `epoch` (`QueueLib.pointOf`); a generation's name says all of its first."""
+        return self.points.get(epoch) or QueuePoint(ONE, 0, epoch, 0)
 
     @property
     def point(self) -> QueuePoint:

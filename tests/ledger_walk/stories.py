@@ -1,0 +1,181 @@
+"""Longer stories that acts drawn one by one would seldom tell: pockets, overdue exits, loss windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keeper.ledger.entitlements import priced
+from keeper.ledger.state import EVERYTHING, PositionId
+from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.simulation.market import Draws
+from keeper.units import Address
+from ledger_walk.keepers import DAY, HALF_HOUR, Keepers
+from ledger_walk.people import USDC, Act, People
+from ledger_walk.stage import PEOPLE, Stage
+from ledger_walk.world import BECOME
+
+
+@dataclass
+class Stories:
+    stage: Stage
+    draws: Draws
+    people: People
+    keepers: Keepers
+
+    def acts(self) -> Sequence[tuple[int, Act]]:
+        return (
+            (2, self.pocket),
+            (3, self.overdue),
+            (3, self.window),
+            (2, self.marked_down),
+            (4, self.late_comers),
+        )
+
+    # STEPS THEY SHARE
+
+    def listed(self) -> list[PositionId]:
+        positions = self.stage.ledger.registry.positions
+        return [each for each in self.stage.stated_ids if each in positions]
+
+    def restate(self, position: PositionId, low: int, high: int, state: int = 0) -> None:
+        data = BECOME.encode(position[1], low, high, state, 0)
+        self.stage.send_outside("restate", position[0], data)
+
+    def leave(self, count: int) -> None:
+        """So many holders ask to redeem a part each."""
+        for role in PEOPLE[:count]:
+            who = self.stage.address(role)
+            vault = self.stage.ledger.vault
+            if ready := priced(vault, vault.controller(who))[1].shares:
+                self.people.vault(who, "mint(uint256,address,address)", ready, who, who)
+            shares = self.stage.ledger.vault.shares.balance(who) * self.draws.between(1, 9) // 10
+            self.people.vault(who, "requestRedeem(uint256,address,address)", shares, who, who)
+
+    def announce(self) -> None:
+        stale = self.stage.ledger.portfolio.announcement.at + DAY + 1 - self.stage.now
+        self.keepers.call(self.keepers.anyone(), "announce()", wait=max(1, stale))
+
+    def settle_through(self) -> None:
+        """An epoch, after its loss window where one opens."""
+        self.keepers.settle()
+        self.keepers.settle()
+
+    # STORIES
+
+    def pocket(self) -> None:
+        """A position dies, holders leave, something comes out of it, it lives again and is paid."""
+        listed = self.listed()
+        if not listed:
+            return
+        position = self.draws.pick(listed)
+        worth = max(self.stage.world.stated[position].low, 10**9)
+        self.restate(position, 1, 0)
+        self.announce()
+        guardian = self.stage.ledger.registry.guardian
+        split = self.keepers.call(guardian, "splitOff(address,bytes32)", *position, wait=HALF_HOUR)
+        self.leave(3)
+        self.settle_through()
+        if self.draws.coin():
+            self.leave(2)
+            self.settle_through()
+        self.restate(position, worth, worth)
+        out = worth * self.draws.between(0, 50) // 100
+        action = (position[0], self.stage.parts.asset, 0, WITHDRAW.encode(position[1], out))
+        self.keepers.send(self.keepers.encoded([action], careful=False))
+        if self.draws.coin():
+            self.invest(60)
+        self.announce()
+        if self.draws.coin():
+            low = self.stage.world.stated[position].low * self.draws.between(97, 103) // 100
+            self.restate(position, low, low)
+        self.keepers.call(self.keepers.anyone(), "closePocket()", wait=HALF_HOUR)
+        for role in PEOPLE[:3] if split else ():
+            who = self.stage.address(role)
+            id_ = len(self.stage.ledger.vault.pockets)
+            signature = "claimResidual(uint256,address,address)"
+            self.people.vault(self.people.sender(who), signature, id_, self.people.receiver(who), who)
+
+    def overdue(self) -> None:
+        """All is at work, the queue grows too old, and anyone frees what it needs."""
+        self.invest(100)
+        self.leave(2)
+        self.settle_through()
+        vault = self.stage.ledger.vault
+        left = vault.accounting.queued_since + vault.params.max_age + 1 - self.stage.now
+        self.keepers.call(self.keepers.anyone(), "announce()", wait=max(1, left))
+        self.invest(10)
+        held = [each for each in self.stage.known.positions if self.stage.position_low(each)]
+        for _ in range(3 if held else 0):
+            amount = self.draws.pick((EVERYTHING, EVERYTHING, 10**10))
+            signature = "forceDeallocate(address,bytes32,uint256)"
+            self.keepers.call(self.keepers.anyone(), signature, *self.draws.pick(held), amount)
+        self.keepers.settle()
+
+    def window(self) -> None:
+        """A price falls while holders wait; some change their mind, the others are paid the lower price."""
+        listed = [each for each in self.listed() if self.stage.position_low(each)]
+        self.leave(3)
+        if listed:
+            position = self.draws.pick(listed)
+            low = self.stage.position_low(position) * self.draws.between(0, 60) // 100
+            self.restate(position, low, low)
+        self.keepers.settle()
+        for act in (self.people.cancel_redeem, self.people.cancel_deposit, self.people.cancel_redeem):
+            act()
+        self.keepers.settle()
+        self.people.claim_assets()
+
+    def late_comers(self) -> None:
+        """Requests between a close and its settlement by those who are in it already: each has its price."""
+        self.heal()
+        who = self.people.user()
+        self.enter(who)
+        self.leave(2)
+        self.keepers.close_epoch()
+        if self.draws.coin():
+            self.people.vault(who, "cancelDepositRequest(uint256,address)", 0, who)
+        self.enter(who)
+        self.leave(2)
+        self.keepers.settle(honest=True)
+        self.keepers.settle(honest=True)
+        for _ in range(2):
+            self.people.claim_shares()
+            self.people.claim_assets()
+
+    def heal(self) -> None:
+        """Everything can be read again, so that deposits are priced."""
+        for connector in sorted(self.stage.world.broken):
+            self.stage.break_down(connector, False)
+        for position in self.stage.stated_ids:
+            own = self.stage.world.stated[position]
+            if own.state & 0xFF or own.low != own.high:
+                low = min(own.low, own.high)
+                self.restate(position, low, low, own.state >> 8 << 8)
+
+    def enter(self, who: Address) -> None:
+        amount = self.draws.between(10, 100_000) * USDC
+        self.stage.gift(who, amount)
+        if self.stage.ledger.asset.allowance(who, self.stage.parts.vault) < amount:
+            self.people.allow_assets(who)
+        self.people.vault(who, "requestDeposit(uint256,address,address)", amount, who, who)
+
+    def marked_down(self) -> None:
+        """Both readings see a fall."""
+        listed = [each for each in self.listed() if self.stage.position_low(each)]
+        if listed:
+            position = self.draws.pick(listed)
+            low = self.stage.position_low(position) * self.draws.between(20, 99) // 100
+            self.restate(position, low, low)
+        self.announce()
+        if self.draws.coin():
+            self.keepers.batch()
+        self.keepers.call(self.keepers.anyone(), "markDown()", wait=HALF_HOUR)
+        self.keepers.call(self.keepers.anyone(), "settleUnattended()")
+
+    def invest(self, per_cent: int) -> None:
+        """So much of what is idle goes to a position."""
+        amount = self.stage.ledger.portfolio.idle * per_cent // 100
+        connector, key = self.keepers.position()
+        action = (connector, self.stage.parts.asset, amount, SUPPLY.encode(key, amount))
+        self.keepers.send(self.keepers.encoded([action], careful=False))
