@@ -26,8 +26,7 @@ def neutrality(world: World) -> str:
     the way; `collect`, where there is one, gets it. Every function that changes state is part of an action,
     or the kit says why not.
     """
-    world.mint("lender", _DONATION)
-    world.must("lender", world.asset, "transfer(address,uint256)", world.venue.address, _DONATION)
+    _donate(world)
     part = DEPOSIT_PART * world.unit
     plain = (
         Action("supply", lambda w: [w.supply(part)]),
@@ -35,7 +34,7 @@ def neutrality(world: World) -> str:
         Action("withdraw", lambda w: [w.withdraw(part // 7)], prepare=world.kit.restore),
     )
     left = Action("full exit", lambda w: [w.withdraw(EVERYTHING)], prepare=world.kit.restore)
-    loose = Action("collect", lambda w: [Move("collect", (w.asset,))], gains=True)
+    loose = Action("collect", lambda w: [Move("collect", (w.asset,))], prepare=_donate, gains=True)
     collects = any(each.name == loose.name for each in changing(world.venue.artifact))
     worst = count = 0
     for action in (*plain, *world.kit.actions(world), *([loose] if collects else []), left):
@@ -43,6 +42,11 @@ def neutrality(world: World) -> str:
         worst, count = max(worst, -change), count + 1
     _check_all_tried(world)
     return f"{count} actions, at most {worst} units lost"
+
+
+def _donate(world: World) -> None:
+    world.mint("lender", _DONATION)
+    world.must("lender", world.asset, "transfer(address,uint256)", world.venue.address, _DONATION)
 
 
 def _neutral(world: World, action: Action) -> int:

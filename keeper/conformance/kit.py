@@ -57,9 +57,9 @@ class Move:
 class Action:
     """Something the connector offers besides `supply` and `withdraw`.
 
-    `moves` builds the batch's calls from the state it finds. `prepare` is what others do before it. An action
-    leaves NAV as it is, but for `rounding` units (the kit's own where it is None); one that `gains`, such as a
-    claim of what nobody counted yet, may raise it.
+    `moves` builds the batch's calls from the state it finds. `prepare` is what others do before it. An
+    action leaves NAV as it is, but for `rounding` units (the kit's own where it is None); one that `gains`,
+    such as a claim of what nobody counted yet or lies loose on the connector, may raise it.
     """
 
     name: str

@@ -157,10 +157,9 @@ def permissions(world: World) -> str:
             _check_stranger(world, caller, function, data)
             checked += 1
     other = bytes.fromhex("ff" * 32)
-    for function, args in (("supply", (other, 1)), ("withdraw", (other, 1))):
-        _check_refused(world, function, args, "A key that is not listed")
-    for function in ("supply", "withdraw"):
-        _check_refused(world, function, (venue.ref.key, 0), "An amount of nothing")
+    for name in ("supply", "withdraw"):
+        _check_refused(world, name, (other, 1), "A key that is not listed")
+        _check_refused(world, name, (venue.ref.key, 0), "An amount of nothing")
     _check_no_report(world, other)
     return f"{checked} calls of strangers refused"
 
