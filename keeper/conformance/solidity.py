@@ -58,7 +58,7 @@ def _version_of(path: Path) -> str:
 
 
 def compiled(folder: Path, name: str) -> Artifact:
-    """The contract `name` of the Solidity sources under `folder`.
+    """The contract `name` of the Solidity sources under `folder`; `path:name` where several have that name.
 
     They import ours as `omnikeeper/…` and OpenZeppelin's as `@openzeppelin/…`. Raises ConfigError with the
     compiler's own words when they do not compile, and when no source has such a contract.
@@ -80,11 +80,11 @@ def _contracts(folder: Path) -> dict[str, Artifact]:
     answer = _compile(
         with_imports(own, lambda unit: (SOLIDITY if unit.startswith(shipped) else folder) / unit)
     )
-    return {
-        name: _artifact(name, contract)
-        for unit in own
-        for name, contract in answer["contracts"].get(unit, {}).items()
-    }
+    found = {}
+    for unit in own:
+        for name, contract in answer["contracts"].get(unit, {}).items():
+            found[name] = found[f"{unit}:{name}"] = _artifact(name, contract)
+    return found
 
 
 def _compile(sources: dict[str, str]) -> dict[str, Any]:

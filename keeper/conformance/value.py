@@ -1,7 +1,9 @@
 """The mirror against the chain: values to the wei, predictions of moves, every number of decimals."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from keeper.conformance.kit import Move
 from keeper.conformance.score import MissError
 from keeper.conformance.world import World
 from keeper.connectors.base import EVERYTHING, Position, Report
@@ -17,6 +19,9 @@ def valuation(world: World, states: int = STATES) -> str:
     Each state is compared at its own time and at a later one, to which the mirror has to accrue.
     """
     compared = moved = 0
+    debts = world.kit.debts
+    if debts is not None and debts.mirrored:
+        debts.secure(world)
     for step in range(states):
         if step % 2 == 0:
             moved += _move(world)
@@ -50,15 +55,18 @@ def _words(report: Report) -> str:
 
 
 def _move(world: World) -> bool:
-    """A supply or a withdrawal of a random amount, or a full exit; false when it is refused."""
-    held = world.report(world.now()).low
-    kind = world.draw(4)
-    if held == 0 or kind > 1:
-        move = world.supply(world.amount(world.idle() // 4, world.unit // 100))
+    """A supply, withdrawal, loan or repayment of some amount, or a full exit; false when it is refused."""
+    held, debts, kind = world.report(world.now()).low, world.kit.debts, world.draw(6)
+    moves: Sequence[Move]
+    if held and kind > 3 and debts is not None and debts.mirrored:
+        build = debts.borrow if kind == 4 else debts.repay
+        moves = build(world, world.amount(held // 4))
+    elif held == 0 or kind > 1:
+        moves = [world.supply(world.amount(world.idle() // 4, world.unit // 100))]
     else:
-        move = world.withdraw(EVERYTHING if kind == 0 else world.amount(held))
+        moves = [world.withdraw(EVERYTHING if kind == 0 else world.amount(held))]
     try:
-        world.batch([move], world.later())
+        world.batch(moves, world.later())
     except RevertError:
         return False
     return True

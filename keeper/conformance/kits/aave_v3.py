@@ -91,6 +91,7 @@ class AaveV3Kit(Kit):
         repay=lambda w, assets: _repay(w, assets),
         release=lambda w, assets: [w.withdraw(assets)],
         weaken=lambda w: _weaken(w),
+        mirrored=False,
     )
 
 

@@ -74,6 +74,7 @@ class MorphoBlueKit(Kit):
         repay=lambda w, assets: _repay(w, assets),
         release=lambda w, assets: [Move("withdrawCollateral", (w.venue.ref.key, WAD // 10))],
         weaken=lambda w: _weaken(w),
+        mirrored=False,
     )
 
 
