@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 from keeper.conformance.kit import Action, Move
 from keeper.conformance.score import MissError
 from keeper.conformance.value import DEPOSIT_PART
-from keeper.conformance.world import World, changing
+from keeper.conformance.world import World, changing, undone
 from keeper.connectors.base import EVERYTHING
 from keeper.contracts import address
 from keeper.errors import RevertError
@@ -222,18 +222,20 @@ def solvency(world: World) -> str:
         )
     # Health falls as the debt grows: just above the floor, then just below it.
     near, beyond = (now.debt * now.health * 100 // (debts.floor * part) - now.debt for part in (101, 98))
-    with world.undone():
+    with undone(world.devnet):
         world.batch(debts.borrow(world, near))
     _refused(world, debts.borrow(world, beyond), "A debt that takes health below the floor passes")
     world.batch(debts.borrow(world, near))
     debts.weaken(world)
-    weak = world.report(world.now()).health
+    now = world.report(world.now())
+    weak = now.health
     if weak >= debts.floor:
         raise MissError("The kit's weaken left health above the floor", expected=debts.floor, seen=weak)
     part = DEPOSIT_PART * world.unit
     _refused(world, debts.release(world, part), "What secures a weak debt can be taken away")
     try:
-        world.batch(debts.repay(world, part))
+        # So little that health stays below the floor.
+        world.batch(debts.repay(world, now.debt * (debts.floor - weak) // (2 * debts.floor)))
     except RevertError as error:
         raise MissError("A repayment below the floor is refused", seen=error) from error
     stronger = world.report(world.now()).health
@@ -243,7 +245,7 @@ def solvency(world: World) -> str:
 
 
 def _refused(world: World, moves: Sequence[Move], otherwise: str) -> None:
-    with world.undone():
+    with undone(world.devnet):
         try:
             world.batch(moves)
         except RevertError:

@@ -6,14 +6,11 @@ from typing import Any, Final
 
 from keeper.conformance.score import MissError
 from keeper.conformance.value import DEPOSIT_PART
-from keeper.conformance.world import World, changing
+from keeper.conformance.world import REPORT_GAS, World, changing
 from keeper.connectors.base import EVERYTHING, Report
 from keeper.contracts import Function
 from keeper.errors import KeeperError, RevertError, RpcError
 from keeper.units import Address
-
-REPORT_GAS: Final = 250_000
-"""`IPortfolio.REPORT_GAS`: what a report may use when nothing has been read before."""
 
 MOVE_GAS: Final = 1_500_000
 """What a batch of one supply or withdrawal may use."""
@@ -27,8 +24,6 @@ BROKEN: Final = {
 
 _POSITION_VALUE: Final = Function("positionValue(address,bytes32)", "((uint256,uint256),bool)")
 _MARKS: Final = Function("marks(address,bytes32)", "(uint128,uint128)")
-_INTRINSIC: Final = 21_000
-_BYTE_GAS: Final = (4, 16)
 _STRANGERS: Final = ("user2", "governor", "guardian", "deployer")
 
 
@@ -117,7 +112,7 @@ def gas(world: World) -> str:
     first = world.batch([world.supply(DEPOSIT_PART * world.unit)])
     world.kit.disturb(world)
     world.kit.restore(world)
-    reported = _report_gas(world)
+    reported = world.report_gas()
     if reported > REPORT_GAS:
         raise MissError("A report costs too much gas", expected=f"{REPORT_GAS:,}", seen=f"{reported:,}")
     again = world.batch([world.supply(DEPOSIT_PART * world.unit)])
@@ -129,18 +124,6 @@ def gas(world: World) -> str:
         if used > MOVE_GAS:
             raise MissError(f"A {name} costs too much gas", expected=f"{MOVE_GAS:,}", seen=f"{used:,}")
     return f"report {reported:,} of {REPORT_GAS:,}, supply {supplied:,}, withdraw {withdrawn:,}"
-
-
-def _report_gas(world: World) -> int:
-    """As the first thing in a transaction, when nothing of it has been read."""
-    venue = world.venue
-    data = Function("report(bytes32)").encode(venue.ref.key)
-    request = {"from": world.core.portfolio, "to": venue.address, "data": "0x" + data.hex()}
-    try:
-        estimate = int(world.devnet.rpc("eth_estimateGas", request), 16)
-    except RpcError as error:
-        raise world.revert_of(error) from error
-    return estimate - _INTRINSIC - sum(_BYTE_GAS[byte != 0] for byte in data)
 
 
 def permissions(world: World) -> str:

@@ -6,9 +6,12 @@ from typing import Final
 from keeper.conformance import exits, limits, value
 from keeper.conformance.kit import Kit, load
 from keeper.conformance.score import Score
-from keeper.conformance.world import World
-from keeper.errors import ConfigError, EndpointError, KeeperError, RpcError
+from keeper.conformance.world import World, undone
+from keeper.errors import CheckFailedError, ConfigError, EndpointError, KeeperError, RevertError, RpcError
 from keeper.simulation.devnet import Devnet
+
+SET_UP: Final = "set-up"
+"""The only score of a connector that cannot be deployed, or that the vault cannot read."""
 
 Check = Callable[[World], str]
 
@@ -41,13 +44,16 @@ def examine(kit: Kit, devnet: Devnet, *, only: Sequence[str] = (), seed: str = "
     unknown = sorted(set(only) - set(CHECKS))
     if unknown:
         raise ConfigError("There is no such check", expected=", ".join(CHECKS), seen=", ".join(unknown))
-    kept = devnet.rpc("evm_snapshot")
-    world = World(devnet, kit, kit.decimals[0], seed)
-    for name, check in CHECKS.items():
-        if not only or name in only:
-            with world.undone():
-                yield _score(name, check, world)
-    devnet.rpc("evm_revert", kept)
+    with undone(devnet):
+        try:
+            world = World(devnet, kit, kit.decimals[0], seed)
+        except (CheckFailedError, RevertError) as error:
+            yield Score(SET_UP, False, reason=str(error))
+            return
+        for name, check in CHECKS.items():
+            if not only or name in only:
+                with undone(devnet):
+                    yield _score(name, check, world)
 
 
 def _score(name: str, check: Check, world: World) -> Score:

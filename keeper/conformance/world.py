@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
 from keeper.conformance.kit import Kit, Move
+from keeper.conformance.score import MissError
 from keeper.connectors import base
 from keeper.connectors.base import Position, Report
 from keeper.contracts import Artifact, Contract, Function, artifact, encode_call, parse_revert
@@ -23,6 +24,9 @@ from keeper.units import WAD, Address, Value
 KEEPER: Final = "relayer"
 """The account with the keeper role: the suite is about connectors, not about signatures."""
 
+REPORT_GAS: Final = 250_000
+"""`IPortfolio.REPORT_GAS`: what a report may use when nothing has been read before."""
+
 DEPOSIT: Final = 1_000_000
 """Whole tokens that the vault has at hand when it opens."""
 
@@ -30,7 +34,9 @@ _EPOCH: Final = 600
 _NOBODY: Final = Address("0x" + "0" * 40)
 _ERRORS: Final = ("Portfolio", "Vault", "Registry")
 _REPORT: Final = Function("report(bytes32)", "(uint256,uint256,uint256)")
-_REPORT_TYPES: Final = ("pure", "view")
+_INTRINSIC_GAS: Final = 21_000
+_BYTE_GAS: Final = (4, 16)
+_READING: Final = ("pure", "view")
 _NAV: Final = Function("nav()", "((uint256,uint256),bool)")
 _DEBT_BITS: Final = 112
 
@@ -50,6 +56,7 @@ class World:
         self.core = self._deploy()
         self.venue = kit.deploy(self)
         self._list()
+        self._check_empty()
         self._fund()
 
     # SET-UP
@@ -72,6 +79,17 @@ class World:
         for function in changing(venue.artifact):
             self.govern("setSelector", venue.address, function.selector, True)
         self.govern("seal", TIMELOCK)
+
+    def _check_empty(self) -> None:
+        """The vault takes no deposits while a position is in doubt: nothing could be tried."""
+        value, healthy = self.nav(self.now())
+        if not healthy or value.high:
+            raise MissError(
+                "The vault cannot value the empty position",
+                expected=f"0 to 0 with at most {REPORT_GAS:,} gas",
+                seen=f"{value.low:,} to {value.high:,} with {self.report_gas():,} gas",
+                where=self.venue.ref.venue,
+            )
 
     def _fund(self) -> None:
         user, vault = self.devnet.address("user1"), self.core.vault
@@ -148,15 +166,6 @@ class World:
         """A time for the next block: from a second to months after the head."""
         return self.now() + 1 + self.draw(10 ** (1 + self.draw(6)))
 
-    @contextmanager
-    def undone(self) -> Iterator[None]:
-        """What happens inside has not happened afterwards."""
-        kept = self.devnet.rpc("evm_snapshot")
-        try:
-            yield
-        finally:
-            self.devnet.rpc("evm_revert", kept)
-
     # READS
 
     def view(self, to: Address, signature: str, args: Sequence[Any] = (), outputs: str = "(uint256)") -> Any:
@@ -188,6 +197,19 @@ class World:
         if status not in set(Status):
             raise ConfigError("The report has a status that does not exist", seen=status)
         return Report(low, high, Status(status), debt, word >> 8 + _DEBT_BITS)
+
+    def report_gas(self) -> int:
+        """What a report takes as the first thing in a transaction, when nothing of it has been read.
+
+        Raises RevertError.
+        """
+        data = _REPORT.encode(self.venue.ref.key)
+        request = {"from": self.core.portfolio, "to": self.venue.address, "data": "0x" + data.hex()}
+        try:
+            estimate = int(self.devnet.rpc("eth_estimateGas", request), 16)
+        except RpcError as error:
+            raise self.revert_of(error) from error
+        return estimate - _INTRINSIC_GAS - sum(_BYTE_GAS[byte != 0] for byte in data)
 
     def answer(self, to: Address, data: bytes, at: int) -> bytes:
         """Answer of a call in a block of time `at` on the state of the head. Raises RevertError."""
@@ -262,19 +284,29 @@ class World:
         return _named(parse_revert(data, *_ERRORS).as_error(where=error.message), self.venue.artifact)
 
 
+@contextmanager
+def undone(devnet: Devnet) -> Iterator[None]:
+    """What happens inside has not happened afterwards."""
+    kept = devnet.rpc("evm_snapshot")
+    try:
+        yield
+    finally:
+        devnet.rpc("evm_revert", kept)
+
+
 def changing(contract: Artifact) -> tuple[Function, ...]:
     """Its functions that may change state."""
     found = []
     for entry in contract.abi:
-        if entry["type"] == "function" and entry["stateMutability"] not in _REPORT_TYPES:
+        if entry["type"] == "function" and entry["stateMutability"] not in _READING:
             inputs, outputs = (",".join(type_of(p) for p in entry[side]) for side in ("inputs", "outputs"))
             found.append(Function(f"{entry['name']}({inputs})", f"({outputs})"))
     return tuple(found)
 
 
 def _named(error: RevertError, contract: Artifact) -> RevertError:
-    """An error that our own contracts do not know, in the words of another."""
-    if error.name != "UnknownError":
-        return error
-    data = error.arguments[0]
-    return parse_revert(data, contract).as_error(where=error.where) if isinstance(data, bytes) else error
+    """The error without what the node adds; one that our own contracts do not know, in another's words."""
+    data = error.arguments[0] if error.name == "UnknownError" else None
+    if isinstance(data, bytes):
+        return parse_revert(data, contract).as_error()
+    return RevertError(error.name, error.arguments)
