@@ -70,7 +70,7 @@ def _neutral(world: World, action: Action) -> int:
         )
     if not healthy:
         raise MissError("An action leaves NAV in doubt", where=action.name)
-    stranded = world.balance(world.asset, world.venue.address) - loose
+    stranded = 0 if world.kit.holds else world.balance(world.asset, world.venue.address) - loose
     if stranded > 0:
         raise MissError("Assets are stranded on the connector", expected=0, seen=stranded, where=action.name)
     if stranded < 0 and not action.gains:
@@ -123,7 +123,7 @@ def round_trip(world: World) -> str:
         world.kit.restore(world)
         assets = world.amount(world.idle() // 2, world.unit // 100)
         before = world.idle()
-        world.batch([world.supply(assets), world.withdraw(EVERYTHING)], world.later())
+        world.batch([*world.invest(assets), world.withdraw(EVERYTHING)], world.later())
         lost = before - world.idle()
         if not 0 <= lost <= allowed:
             raise MissError(
@@ -139,7 +139,7 @@ def full_exit(world: World) -> str:
     """A full exit pays what the report of its own block says, and leaves nothing."""
     worst = 0
     for _ in range(ROUNDS):
-        world.batch([world.supply(world.amount(world.idle() // 4, world.unit))])
+        world.batch(world.invest(world.amount(world.idle() // 4, world.unit)))
         for _ in range(3):
             world.kit.disturb(world)
         world.kit.restore(world)
@@ -172,7 +172,7 @@ def _exit(world: World, at: int) -> int:
 def emergency_exit(world: World) -> str:
     """While risk is paused, the connector may only be left, and others took the liquidity: a full exit takes
     what is at hand, the rest stays a position, and leaves when liquidity is back."""
-    world.batch([world.supply(100 * DEPOSIT_PART * world.unit)])
+    world.batch(world.invest(100 * DEPOSIT_PART * world.unit))
     registry, vault, connector = world.core.registry, world.core.vault, world.venue.address
     world.must("guardian", registry, "pauseRisk(address)", vault)
     world.must("guardian", registry, "setExitOnly(address,address)", vault, connector)

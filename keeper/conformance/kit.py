@@ -102,6 +102,9 @@ class Kit(ABC):
     untried: ClassVar[Mapping[str, str]] = {}
     """State-changing functions that no action tries, and why not."""
 
+    holds: ClassVar[bool] = False
+    """Whether some of the position lies on the connector itself, so that its own balance may change."""
+
     debts: ClassVar[Debts | None] = None
     """How it borrows. None: it cannot."""
 
@@ -129,13 +132,17 @@ class Kit(ABC):
         """Liquidity for all of our position comes back."""
         return None
 
+    def employ(self, world: World, assets: int) -> Sequence[Move]:
+        """What puts assets to work that have just been supplied, where `supply` alone does not."""
+        return ()
+
     def actions(self, world: World) -> Sequence[Action]:
         """What the connector offers besides `supply` and `withdraw`, in an order that makes sense."""
         return ()
 
     def prices(self, world: World) -> Prices:
-        """Prices of the tokens that the mirror names. The vault's router has to say the same."""
-        return Prices(world.asset, {})
+        """Prices of the tokens that the mirror names: those of the vault's router, which `deploy` may set."""
+        return world.prices()
 
 
 def names() -> tuple[str, ...]:

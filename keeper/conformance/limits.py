@@ -30,7 +30,7 @@ _STRANGERS: Final = ("user2", "governor", "guardian", "deployer")
 def impairment(world: World) -> str:
     """With any contract of the protocol broken NAV still answers, and the position is impaired: worth nothing
     at the low end and its last good value at the high one. The mirror gives no value either."""
-    world.batch([world.supply(DEPOSIT_PART * world.unit)])
+    world.batch(world.invest(DEPOSIT_PART * world.unit))
     world.kit.disturb(world)
     world.kit.restore(world)
     at = world.now() + 1
@@ -109,13 +109,13 @@ def _broken(world: World, target: Address, code: str) -> Iterator[None]:
 
 def gas(world: World) -> str:
     """A report stays within what the vault gives it, supplies and withdrawals within a part of a block."""
-    first = world.batch([world.supply(DEPOSIT_PART * world.unit)])
+    first = world.batch(world.invest(DEPOSIT_PART * world.unit))
     world.kit.disturb(world)
     world.kit.restore(world)
     reported = world.report_gas()
     if reported > REPORT_GAS:
         raise MissError("A report costs too much gas", expected=f"{REPORT_GAS:,}", seen=f"{reported:,}")
-    again = world.batch([world.supply(DEPOSIT_PART * world.unit)])
+    again = world.batch(world.invest(DEPOSIT_PART * world.unit))
     last = world.batch([world.withdraw(EVERYTHING)])
     supplied, withdrawn = (
         max(int(each["gasUsed"], 16) for each in receipts) for receipts in ((first, again), (last,))

@@ -62,7 +62,7 @@ def _move(world: World) -> bool:
         build = debts.borrow if kind == 4 else debts.repay
         moves = build(world, world.amount(held // 4))
     elif held == 0 or kind > 1:
-        moves = [world.supply(world.amount(world.idle() // 4, world.unit // 100))]
+        moves = world.invest(world.amount(world.idle() // 4, world.unit // 100))
     else:
         moves = [world.withdraw(EVERYTHING if kind == 0 else world.amount(held))]
     try:

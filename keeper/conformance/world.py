@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
@@ -15,7 +16,7 @@ from keeper.connectors.base import Position, Report
 from keeper.contracts import Artifact, Contract, Function, artifact, encode_call, parse_revert
 from keeper.contracts.abi import type_of
 from keeper.errors import ConfigError, RevertError, RpcError
-from keeper.oracle.quote import Status
+from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import TIMELOCK, Core, deploy_core, govern, risk_id
@@ -37,6 +38,7 @@ _REPORT: Final = Function("report(bytes32)", "(uint256,uint256,uint256)")
 _INTRINSIC_GAS: Final = 21_000
 _BYTE_GAS: Final = (4, 16)
 _READING: Final = ("pure", "view")
+_VALUE: Final = Function("value(address,address,uint256)", "(uint256,uint256,uint8)")
 _NAV: Final = Function("nav()", "((uint256,uint256),bool)")
 _DEBT_BITS: Final = 112
 
@@ -225,6 +227,13 @@ class World:
         connector = base.load(self.venue.ref.connector)
         return connector.position(self.venue.ref, self._read, self.kit.prices(self), self.now())
 
+    def prices(self) -> Prices:
+        """What the vault's router says at the head, of the tokens that the mirror names."""
+        tokens = base.load(self.venue.ref.connector).tokens(self.venue.ref)
+        router = Address(self.view(self.core.registry, "oracle(address)", [self.core.vault], "(address)"))
+        others = [token for token in tokens if token != self.asset]
+        return Prices(self.asset, {token: _RouterRate(self, router, token) for token in others})
+
     def _read(self, call: Call[Any]) -> Any:
         request = {"to": call.target, "data": "0x" + call.data.hex()}
         try:
@@ -239,6 +248,10 @@ class World:
     def supply(self, assets: int) -> Move:
         """The vault's assets into the position."""
         return Move("supply", (self.venue.ref.key, assets), assets)
+
+    def invest(self, assets: int) -> Sequence[Move]:
+        """The same, and what puts them to work there."""
+        return [self.supply(assets), *self.kit.employ(self, assets)]
 
     def withdraw(self, assets: int) -> Move:
         """Assets out of the position, or all of them."""
@@ -282,6 +295,20 @@ class World:
         """What an answer of the chain says, in the words of the vault or the connector."""
         data = bytes.fromhex(error.data[2:]) if isinstance(error.data, str) else b""
         return _named(parse_revert(data, *_ERRORS).as_error(where=error.message), self.venue.artifact)
+
+
+@dataclass(frozen=True)
+class _RouterRate:
+    """`OracleRouter.value` of a token in the vault's asset, asked of the chain."""
+
+    world: World
+    router: Address
+    token: Address
+
+    def worth(self, amount: int) -> Quote:
+        args = (self.token, self.world.asset, amount)
+        answer = self.world.view(self.router, _VALUE.signature, args, "(uint256,uint256,uint8)")
+        return Quote(answer[0], answer[1], Status(answer[2]))
 
 
 @contextmanager
