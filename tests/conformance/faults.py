@@ -228,6 +228,24 @@ FAULTS: Final = (
         },
     ),
     Fault(
+        "e_has_a_way_out_that_nobody_tries",
+        (
+            Change(
+                SOLIDITY,
+                "    /// @inheritdoc IConnector\n    function supply",
+                "    function claim() external onlyPortfolio {}\n\n"
+                "    /// @inheritdoc IConnector\n    function supply",
+            ),
+        ),
+        {"neutrality": "Functions that no action tries: expected every function .* saw claim"},
+    ),
+    Fault(
+        "s_does_not_say_how_it_borrows",
+        (Change("kit.py", "debts: ClassVar = Debts(", "other: ClassVar = Debts("),),
+        {"solvency": "A connector that can borrow says how: expected `debts` in its kit, saw None"},
+        of=LOMBARD,
+    ),
+    Fault(
         "i_obeys_anybody",
         (
             Change(

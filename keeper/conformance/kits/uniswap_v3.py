@@ -34,7 +34,7 @@ class UniswapV3Kit(Kit):
     """Holds the asset for the pool, and mints, changes and burns an NFT with it."""
 
     decimals: ClassVar = (6, 8, 18)
-    """A pool holds no more liquidity to a tick than 128 bits over all ticks allow: at 27 decimals too little."""
+    """A tick holds no more liquidity than its share of 128 bits: too little for 27 decimals."""
 
     holds: ClassVar = True
 
