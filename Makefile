@@ -70,4 +70,4 @@ $(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.s
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-slither node_modules out cache .devnet .deep keeper/contracts/artifacts *.egg-info
+	rm -rf .venv .venv-slither node_modules out cache .devnet .deep keeper/contracts/artifacts keeper/contracts/solidity *.egg-info

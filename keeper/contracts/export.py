@@ -3,16 +3,27 @@
 From `out/` come all contracts whose source is in `contracts/`, the protocol contracts listed below and the
 libraries these link with; from `node_modules` the listed contracts that their authors publish compiled.
 Tests and the interfaces of others stay out.
+
+The sources that a connector inherits from, and what they import, are copied as well: a connector in another
+package is compiled against them.
 """
 
 import json
+import re
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from keeper.contracts.artifact import ARTIFACTS
 from keeper.errors import ConfigError, KeeperError
+
+SOLIDITY: Final = ARTIFACTS.parent / "solidity"
+"""Sources for connectors in other packages, by import path: `omnikeeper/` is `contracts/src/`."""
+
+_SOURCE_ROOTS: Final = {"omnikeeper/": "contracts/src/", "@openzeppelin/": "node_modules/@openzeppelin/"}
+_FIRST_SOURCES: Final = ("connectors", "interfaces")
+_IMPORT: Final = re.compile(r'^import\s[^"]*"([^"]+)";', re.MULTILINE)
 
 PROFILES: Final = ("omnikeeper", "aave", "morpho")
 
@@ -136,11 +147,71 @@ def export(root: Path, target: Path = ARTIFACTS) -> tuple[str, ...]:
     return tuple(sorted(records))
 
 
+def sources(root: Path) -> dict[str, str]:
+    """Text by import path: our connectors and interfaces, and whatever these import.
+
+    Raises ConfigError when an import leads to no file of a package that is shipped.
+    """
+    ours = root / _SOURCE_ROOTS["omnikeeper/"]
+    first = (path for folder in _FIRST_SOURCES for path in (ours / folder).glob("*.sol"))
+
+    def file_of(unit: str) -> Path:
+        for prefix, folder in _SOURCE_ROOTS.items():
+            if unit.startswith(prefix):
+                return root / folder / unit.removeprefix(prefix)
+        return root / unit
+
+    return with_imports((f"omnikeeper/{path.relative_to(ours)}" for path in sorted(first)), file_of)
+
+
+def with_imports(first: Iterable[str], file_of: Callable[[str], Path]) -> dict[str, str]:
+    """Text by import path of these sources and whatever they import, each read from `file_of` its path.
+
+    Raises ConfigError when an import leads to no file.
+    """
+    waiting = list(first)
+    found: dict[str, str] = {}
+    while waiting:
+        unit = waiting.pop()
+        if unit in found:
+            continue
+        path = file_of(unit)
+        if not path.is_file():
+            raise ConfigError("A Solidity import leads nowhere", seen=unit)
+        found[unit] = path.read_text()
+        waiting += [_resolved(unit, named) for named in _IMPORT.findall(found[unit])]
+    return found
+
+
+def _resolved(unit: str, named: str) -> str:
+    """The import path that `named` in the source `unit` means."""
+    if not named.startswith("."):
+        return named
+    parts = unit.split("/")[:-1]
+    for part in named.split("/"):
+        parts = parts[:-1] if part == ".." else parts if part == "." else [*parts, part]
+    return "/".join(parts)
+
+
+def export_sources(root: Path, target: Path = SOLIDITY) -> None:
+    """Writes those sources to `target` and removes others. One that stays the same is not written again."""
+    wanted = {target / unit: text for unit, text in sources(root).items()}
+    for file in target.rglob("*.sol"):
+        if file not in wanted:
+            file.unlink()
+    for file, text in wanted.items():
+        if not file.exists() or file.read_text() != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+
 def main() -> None:
     parser = ArgumentParser(prog="python -m keeper.contracts.export", description="Copy built contracts.")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository")
     try:
-        names = export(parser.parse_args().root)
+        root = parser.parse_args().root
+        names = export(root)
+        export_sources(root)
     except KeeperError as error:
         parser.exit(error.exit_code, f"{error}\n")
     parser.exit(0, f"Exported {len(names)} contracts\n")

@@ -6,7 +6,7 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from keeper.contracts import abi
-from keeper.contracts.artifact import artifact
+from keeper.contracts.artifact import Artifact, artifact
 from keeper.errors import DecodeError, RevertError
 
 _PANICS: Final = {
@@ -44,12 +44,12 @@ _STANDARD: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
-def _errors(abi_names: tuple[str, ...]) -> list[Any]:
-    own = [entry for name in abi_names for entry in artifact(name).abi if entry["type"] == "error"]
-    return [*_STANDARD, *own]
+def _errors(contracts: tuple[str | Artifact, ...]) -> list[Any]:
+    abis = [(artifact(each) if isinstance(each, str) else each).abi for each in contracts]
+    return [*_STANDARD, *(entry for abi_ in abis for entry in abi_ if entry["type"] == "error")]
 
 
-def parse_revert(data: bytes, *abi_names: str) -> Revert:
+def parse_revert(data: bytes, *contracts: str | Artifact) -> Revert:
     """The error in revert data, looked up in the given contracts' ABIs and Solidity's own.
 
     Never raises for strange data: unknown errors keep their selector and bytes, since they are what the
@@ -57,7 +57,7 @@ def parse_revert(data: bytes, *abi_names: str) -> Revert:
     """
     if not data:
         return Revert("EmptyRevert")
-    for entry in _errors(abi_names):
+    for entry in _errors(contracts):
         types = [abi.type_of(parameter) for parameter in entry["inputs"]]
         if keccak(f"{entry['name']}({','.join(types)})".encode())[:4] != data[:4]:
             continue
@@ -71,6 +71,6 @@ def parse_revert(data: bytes, *abi_names: str) -> Revert:
     return Revert("UnknownError", ("",), (data,))
 
 
-def decode_revert(data: bytes, *abi_names: str) -> str:
+def decode_revert(data: bytes, *contracts: str | Artifact) -> str:
     """As `parse_revert`, as text: "NavBelowFloor(navLow=99, floor=100)"."""
-    return str(parse_revert(data, *abi_names))
+    return str(parse_revert(data, *contracts))

@@ -45,6 +45,7 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command("connector", "keeper.ops.commands.connector", "List, write and test connectors."),
     Command("demo", "keeper.ops.commands.demo", "Play one day of a vault on real protocols and check it."),
     Command("devnet", "keeper.ops.commands.devnet", "Local chains with the real protocols."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),

@@ -115,10 +115,13 @@ def deploy_vault(
     return Deployment(**vars(core), oracle=oracle.router, policy=policy, policy_toml=policy_toml)
 
 
-def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Core:
-    """Deploys a USDC vault's own contracts; the governor may configure it at once until it is sealed."""
+def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS, asset: Address | None = None) -> Core:
+    """Deploys a vault's own contracts; the governor may configure it at once until it is sealed.
+
+    Its asset is USDC unless it is told another.
+    """
     deployer = devnet.key("deployer")
-    asset = Address(devnet.manifest["tokens"]["USDC"]["address"])
+    asset = asset or Address(devnet.manifest["tokens"]["USDC"]["address"])
     registry = devnet.deploy(deployer, "Registry")
     names = {name for each in ("Portfolio", "Vault") for name in artifact(each).libraries}
     libraries = {name: devnet.deploy(deployer, name) for name in sorted(names)}

@@ -1,0 +1,1 @@
+"""Kits of the connectors that ship."""
