@@ -216,7 +216,7 @@ class Campaign:
         base = Tree(self._forge, self._root, folder / "base", self._configuration)
         base.build()
         for file in files:
-            self._original[file] = self.compiler.codes(self.compiler.dependents(file), {})
+            self._original[file] = self._codes(base, file)
         trees = [
             Tree(self._forge, self._root, folder / f"worker{number}", self._configuration)
             for number in range(self._workers)
@@ -234,6 +234,13 @@ class Campaign:
                 if failed is not None:
                     raise SystemExit(f"{failed} fails without any mutant: nothing can be learned")
             self.verdicts.record(whole, "survived", "")
+
+    def _codes(self, base: Tree, file: str) -> Codes:
+        """Of all that has a source's code in it."""
+        dependents = self.compiler.dependents(file)
+        codes = self.compiler.codes(dependents, {})
+        holders = [each for each in base.holders(codes) if each not in dependents]
+        return self.compiler.codes([*dependents, *holders], {}) if holders else codes
 
     def run(self, candidates: Sequence[Mutant], count: int) -> list[Mutant]:
         """Judges candidates in their order until `count` of them count. Returns those."""
