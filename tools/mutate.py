@@ -115,7 +115,7 @@ FIRST = {
     "SplitLib": "SidePocket",
     "PocketLib": "SidePocket",
     "ATokenSource": "RateSource",
-    "BoundedRead": "ChainlinkSource,RateSource,PriceAttacks",
+    "BoundedRead": "BoundedRead,ChainlinkSource,RateSource,PriceAttacks",
     "ChainlinkSource": "ChainlinkSource,PriceAttacks",
     "CheckedSource": "CheckedSource,PriceAttacks",
     "ERC4626Source": "RateSource",
