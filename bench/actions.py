@@ -76,7 +76,7 @@ def measure() -> dict[str, Number]:
     """Every action once, on a fresh chain."""
     with Devnet() as devnet:
         core = deploy_core(devnet)
-        govern(devnet, core, "setOracle", core.vault, deploy_oracle(devnet, FEEDS))
+        govern(devnet, core, "setOracle", core.vault, deploy_oracle(devnet, FEEDS).router)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
         portfolio = Portfolio(devnet, core.portfolio)

@@ -12,14 +12,19 @@ from typing import Any
 
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
-from keeper.connectors.base import Position, load
-from keeper.contracts import Contract
-from keeper.errors import DecodeError, PolicyError, ValuationError
-from keeper.ledger.portfolio import SplitOff
+from keeper.connectors.base import Position, Read, Report
+from keeper.errors import ValuationError
+from keeper.exposures import Exposure, doubtful, gross, room
+from keeper.ledger.portfolio import Impaired
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
-from keeper.oracle.quote import Prices
-from keeper.planning.policy import Policy, PositionPolicy
+from keeper.oracle.quote import Prices, Status
+from keeper.oracle.routes import prices
+from keeper.permissions import check_parts, check_permissions
+from keeper.planning.policy import Policy
+from keeper.provenance import Provenance, trace
+from keeper.reads import VaultReads
 from keeper.units import WAD, Address, Value, mul_div_up
+from keeper.valuation import Must, Valuer, require_equal
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,11 @@ class Book:
     """The vault at one block. Amounts are in the vault's asset, `at` is the hub block's timestamp.
 
     `positions` are sorted by venue; `marks` is what the portfolio last marked each at (low), by venue;
-    `caps` is the most that each venue may hold, and 0 where risk may not rise; `reserve` is what the
-    redemption queue will need at the next settlement; until `risk_paused_until` deposits roll. `isolated` are
-    the connectors of which a batch reads no more positions than it names.
+    `caps` is the most that each venue may hold if no other counts under its risk ids, less the interest until
+    a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
+    next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
+    reads no more positions than it names. `exposures` has every risk id, by name; `provenance` says what a
+    venue's value rests on.
     """
 
     at: int
@@ -45,6 +52,8 @@ class Book:
     healthy: bool
     risk_paused_until: int
     isolated: frozenset[Address] = frozenset()
+    exposures: tuple[Exposure, ...] = ()
+    provenance: Mapping[str, Provenance] = field(default_factory=dict, hash=False)
 
     @property
     def nav(self) -> Value:
@@ -64,131 +73,36 @@ class Book:
         return self.nav.low
 
     @property
+    def reports(self) -> dict[str, Report]:
+        """What each position reports, by venue."""
+        return {position.ref.venue: position.report(self.at) for position in self.positions}
+
+    @property
     def allocation(self) -> dict[str, int]:
         """Low value by venue."""
-        return {position.ref.venue: position.report(self.at).low for position in self.positions}
-
-
-@dataclass(frozen=True)
-class VaultReads:
-    """Every read of our own contracts that a book rests on."""
-
-    policy: Policy
+        return {venue: report.low for venue, report in self.reports.items()}
 
     @property
-    def parts(self) -> dict[str, Call[Any]]:
-        """Where the vault itself says its parts are, by their names in the policy."""
-        own = {name: self._vault.call(name) for name in ("portfolio", "escrow", "registry", "asset")}
-        return {**own, "vault": self._quorum.call("vault")}
+    def gross(self) -> int:
+        """Idle assets and what positions own, debts not taken off. Less `debt` it is NAV at the high end."""
+        return self.idle + sum(gross(report) for report in self.reports.values())
 
     @property
-    def accounting(self) -> Call[Any]:
-        return self._vault.call("accounting")
+    def debt(self) -> int:
+        """What positions owe, at the low end."""
+        return sum(report.debt for report in self.reports.values())
 
     @property
-    def params(self) -> Call[Any]:
-        return self._vault.call("params")
-
-    @property
-    def idle(self) -> Call[Any]:
-        return self._portfolio.call("idle")
-
-    @property
-    def nav(self) -> Call[Any]:
-        return self._portfolio.call("nav")
-
-    @property
-    def pocket(self) -> Call[Any]:
-        return self._portfolio.call("pocket")
-
-    @property
-    def nonce(self) -> Call[Any]:
-        return self._portfolio.call("nextNonce", self.policy.nonce_key)
-
-    @property
-    def positions(self) -> Call[Any]:
-        return self._registry.call("positions", self.policy.vault.vault)
-
-    @property
-    def keeper(self) -> Call[Any]:
-        return self._registry.call("keeper", self.policy.vault.vault)
-
-    @property
-    def paused_until(self) -> Call[Any]:
-        return self._registry.call("riskPausedUntil", self.policy.vault.vault)
-
-    @property
-    def signers(self) -> Call[Any]:
-        return self._quorum.call("signers")
-
-    @property
-    def threshold(self) -> Call[Any]:
-        return self._quorum.call("threshold")
-
-    @property
-    def signer_set_version(self) -> Call[Any]:
-        return self._quorum.call("signerSetVersion")
-
-    def position_value(self, position: PositionPolicy) -> Call[Any]:
-        return self._portfolio.call("positionValue", position.address, position.key)
-
-    def mark(self, position: PositionPolicy) -> Call[Any]:
-        return self._portfolio.call("marks", position.address, position.key)
-
-    def exit_only(self, position: PositionPolicy) -> Call[Any]:
-        return self._registry.call("isExitOnly", self.policy.vault.vault, position.address)
-
-    def isolated(self, position: PositionPolicy) -> Call[Any]:
-        return self._registry.call("isIsolated", self.policy.vault.vault, position.address)
-
-    def all(self) -> tuple[Call[Any], ...]:
-        """All of them, for the snapshot's call set."""
-        single = (
-            self.accounting,
-            self.params,
-            self.idle,
-            self.nav,
-            self.pocket,
-            self.nonce,
-            self.positions,
-            self.keeper,
-            self.paused_until,
-            self.signers,
-            self.threshold,
-            self.signer_set_version,
-        )
-        listed = self.policy.positions
-        return (
-            *self.parts.values(),
-            *single,
-            *(self.position_value(position) for position in listed),
-            *(self.mark(position) for position in listed),
-            *(self.exit_only(position) for position in listed),
-            *(self.isolated(position) for position in listed),
-        )
-
-    @property
-    def _vault(self) -> Contract:
-        return Contract(self.policy.vault.vault, "Vault")
-
-    @property
-    def _portfolio(self) -> Contract:
-        return Contract(self.policy.vault.portfolio, "Portfolio")
-
-    @property
-    def _registry(self) -> Contract:
-        return Contract(self.policy.vault.registry, "Registry")
-
-    @property
-    def _quorum(self) -> Contract:
-        return Contract(self.policy.vault.quorum, "KeeperQuorum")
+    def impaired(self) -> dict[str, str]:
+        """The positions that the portfolio cannot read, by venue, and why."""
+        return {each.ref.venue: each.reason for each in self.positions if isinstance(each, Impaired)}
 
 
 def open_book(snapshot: Snapshot, policy: Policy) -> Book:
     """The book of the policy's vault in `snapshot`.
 
-    Raises ValuationError when a position cannot be valued or the contracts value it otherwise, and
-    PolicyError when the chain grants other permissions than the policy.
+    Raises ValuationError when the contracts value a position otherwise than we do, and PolicyError when the
+    chain grants other permissions than the policy.
     """
     hub = policy.vault.chain_id
     reads = VaultReads(policy)
@@ -208,51 +122,93 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
             )
         return result
 
-    _check_parts(policy, reads, read)
-    _check_permissions(policy, reads, must)
-    prices = Prices(policy.vault.asset, {})
-    accounting = Accounting.from_abi(must(reads.accounting))
-    params = Params.from_abi(must(reads.params))
-    split_off, since, split_key, _ = must(reads.pocket)
-    positions = tuple(
-        SplitOff(ref, must(reads.mark(policy.position(ref.venue)))[1])
-        if since and (ref.address, ref.key) == (split_off, split_key)
-        else load(ref.connector).position(ref, read, prices, at)
-        for ref in policy.refs()
-    )
-    idle = must(reads.idle)
-    healthy = True
-    for position in positions:
-        (low, high), position_healthy = must(reads.position_value(policy.position(position.ref.venue)))
-        _must_agree(position.ref.venue, position.report(at).value, Value(low, high))
-        healthy = healthy and position_healthy
-    paused_until = must(reads.paused_until)
-    paused = at < paused_until
-    # Nothing may be pushed to a connector of which a position is split off.
-    caps = {
-        each.venue: 0
-        if paused or must(reads.exit_only(each)) or (since and each.address == split_off)
-        else each.cap
-        for each in policy.positions
-    }
+    check_parts(policy, reads, read)
+    check_permissions(policy, reads, must)
+    worth = _prices(policy, read, at)
+    entries = sorted(policy.positions, key=lambda each: each.venue)
+    valuer = Valuer(reads, read, must, worth, at)
     book = Book(
         at=at,
-        idle=idle,
-        positions=positions,
-        marks={each.venue: must(reads.mark(each))[0] for each in policy.positions},
-        caps=caps,
+        idle=must(reads.idle),
+        positions=tuple(valuer.value(each) for each in entries),
+        marks={each.venue: must(reads.mark(each))[0] for each in entries},
+        caps={},
         reserve=0,
-        accounting=accounting,
-        params=params,
+        accounting=Accounting.from_abi(must(reads.accounting)),
+        params=Params.from_abi(must(reads.params)),
         nonce=must(reads.nonce),
         signer_set_version=must(reads.signer_set_version),
-        healthy=healthy,
-        risk_paused_until=paused_until,
-        isolated=frozenset(each.address for each in policy.positions if must(reads.isolated(each))),
+        healthy=True,
+        risk_paused_until=must(reads.paused_until),
+        isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
+        provenance={each.venue: trace(snapshot, hub, each.ref(), reads.of(each), worth) for each in entries},
     )
-    (low, high), _ = must(reads.nav)
-    _must_agree("net asset value", book.nav, Value(low, high))
+    reports = book.reports
+    healthy = all(report.status is Status.OK for report in reports.values())
+    later = {each.ref.venue: each.report(at + policy.time.validity) for each in book.positions}
+    exposures = _exposures(policy, reads, must, reports, later)
+    closed = _closed(policy, reads, must, book)
+    most = room(exposures, reports, later)
+    caps = {each.venue: 0 if each.venue in closed else most[each.venue] for each in entries}
+    book = replace(book, healthy=healthy, exposures=exposures, caps=caps)
+    (low, high), their_health = must(reads.nav)
+    require_equal("net asset value", book.nav, Value(low, high))
+    if healthy != their_health:
+        raise ValuationError(
+            "Our verdict on the net asset value differs from the contract's",
+            expected="healthy" if healthy else "in doubt",
+            seen="healthy" if their_health else "in doubt",
+        )
     return _exits_first(_with_reserve(book, policy), policy)
+
+
+def _prices(policy: Policy, read: Read, at: int) -> Prices:
+    """Without an oracle section there is only the vault's own asset."""
+    if policy.oracle is None:
+        return Prices(policy.vault.asset, {})
+    return prices(policy.oracle, policy.vault.asset, read, at)
+
+
+def _exposures(
+    policy: Policy,
+    reads: VaultReads,
+    must: Must,
+    reports: Mapping[str, Report],
+    later: Mapping[str, Report],
+) -> tuple[Exposure, ...]:
+    """Every risk id; what the marks say must be what the portfolio counts."""
+    marked = {
+        each.venue: must(reads.mark(each))[1] + must(reads.marked_debt(each)) for each in policy.positions
+    }
+    found = []
+    for name, allowed in sorted(policy.caps.items()):
+        venues = policy.members(name)
+        counted = sum(marked[venue] for venue in venues)
+        seen = must(reads.exposure(name))
+        if counted != seen:
+            raise ValuationError(
+                "The portfolio counts another exposure than its positions' marks",
+                expected=f"{counted:,} from {', '.join(venues)}",
+                seen=f"{seen:,}",
+                where=f"risk id {name}",
+            )
+        live, grown = (sum(gross(each[venue]) for venue in venues) for each in (reports, later))
+        found.append(Exposure(name, venues, counted, live, grown, allowed, must(reads.cap(name))))
+    return tuple(found)
+
+
+def _closed(policy: Policy, reads: VaultReads, must: Must, book: Book) -> frozenset[str]:
+    """Venues that may not grow (`PostConditions._checkExposures`): all while risk is paused, those of
+    exit-only connectors, and those in doubt. Of a connector with a split-off position none grows either."""
+    if book.at < book.risk_paused_until:
+        return frozenset(each.venue for each in policy.positions)
+    in_doubt = doubtful(book.positions, book.isolated, book.at)
+    split_off, since, _, _ = must(reads.pocket)
+    return frozenset(
+        each.venue
+        for each in policy.positions
+        if must(reads.exit_only(each)) or each.venue in in_doubt or (since and each.address == split_off)
+    )
 
 
 def _with_reserve(book: Book, policy: Policy) -> Book:
@@ -272,59 +228,3 @@ def _exits_first(book: Book, policy: Policy) -> Book:
     if not overdue(book.accounting, book.params, book.at + policy.time.validity):
         return book
     return replace(book, caps={venue: min(book.caps[venue], held) for venue, held in book.allocation.items()})
-
-
-def _must_agree(where: str, ours: Value, theirs: Value) -> None:
-    if ours != theirs:
-        raise ValuationError(
-            "Our valuation differs from the contract's",
-            expected=f"{ours.low:,} to {ours.high:,}",
-            seen=f"{theirs.low:,} to {theirs.high:,}",
-            where=where,
-            hint="Do not rebalance; find out which of the two is wrong.",
-        )
-
-
-def _check_parts(policy: Policy, reads: VaultReads, read: Any) -> None:
-    """That there is such a vault, and that it is made of the contracts the policy names."""
-    for name, call in reads.parts.items():
-        try:
-            seen = read(call)
-        except DecodeError:
-            # An account without code answers with nothing at all.
-            seen = CallFailure(b"", call.label)
-        if isinstance(seen, CallFailure):
-            raise PolicyError(
-                "The policy names an unknown vault",
-                expected=f"a contract that answers {call.label}",
-                seen=f"none at {call.target}",
-                where=f"chain {policy.vault.chain_id}",
-                hint="Check the address and the chain.",
-            )
-        _same(name, getattr(policy.vault, name), seen)
-
-
-def _check_permissions(policy: Policy, reads: VaultReads, must: Any) -> None:
-    granted = [(connector, key) for connector, key, _ in must(reads.positions)]
-    ours = [(each.address, each.key) for each in policy.positions]
-    venues = {pair: each.venue for pair, each in zip(ours, policy.positions, strict=True)}
-    _same("listed positions", _named(ours, venues), _named(granted, venues))
-    _same("keeper role", policy.vault.quorum, must(reads.keeper))
-    _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
-    _same("threshold", policy.signers.threshold, must(reads.threshold))
-
-
-def _named(positions: list[tuple[Address, bytes]], venues: Mapping[tuple[Address, bytes], str]) -> str:
-    """Positions for people: by venue where the policy has a name for them."""
-    shown = (venues.get(each) or f"{each[0]} key 0x{each[1].hex()}" for each in positions)
-    return ", ".join(sorted(shown)) or "none"
-
-
-def _same(what: str, expected: object, seen: object) -> None:
-    if expected != seen:
-        raise PolicyError(
-            f"The chain and the policy disagree on the {what}",
-            expected=expected,
-            seen=seen,
-            hint="Bring the policy or the registry up to date; nothing is signed until they agree.",
-        )

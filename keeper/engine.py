@@ -10,17 +10,19 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from keeper import ENGINE_VERSION
-from keeper.book import Book, VaultReads, open_book
+from keeper.book import Book, open_book
 from keeper.chain import lens
 from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import load
 from keeper.errors import ConfigError, PlanError
 from keeper.ledger.vault import settle
+from keeper.oracle import routes
 from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
+from keeper.reads import VaultReads
 
 ENTRY_POINTS: Final = "keeper.strategies"
 
@@ -28,7 +30,8 @@ ENTRY_POINTS: Final = "keeper.strategies"
 def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:
     """Every read a plan for this policy rests on, by chain."""
     positions = (call for ref in policy.refs() for call in load(ref.connector).calls(ref))
-    return {policy.vault.chain_id: (*VaultReads(policy).all(), *positions)}
+    oracle = () if policy.oracle is None else routes.calls(policy.oracle)
+    return {policy.vault.chain_id: (*VaultReads(policy).all(), *oracle, *positions)}
 
 
 def derive(snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:

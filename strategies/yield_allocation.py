@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -88,6 +88,8 @@ class YieldAllocation:
     def _best(self, book: Book, venues: list[Venue], current: Mapping[str, int], budget: int) -> Split:
         """The best split; where venues rest on the same market, one that no exchange between two improves."""
         grid, quantum = self.params.grid, self.params.quantum
+        for members, most in _shared_caps(book):
+            venues = self._within(venues, members, most)
         separate = best_split(venues, budget, grid=grid, quantum=quantum)
         owners = Counter(key for position in book.positions for key in position.shared())
         sharing = [
@@ -112,6 +114,14 @@ class YieldAllocation:
             starts.append(best_split(emptied, budget, grid=grid, quantum=quantum))
         found = [exchanged(venues, start.assets, budget, together, quantum=quantum) for start in starts]
         return max(found, key=lambda split: split.income)
+
+    def _within(self, venues: list[Venue], members: Collection[str], most: int) -> list[Venue]:
+        """The venues, bounded so that `members` hold no more than `most` together, or what cannot leave: each
+        by its part in the best split of that. Of less, none would have more."""
+        inside = [venue for venue in venues if venue.id in members]
+        most = max(most, sum(venue.low for venue in inside))
+        split = best_split(inside, most, grid=self.params.grid, quantum=self.params.quantum)
+        return [replace(venue, high=split.assets.get(venue.id, venue.high)) for venue in venues]
 
     def _venue(self, book: Book, position: Position) -> Venue:
         value = position.report(book.at).low
@@ -153,6 +163,11 @@ class YieldAllocation:
             cap = self._cap(book, venue)
             if cap and assets * BPS > cap * (BPS + self.params.tolerance_bps):
                 return f"Forced: {venue} holds {self._amount(assets)}, its cap is {self._amount(cap)}."
+        for members, most in _shared_caps(book):
+            assets = sum(current[venue] for venue in members)
+            if assets * BPS > most * (BPS + self.params.tolerance_bps):
+                together = " and ".join(members)
+                return f"Forced: {together} hold {self._amount(assets)}, their cap is {self._amount(most)}."
         return ""
 
     def _shortfall(self, book: Book, best: Split) -> str:
@@ -178,6 +193,16 @@ class YieldAllocation:
         if self.params.decimals >= 2:
             shown += f".{rest * 100 // unit:02d}"
         return f"{shown} {self.params.asset}"
+
+
+def _shared_caps(book: Book) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The risk ids that several venues count under: which, and the most they may hold together at the low
+    end. With no room left, that is what they hold: nothing may be added."""
+    reports = book.reports
+    for exposure in book.exposures:
+        if len(exposure.venues) > 1:
+            held = sum(reports[venue].low for venue in exposure.venues)
+            yield exposure.venues, max(0, exposure.cap - (exposure.later - held)) or held
 
 
 def _income_together(book: Book, current: Mapping[str, int], targets: Mapping[str, int]) -> int:

@@ -2,10 +2,14 @@
 pragma solidity ^0.8.28;
 
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {Connector} from "../src/connectors/Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {ReportLib} from "../src/libraries/ReportLib.sol";
 import {PriceAggregator} from "../devnet/PriceAggregator.sol";
+import {IOracleRouter} from "../src/interfaces/IOracleRouter.sol";
+import {OracleRouter} from "../src/oracle/OracleRouter.sol";
+import {CheckedEther} from "./fixtures/CheckedEther.sol";
 import {ConnectorFixture} from "./fixtures/ConnectorFixture.sol";
 
 /// @title The dearest reports that terms allow, in a transaction that has touched nothing before
@@ -37,7 +41,7 @@ abstract contract AaveV3GasTest is ConnectorFixture {
         terms.minHealth = 1.05e18;
         IAaveV3Pool pool = IAaveV3Pool(_address(".aave.pool"));
         uint256 stipend = REPORT_GAS--;
-        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.ReportTooDear.selector, stipend, stipend - 1));
+        vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, stipend, stipend - 1));
         new AaveV3Connector(address(this), pool, terms);
         REPORT_GAS = stipend;
         lender = new AaveV3Connector(address(this), pool, terms);
@@ -107,7 +111,7 @@ contract AaveV3PairGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
-        (rewarded, stipend) = (false, 225_000);
+        (rewarded, stipend) = (false, 218_000);
     }
 }
 
@@ -121,7 +125,7 @@ contract AaveV3DollarGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](2));
         (supplied[0], supplied[1], borrowed[0], borrowed[1]) = ("WETH", "USDC", "USDC", "USDT");
-        (rewarded, stipend) = (false, 329_000);
+        (rewarded, stipend) = (false, 337_000);
     }
 }
 
@@ -135,7 +139,7 @@ contract AaveV3LoopGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("wstETH", "USDC", "WETH");
-        (rewarded, stipend) = (false, 312_000);
+        (rewarded, stipend) = (false, 320_000);
     }
 }
 
@@ -149,6 +153,53 @@ contract AaveV3RewardGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
-        (rewarded, stipend) = (true, 305_000);
+        (rewarded, stipend) = (true, 298_000);
+    }
+}
+
+/// @title Terms under an oracle that costs more than feeds
+contract AaveV3DearOracleTest is ConnectorFixture, CheckedEther {
+    AaveV3Connector.Terms private terms;
+
+    /// @dev Of what `AaveV3PairGasTest` needs, what is not for the price of ether.
+    uint256 private constant WITHOUT_PRICE = 143_000;
+
+    function setUp() public override {
+        super.setUp();
+        terms.keys.push(_keyOf(_token("WETH")));
+        terms.keys.push(_keyOf(asset));
+        terms.borrowable.push(_keyOf(asset));
+        terms.minHealth = 1.05e18;
+    }
+
+    function test_class_V_prices_that_a_pool_checks_are_counted_as_they_cost() public {
+        router = _checkedEther(asset);
+        _cool();
+        // More than a pool's reads begin at, and room for its search.
+        assertGt(_tooDear(), WITHOUT_PRICE + 110_000 + 45_000);
+    }
+
+    function test_class_V_without_a_price_the_dearest_is_assumed() public {
+        _priceEther();
+        new AaveV3Connector(address(this), IAaveV3Pool(_address(".aave.pool")), terms);
+        _push("ETH/USD", 0);
+        assertEq(_tooDear(), WITHOUT_PRICE + 200_000);
+        router = address(new OracleRouter(new OracleRouter.Route[](0)));
+        assertEq(_tooDear(), WITHOUT_PRICE + 200_000, "nor without a route");
+    }
+
+    function _tooDear() private returns (uint256 needed) {
+        try this.connect() {
+            assertTrue(false, "accepted");
+        } catch (bytes memory reason) {
+            assertEq(bytes4(reason), Connector.ReportTooDear.selector);
+            assembly ("memory-safe") {
+                needed := mload(add(reason, 36))
+            }
+        }
+    }
+
+    function connect() external {
+        new AaveV3Connector(address(this), IAaveV3Pool(_address(".aave.pool")), terms);
     }
 }

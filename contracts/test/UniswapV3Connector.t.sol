@@ -603,8 +603,10 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         maxPositions = 0;
         vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidMaxPositions.selector, 0));
         _new(keys, TOLERANCE_BPS);
-        maxPositions = 4;
-        vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidMaxPositions.selector, 4));
+        maxPositions = 7;
+        keys = new bytes32[](1);
+        keys[0] = key;
+        vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, 442_000, REPORT_GAS));
         _new(keys, TOLERANCE_BPS);
     }
 

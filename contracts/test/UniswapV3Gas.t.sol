@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
+import {Connector} from "../src/connectors/Connector.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
 import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {ILiquidityPool} from "../src/interfaces/IUniswapV3Liquidity.sol";
+import {CheckedEther} from "./fixtures/CheckedEther.sol";
 import {UniswapV3Test} from "./UniswapV3Test.sol";
 
 /// @notice The local chain's own pool of USDC and WETH, priced by its Chainlink feeds over dollars.
-contract UniswapV3GasTest is UniswapV3Test {
-    address private constant USD = address(840);
-    uint256 private constant REPORT_GAS = 250_000;
-
-    address[] private cold;
-
+contract UniswapV3GasTest is UniswapV3Test, CheckedEther {
     function setUp() public override {
         super.setUp();
         asset = _token("USDC");
-        IPriceSource dollar = _source(asset, "USDC/USD");
+        REPORT_GAS = 250_000;
+        IPriceSource dollar = _feedSource(asset, "USDC/USD");
         OracleRouter.Route[] memory routes = new OracleRouter.Route[](2);
-        routes[0] = _route(_token("WETH"), _source(_token("WETH"), "ETH/USD"), dollar);
-        routes[1] = _route(_token("WBTC"), _source(_token("WBTC"), "BTC/USD"), dollar);
+        routes[0] = _throughDollars(_token("WETH"), asset, _feedSource(_token("WETH"), "ETH/USD"), dollar);
+        routes[1] = _throughDollars(_token("WBTC"), asset, _feedSource(_token("WBTC"), "BTC/USD"), dollar);
         router = address(new OracleRouter(routes));
         cold.push(router);
         cold.push(address(positionManager));
@@ -47,38 +44,100 @@ contract UniswapV3GasTest is UniswapV3Test {
         _push("BTC/USD", int256((ether_ << 192) / (root * root * 1e10)));
     }
 
-    function _route(address base, IPriceSource source, IPriceSource dollar)
-        private
-        view
-        returns (OracleRouter.Route memory route)
-    {
-        (route.base, route.quote) = (base, asset);
-        route.hops = new OracleRouter.Hop[](2);
-        route.hops[0].source = source;
-        route.hops[1].source = dollar;
-        route.hops[1].inverse = true;
-    }
-
-    function _source(address base, string memory pair) private returns (IPriceSource source) {
-        ChainlinkSource.Config memory config;
-        (config.base, config.quote, config.aggregator) = (base, USD, _feed(pair, "proxy"));
-        (config.heartbeat, config.minimum, config.maximum) = (1 days, 0.01e18, 100_000e18);
-        config.deviationBps = 50;
-        source = new ChainlinkSource(config);
-        cold.push(address(source));
-        cold.push(config.aggregator);
-        cold.push(_feed(pair, "aggregator"));
-    }
-
-    function test_a_report_of_three_nfts_stays_within_its_gas() public {
+    function test_a_report_of_two_nfts_stays_within_its_gas() public {
+        maxPositions = 2;
         _use("USDC/WETH");
         _checkReports();
     }
 
-    function test_a_report_of_two_nfts_without_the_asset_stays_within_its_gas() public {
-        maxPositions = 2;
+    function test_a_report_of_one_nft_without_the_asset_stays_within_its_gas() public {
+        maxPositions = 1;
         _use("WBTC/WETH");
         _checkReports();
+    }
+
+    // WHAT IS REFUSED
+
+    function test_class_V_more_nfts_than_feeds_leave_gas_for_are_refused() public {
+        key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
+        assertGt(_tooDear(), REPORT_GAS);
+        maxPositions = 2;
+        _connect(key);
+    }
+
+    function test_class_V_a_pool_without_the_asset_is_counted_with_two_prices() public {
+        bytes32[] memory keys = new bytes32[](2);
+        keys[0] = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
+        keys[1] = _keyOf(_address(".uniswap.pools['WBTC/WETH'].address"));
+        maxPositions = 2;
+        uint256 needed = _tooDear(keys);
+        assertGe(needed, 45_000 + 2 * 46_000 + 75_000 + 60_000);
+        assertLt(needed, 45_000 + 2 * 46_000 + 80_000 + 65_000);
+        maxPositions = 1;
+        _connect(keys);
+    }
+
+    function test_class_V_under_an_oracle_of_many_reads_nothing_is_accepted_that_does_not_fit() public {
+        maxPositions = 1;
+        _checkEther();
+        _cool();
+        assertGt(_tooDear(), REPORT_GAS);
+    }
+
+    /// @dev The pool has been used in the meantime, which makes its mean dearer to find.
+    function test_class_V_a_report_costs_no_more_than_was_estimated() public {
+        _checkEther();
+        _cool();
+        uint256 needed = _tooDear();
+        REPORT_GAS = needed - 1;
+        _cool();
+        assertEq(_tooDear(), needed, "a unit less than the estimate");
+        REPORT_GAS = needed;
+        _cool();
+        _use("USDC/WETH");
+        for (uint256 i = 0; i < maxPositions; i++) {
+            _enter(_tick(-3 - int24(int256(i))), _tick(4 + int24(int256(i))), 1e15);
+        }
+        _cool();
+        uint256 before = gasleft();
+        connector.report(key);
+        uint256 spent = before - gasleft();
+        emit log_named_uint("gas of a report of three NFTs", spent);
+        assertLe(spent, needed);
+        assertGt(spent, needed * 9 / 10);
+    }
+
+    function test_class_V_without_a_price_the_dearest_oracle_is_assumed() public {
+        key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
+        _push("ETH/USD", 0);
+        assertEq(_tooDear(), 45_000 + 3 * 46_000 + 200_000);
+    }
+
+    /// @dev In the place of feeds alone.
+    function _checkEther() private {
+        router = _checkedEther(asset);
+        key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
+    }
+
+    function _tooDear() private returns (uint256 needed) {
+        bytes32[] memory keys = new bytes32[](1);
+        keys[0] = key;
+        return _tooDear(keys);
+    }
+
+    function _tooDear(bytes32[] memory keys) private returns (uint256 needed) {
+        try this.connect(keys) {
+            assertTrue(false, "accepted");
+        } catch (bytes memory reason) {
+            assertEq(bytes4(reason), Connector.ReportTooDear.selector);
+            assembly ("memory-safe") {
+                needed := mload(add(reason, 36))
+            }
+        }
+    }
+
+    function connect(bytes32[] memory keys) external {
+        _connect(keys);
     }
 
     function _checkReports() private {
@@ -90,24 +149,20 @@ contract UniswapV3GasTest is UniswapV3Test {
             assertGt(spent, before);
             before = spent;
         }
-        assertLt(before, REPORT_GAS * 95 / 100, "room for a dearer oracle");
+        assertLt(before, REPORT_GAS * 95 / 100, "room for a sequencer's feed");
     }
 
-    /// @dev As in a transaction of its own, by the portfolio's call.
+    /// @dev As in a transaction of its own, by the portfolio's call. Cooling forgets slots, but not accounts, each
+    /// of which a transaction pays for when it meets it.
     function _coldReport() private returns (uint256 spent) {
         _cool();
         uint256 before = gasleft();
         connector.report(key);
-        spent = before - gasleft();
-    }
-
-    function _cool() private {
-        for (uint256 i = 0; i < cold.length; i++) {
-            vm.cool(cold[i]);
-        }
+        spent = before - gasleft() + 2_500 * cold.length;
     }
 
     function test_what_each_action_costs() public {
+        maxPositions = 2;
         _use("USDC/WETH");
         _hold(token0, 2e18);
         _hold(asset, 10_000e6);

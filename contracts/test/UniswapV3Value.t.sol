@@ -2,6 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Connector} from "../src/connectors/Connector.sol";
+import {UniswapV3Connector} from "../src/connectors/UniswapV3Connector.sol";
 import {INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {LiquidityMath} from "../src/libraries/LiquidityMath.sol";
@@ -49,6 +51,56 @@ contract UniswapV3ValueTest is UniswapV3Test {
         uint256 rounding = 10 * _units(spot) + worth / 1e18;
         assertLe(low, worth + rounding);
         assertLe(worth, high + rounding);
+    }
+
+    /// @dev What others value the NFTs from is what the protocol has stored of them.
+    function testFuzz_class_V_the_stored_state_is_the_protocols_own(uint256 seed) public {
+        uint128 unit = _openAny(seed);
+        _enterAnywhere(seed, unit);
+        _trade(seed);
+        UniswapV3Connector.Stored[] memory nfts = connector.stored(key);
+        assertEq(nfts.length, 3);
+        connector.decrease(nfts[2].tokenId, ALL, 1, 1);
+        nfts = connector.stored(key);
+        for (uint256 i = 0; i < 3; i++) {
+            _checkStored(nfts[i], i == 2);
+        }
+        connector.withdraw(key, EVERYTHING);
+        assertEq(connector.stored(key).length, 0);
+        vm.expectRevert(abi.encodeWithSelector(Connector.UnknownKey.selector, bytes32(uint256(1))));
+        connector.stored(bytes32(uint256(1)));
+    }
+
+    function _checkStored(UniswapV3Connector.Stored memory nft, bool emptied) private view {
+        INonfungiblePositionManager.Minted memory minted = positionManager.positions(nft.tokenId);
+        assertEq(nft.liquidity == 0, emptied);
+        assertEq(nft.liquidity, minted.liquidity);
+        assertEq(nft.tickLower, minted.tickLower);
+        assertEq(nft.tickUpper, minted.tickUpper);
+        assertEq(nft.insideLast[0], minted.feeGrowthInside0LastX128);
+        assertEq(nft.insideLast[1], minted.feeGrowthInside1LastX128);
+        assertEq(nft.owed[0], minted.tokensOwed0);
+        assertEq(nft.owed[1], minted.tokensOwed1);
+        uint256[8] memory words = _tickWords(nft.tickLower);
+        assertEq(nft.outsideLower[0], emptied ? 0 : words[2]);
+        assertEq(nft.outsideLower[1], emptied ? 0 : words[3]);
+        words = _tickWords(nft.tickUpper);
+        assertEq(nft.outsideUpper[0], emptied ? 0 : words[2]);
+        assertEq(nft.outsideUpper[1], emptied ? 0 : words[3]);
+        bytes32 range = keccak256(abi.encodePacked(address(positionManager), nft.tickLower, nft.tickUpper));
+        (uint128 liquidity, uint256 last0, uint256 last1, uint128 owed0, uint128 owed1) =
+            pool.positions(range);
+        assertEq(nft.rangeLiquidity, liquidity);
+        assertEq(nft.rangeInsideLast[0], last0);
+        assertEq(nft.rangeInsideLast[1], last1);
+        assertEq(nft.rangeOwed[0], owed0);
+        assertEq(nft.rangeOwed[1], owed1);
+    }
+
+    function _tickWords(int24 tick) private view returns (uint256[8] memory) {
+        (bool success, bytes memory data) = address(pool).staticcall(abi.encodeCall(pool.ticks, (tick)));
+        assertTrue(success);
+        return abi.decode(data, (uint256[8]));
     }
 
     /// @dev The reason why an exit needs no guard.

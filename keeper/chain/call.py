@@ -4,9 +4,11 @@ Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chai
 `keeper.chain.transaction.sign`, then `Source.send_raw`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from keeper.units import Address
 
@@ -18,13 +20,17 @@ class Call(Generic[T]):
     """One call: equal to, and sorted as, its (target, data).
 
     `decode` turns the returned bytes into a value and raises DecodeError; `label` is for people, such as
-    "Vault.totalSupply()".
+    "Vault.totalSupply()". `then` names further calls, whose arguments are results: a snapshot makes them at
+    the same block, and gives it the results of its first pass. It must not fail whatever those are.
     """
 
     target: Address
     data: bytes
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     label: str = field(compare=False)
+    then: Callable[[Callable[[Call[Any]], Any]], Sequence[Call[Any]]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def intrinsic_gas(self) -> int:

@@ -6,7 +6,7 @@ Overflow checks of the originals are left out: no reachable state of a reserve c
 
 from __future__ import annotations
 
-from keeper.units import RAY, YEAR, mul_div_down, mul_div_up
+from keeper.units import RAY, WAD, YEAR, mul_div_down, mul_div_up
 
 BPS_TO_RAY = 10**23
 PERCENTAGE_FACTOR = 10_000
@@ -27,13 +27,35 @@ def percent_mul(value: int, bps: int) -> int:
     return (value * bps + PERCENTAGE_FACTOR // 2) // PERCENTAGE_FACTOR
 
 
+def percent_mul_down(value: int, bps: int) -> int:
+    """`bps` of `value`, rounded down (`PercentageMath.percentMulFloor`)."""
+    return value * bps // PERCENTAGE_FACTOR
+
+
+def percent_mul_up(value: int, bps: int) -> int:
+    """`bps` of `value`, rounded up (`PercentageMath.percentMulCeil`)."""
+    return -(-value * bps // PERCENTAGE_FACTOR)
+
+
+def percent_div_up(value: int, bps: int) -> int:
+    """What `value` is `bps` of, rounded up (`PercentageMath.percentDivCeil`). `bps` is not 0."""
+    return -(-value * PERCENTAGE_FACTOR // bps)
+
+
+def wad_div(a: int, b: int) -> int:
+    """a ÷ b in wad, rounded half up (`WadRayMath.wadDiv`)."""
+    return (a * WAD + b // 2) // b
+
+
 def scaled_down(assets: int, index: int) -> int:
-    """Scaled aTokens that a supply of `assets` mints (`TokenMath.getATokenMintScaledAmount`)."""
+    """Scaled aTokens that a supply of `assets` mints, and scaled debt that a repayment burns
+    (`TokenMath.getATokenMintScaledAmount`, `getVTokenBurnScaledAmount`)."""
     return mul_div_down(assets, RAY, index)
 
 
 def scaled_up(assets: int, index: int) -> int:
-    """Scaled aTokens that a withdrawal of `assets` burns (`TokenMath.getATokenBurnScaledAmount`)."""
+    """Scaled aTokens that a withdrawal of `assets` burns, and scaled debt that a loan mints
+    (`TokenMath.getATokenBurnScaledAmount`, `getVTokenMintScaledAmount`)."""
     return mul_div_up(assets, RAY, index)
 
 

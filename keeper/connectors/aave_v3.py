@@ -1,4 +1,8 @@
-"""Aave v3 supply positions, mirrored to the wei."""
+"""Aave v3 positions, mirrored to the wei: what our connector reports of one of its keys.
+
+A connector that only supplies is read by its one reserve; one that borrows or claims rewards by its whole
+account (`keeper.connectors.aave_lending`).
+"""
 
 from __future__ import annotations
 
@@ -6,72 +10,70 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
-
 from keeper.chain.call import Call
-from keeper.connectors.aave_math import scaled_down, scaled_up, supply_balance_down
-from keeper.connectors.aave_reserve import RateCurve, Reserve, ReserveSettings
+from keeper.connectors.aave_account import BORROWING
+from keeper.connectors.aave_lending import AaveAccountPosition, state_key
+from keeper.connectors.aave_math import supply_balance_down
+from keeper.connectors.aave_params import AaveParams
+from keeper.connectors.aave_reads import (
+    account_calls,
+    answering,
+    configuration,
+    read_account,
+    read_reserve,
+    read_streams,
+    reserve_calls,
+    scaled_balance,
+)
+from keeper.connectors.aave_reserve import Reserve
 from keeper.connectors.base import (
-    EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
     Report,
+    Role,
     StateKey,
     key_of,
     must_match,
     parse_params,
     required,
-    supplied,
 )
 from keeper.contracts import Function
-from keeper.errors import PlanError
+from keeper.errors import ValuationError
 from keeper.oracle.quote import Prices
 from keeper.units import RAY, WAD, Address
 
-_RESERVE_DATA: Final = Function(
-    "getReserveData(address)",
-    "((uint256,uint128,uint128,uint128,uint128,uint128,uint40,uint16,address,address,address,address,"
-    "uint128,uint128,uint128))",
-)
-_VIRTUAL_BALANCE: Final = Function("getVirtualUnderlyingBalance(address)", "(uint128)")
-_DEFICIT: Final = Function("getReserveDeficit(address)", "(uint256)")
-_RATE_DATA: Final = Function("getInterestRateDataBps(address)", "((uint16,uint32,uint32,uint32))")
-_SCALED_SUPPLY: Final = Function("scaledTotalSupply()", "(uint256)")
-_SCALED_BALANCE: Final = Function("scaledBalanceOf(address)", "(uint256)")
 _BALANCE: Final = Function("balanceOf(address)", "(uint256)")
-
-
-class AaveParams(BaseModel):
-    """Where the reserve lives. The three last are checked against the pool's own answer at every read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    pool: AddressField
-    asset: AddressField
-    a_token: AddressField
-    variable_debt_token: AddressField
-    rate_strategy: AddressField
 
 
 @dataclass(frozen=True)
 class AavePosition:
-    """aTokens of our connector in one reserve; `scaled` is their scaled balance."""
+    """aTokens of our connector in one reserve, free of debts; `scaled` is their scaled balance.
+
+    Amounts of moves are of the reserve's asset.
+    """
 
     ref: PositionRef
     params: AaveParams
     reserve: Reserve
     scaled: int
+    prices: Prices
 
     def report(self, at: int) -> Report:
-        """`aToken.balanceOf(connector)` at `at`."""
+        """`aToken.balanceOf(connector)` at `at`, through the vault's router where it is not its asset."""
         balance = supply_balance_down(self.scaled, self.reserve.income_index(at))
-        return Report(balance, balance)
+        asset = self.params.asset
+        if asset == self.prices.asset:
+            return Report(balance, balance)
+        quote = self.prices.worth(asset, balance)
+        return Report(quote.low, quote.high, quote.status)
 
     def legs(self, at: int) -> tuple[Leg, ...]:
         """The aTokens, as what they stand for."""
-        return supplied(self.params.asset, self.report(at))
+        amount = supply_balance_down(self.scaled, self.reserve.income_index(at))
+        quote = self.prices.worth(self.params.asset, amount)
+        leg = Leg(Role.SUPPLIED, self.params.asset, amount, quote.low, quote.high, quote.status)
+        return (leg,) if amount else ()
 
     def supply_rate(self, delta: int, at: int) -> int:
         """The liquidity rate that the pool would store after our move, ray rounded down to wad."""
@@ -79,35 +81,14 @@ class AavePosition:
         return rate // (RAY // WAD)
 
     def after_supply(self, assets: int, at: int) -> AavePosition:
-        """`SupplyLogic.executeSupply`: the aTokens minted are rounded down."""
-        now = self.reserve.accrue(at)
-        minted = scaled_down(assets, now.liquidity_index)
-        if minted == 0 or assets > self.reserve.max_supply(at):
-            raise PlanError(
-                "Aave would refuse this supply",
-                expected=f"from 1 aToken up to {self.reserve.max_supply(at):,} units",
-                seen=f"{assets:,} units",
-                where=self.ref.venue,
-                hint="The reserve may be frozen, paused or at its supply cap.",
-            )
-        return replace(self, reserve=now.move(assets, minted), scaled=self.scaled + minted)
+        """State after a supply; the aTokens minted are rounded down."""
+        reserve, minted = self.reserve.supply(assets, at, self.ref.venue)
+        return replace(self, reserve=reserve, scaled=self.scaled + minted)
 
     def after_withdraw(self, assets: int, at: int) -> tuple[AavePosition, int]:
-        """`SupplyLogic.executeWithdraw`: the aTokens burnt are rounded up, all of them on a full exit."""
-        now = self.reserve.accrue(at)
-        if assets == EVERYTHING:
-            burnt, received = self.scaled, supply_balance_down(self.scaled, now.liquidity_index)
-        else:
-            burnt, received = scaled_up(assets, now.liquidity_index), assets
-        if burnt == 0 or received > self.reserve.max_withdraw(self.scaled, at):
-            raise PlanError(
-                "Aave would refuse this withdrawal",
-                expected=f"up to {self.reserve.max_withdraw(self.scaled, at):,} units, and not nothing",
-                seen=f"{received:,} units",
-                where=self.ref.venue,
-                hint="The reserve may be paused or lent out.",
-            )
-        return replace(self, reserve=now.move(-received, -burnt), scaled=self.scaled - burnt), received
+        """(state after, assets received); the aTokens burnt are rounded up, all of them on a full exit."""
+        reserve, burnt, received = self.reserve.withdraw(self.scaled, assets, at, self.ref.venue)
+        return replace(self, reserve=reserve, scaled=self.scaled - burnt), received
 
     def max_withdraw(self, at: int) -> int:
         """Our balance, or the reserve's liquidity if that is less; 0 when paused."""
@@ -131,56 +112,60 @@ class AavePosition:
 
     @property
     def _state_key(self) -> StateKey:
-        return "aave_v3", self.params.pool, self.params.asset
+        return state_key(self.params.pool, self.params.asset)
 
 
 class AaveV3:
-    """Reads one reserve and our scaled balance in it."""
+    """Reads one reserve and our scaled balance in it, or the whole account of our connector."""
 
     name = "aave_v3"
 
     def calls(self, ref: PositionRef) -> tuple[Call[Any], ...]:
-        """Eight reads; the last, `aToken.balanceOf`, is the pool's own accrual and only a check."""
+        """The account with params `account`, the reserve without. The last, `aToken.balanceOf`, is the pool's
+        own accrual and only a check."""
         params = parse_params(AaveParams, ref)
+        balance = _BALANCE.at(params.a_token, ref.address, owner="AToken")
+        if params.account is not None:
+            return (*account_calls(params, params.account, ref.address), balance)
         return (
-            _RESERVE_DATA.at(params.pool, params.asset, owner="Pool"),
-            _VIRTUAL_BALANCE.at(params.pool, params.asset, owner="Pool"),
-            _DEFICIT.at(params.pool, params.asset, owner="Pool"),
-            _RATE_DATA.at(params.rate_strategy, params.asset, owner="RateStrategy"),
-            _SCALED_SUPPLY.at(params.variable_debt_token, owner="VariableDebtToken"),
-            _SCALED_SUPPLY.at(params.a_token, owner="AToken"),
-            _SCALED_BALANCE.at(params.a_token, ref.address, owner="AToken"),
-            _BALANCE.at(params.a_token, ref.address, owner="AToken"),
+            *reserve_calls(params, params.reserves[0]),
+            scaled_balance(params.a_token, ref.address),
+            configuration(params, ref.address),
+            balance,
         )
 
     def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
-        """None: the reserve is of the vault's asset."""
-        return ()
-
-    def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> AavePosition:
-        """The position, its value at `at` compared with `aToken.balanceOf`."""
+        """The key's asset and, for an account, those of all keys, debts and rewards."""
         params = parse_params(AaveParams, ref)
-        data, virtual_balance, deficit, rates, debt, supply, scaled, balance = (
-            required(read, call, ref) for call in self.calls(ref)
-        )
+        if params.account is None:
+            return (params.asset,)
+        terms = params.account
+        return tuple(dict.fromkeys((*terms.keys, *terms.borrowable, *terms.rewards)))
+
+    def position(
+        self, ref: PositionRef, read: Read, prices: Prices, at: int
+    ) -> AavePosition | AaveAccountPosition:
+        """The position, its aTokens at `at` compared with `aToken.balanceOf`."""
+        params, read = parse_params(AaveParams, ref), answering(read)
         must_match("Key", key_of(params.asset), ref.key, ref)
-        must_match("aToken of the reserve", params.a_token, data[8], ref)
-        must_match("Variable debt token of the reserve", params.variable_debt_token, data[10], ref)
-        must_match("Rate strategy of the pool", params.rate_strategy, data[11], ref)
-        reserve = Reserve(
-            settings=ReserveSettings.from_word(data[0]),
-            curve=RateCurve.from_bps(*rates),
-            liquidity_index=data[1],
-            liquidity_rate=data[2],
-            variable_borrow_index=data[3],
-            variable_borrow_rate=data[4],
-            last_update=data[6],
-            accrued_to_treasury=data[12],
-            virtual_balance=virtual_balance,
-            deficit=deficit,
-            scaled_variable_debt=debt,
-            scaled_supply=supply,
-        )
-        position = AavePosition(ref, params, reserve, scaled)
-        must_match("aToken balance at the block's time", balance, position.report(at).low, ref)
-        return position
+        balance = required(read, _BALANCE.at(params.a_token, ref.address, owner="AToken"), ref)
+        if params.account is not None:
+            pool = read_account(params, params.account, read, ref, at)
+            ours = pool.balances(at)[0].get(params.asset, 0)
+            must_match("aToken balance at the block's time", balance, ours, ref)
+            streams = read_streams(params, params.account, pool, read, ref, at)
+            pool = replace(pool, account=replace(pool.account, streams=streams))
+            return AaveAccountPosition(ref, params, params.account, pool, prices)
+        reserve = read_reserve(params, params.reserves[0], read, ref)
+        scaled = required(read, scaled_balance(params.a_token, ref.address), ref)
+        ours = supply_balance_down(scaled, reserve.income_index(at))
+        must_match("aToken balance at the block's time", balance, ours, ref)
+        if required(read, configuration(params, ref.address), ref) & BORROWING:
+            raise ValuationError(
+                "The account has debts, and params say nothing of any",
+                expected="an account that only supplies",
+                seen="a borrowed reserve in its configuration",
+                where=ref.venue,
+                hint="Describe the connector's account in params.account.",
+            )
+        return AavePosition(ref, params, reserve, scaled, prices)

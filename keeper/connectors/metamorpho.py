@@ -1,6 +1,7 @@
 """Shares of a MetaMorpho (ERC-4626) vault, mirrored to the wei through the markets it lends to.
 
-Source: MetaMorpho v1 (`totalAssets`, `_accruedFeeShares`, `_supplyMorpho`, `_withdrawMorpho`).
+Sources: MetaMorpho 1.0 and 1.1 (`totalAssets`, `_accruedFeeShares`, `_supplyMorpho`, `_withdrawMorpho`), and
+`ERC4626Connector.sol` for the report and for what it refuses.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from keeper.chain.call import Call
+from keeper.chain.call import Call, CallFailure
 from keeper.connectors.base import (
     EVERYTHING,
     AddressField,
@@ -19,13 +20,14 @@ from keeper.connectors.base import (
     PositionRef,
     Read,
     Report,
+    Role,
     StateKey,
     key_of,
     must_match,
     parse_params,
     required,
-    supplied,
 )
+from keeper.connectors.erc4626_position import LOSS_DIVISOR
 from keeper.connectors.metamorpho_vault import Allocated, Vault
 from keeper.connectors.morpho_blue import market_calls, market_key, read_market
 from keeper.connectors.morpho_market import MarketParams
@@ -45,16 +47,25 @@ _SUPPLY_QUEUE: Final = Function("supplyQueue(uint256)", "(bytes32)")
 _WITHDRAW_QUEUE: Final = Function("withdrawQueue(uint256)", "(bytes32)")
 _CONFIG: Final = Function("config(bytes32)", "(uint184,bool,uint64)")
 _TOTAL_ASSETS: Final = Function("totalAssets()", "(uint256)")
+_LOST_ASSETS: Final = Function("lostAssets()", "(uint256)")
 
 
 class MetaMorphoParams(BaseModel):
-    """The vault, its Morpho Blue singleton and its markets in the order of its withdraw queue."""
+    """The vault, its Morpho Blue singleton and its markets in the order of its withdraw queue.
+
+    All markets lend the vault's asset.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     vault: AddressField
     morpho: AddressField
-    markets: tuple[MarketParams, ...]
+    markets: tuple[MarketParams, ...] = Field(min_length=1)
+
+    @property
+    def asset(self) -> Address:
+        """The vault's asset."""
+        return self.markets[0].loan_token
 
 
 @dataclass(frozen=True)
@@ -63,17 +74,29 @@ class MetaMorphoPosition:
 
     ref: PositionRef
     params: MetaMorphoParams
+    prices: Prices
     vault: Vault
     shares: int
 
     def report(self, at: int) -> Report:
-        """`vault.previewRedeem(shares)` at `at`."""
-        assets = self.vault.accrue_fee(at).assets_down(self.shares)
-        return Report(assets, assets)
+        """What `vault.previewRedeem(shares)` at `at` is worth."""
+        quote = self.prices.worth(self.params.asset, self.assets(at))
+        return Report(quote.low, quote.high, quote.status)
 
     def legs(self, at: int) -> tuple[Leg, ...]:
         """The assets behind the shares."""
-        return supplied(self.params.markets[0].loan_token, self.report(at))
+        assets = self.assets(at)
+        if not assets:
+            return ()
+        quote = self.prices.worth(self.params.asset, assets)
+        return (Leg(Role.SUPPLIED, self.params.asset, assets, quote.low, quote.high, quote.status),)
+
+    def assets(self, at: int) -> int:
+        """`vault.previewRedeem(shares)` at `at`; our connector asks the vault nothing about no shares."""
+        if not self.shares:
+            self.vault.require_not_before(at)
+            return 0
+        return self.vault.accrue_fee(at).assets_down(self.shares)
 
     def supply_rate(self, delta: int, at: int) -> int:
         """What the vault's markets pay per year after our move went through its queues, less its fee.
@@ -88,10 +111,22 @@ class MetaMorphoPosition:
         return vault.rate(at)
 
     def after_supply(self, assets: int, at: int) -> MetaMorphoPosition:
-        """`MetaMorpho.deposit`: the shares minted are rounded down."""
+        """`MetaMorpho.deposit`: the shares minted are rounded down.
+
+        Our connector refuses an entry that costs more than 10 bps and two units.
+        """
         if assets <= 0:
             raise PlanError("A supply needs an amount", seen=assets, where=self.ref.venue)
         vault, minted = self.vault.deposit(assets, at)
+        worth = vault.accrue_fee(at).assets_down(minted)
+        if not minted or worth + 2 < assets - assets // LOSS_DIVISOR:
+            raise PlanError(
+                "Entering the vault would cost too much",
+                expected=f"{assets:,} units, 10 bps less",
+                seen=f"{worth:,} units",
+                where=self.ref.venue,
+                hint="Its share price may be inflated.",
+            )
         return replace(self, vault=vault, shares=self.shares + minted)
 
     def after_withdraw(self, assets: int, at: int) -> tuple[MetaMorphoPosition, int]:
@@ -100,28 +135,23 @@ class MetaMorphoPosition:
         A full exit redeems every share or, where liquidity does not allow that, `maxRedeem`, as our connector
         does; the latter leaves behind the shares that one unit of the asset cannot express, too.
         """
+        if not self.shares:
+            raise PlanError("There are no shares to leave with", where=self.ref.venue)
         if assets == EVERYTHING:
-            liquid = self.report(at).low <= self.vault.withdrawable(at)
-            redeemed = self.shares if liquid else self.vault.redeemable(self.shares, at)
-            vault, received = self.vault.redeem(redeemed, at)
-            if received == 0:
-                raise PlanError(
-                    "The vault lets nothing go", expected="a unit to redeem", where=self.ref.venue
-                )
-            return replace(self, vault=vault, shares=self.shares - redeemed), received
+            return self._emptied(at)
         vault, burnt = self.vault.withdraw(assets, at)
         if assets <= 0 or burnt > self.shares:
             raise PlanError(
                 "The vault would refuse this withdrawal",
-                expected=f"1 to {self.report(at).low:,} units",
+                expected=f"1 to {self.assets(at):,} units",
                 seen=f"{assets:,} units",
                 where=self.ref.venue,
             )
         return replace(self, vault=vault, shares=self.shares - burnt), assets
 
     def max_withdraw(self, at: int) -> int:
-        """Our value, or what the vault can take out of its markets if that is less."""
-        return min(self.report(at).low, self.vault.withdrawable(at))
+        """What our shares are worth, or what the vault can take out of its markets if that is less."""
+        return min(self.assets(at), self.vault.withdrawable(at))
 
     def max_supply(self, at: int) -> int:
         """Room under the caps of the supply queue."""
@@ -149,6 +179,15 @@ class MetaMorphoPosition:
         markets = tuple(replace(held, market=held.market.accrue(at)) for held in vault.markets)
         return replace(self, vault=replace(vault, markets=markets))
 
+    def _emptied(self, at: int) -> tuple[MetaMorphoPosition, int]:
+        redeemed = self.shares
+        if self.assets(at) > self.vault.withdrawable(at):
+            redeemed = self.vault.redeemable(redeemed, at)
+        if not redeemed:
+            raise PlanError("The vault lets nothing go", expected="a unit to redeem", where=self.ref.venue)
+        vault, received = self.vault.redeem(redeemed, at)
+        return replace(self, vault=vault, shares=self.shares - redeemed), received
+
     @property
     def _vault_key(self) -> StateKey:
         return "metamorpho", self.params.vault
@@ -160,21 +199,23 @@ class MetaMorpho:
     name = "metamorpho"
 
     def calls(self, ref: PositionRef) -> tuple[Call[Any], ...]:
-        """Eight reads of the vault and, per market, two queue slots, the cap and the market's state.
+        """Nine reads of the vault and, per market, two queue slots, the cap and the market's state.
 
-        A supply queue shorter than the withdraw queue makes its last slots revert; only the slots below
-        `supplyQueueLength` are used. `totalAssets` is the vault's own accrual and only a check.
+        `lostAssets` fails where the vault is of version 1.0. A supply queue shorter than the withdraw queue
+        makes its last slots revert; only the slots below `supplyQueueLength` are used. `totalAssets` is the
+        vault's own accrual and only a check.
         """
         params = parse_params(MetaMorphoParams, ref)
         calls = [*_vault_calls(params.vault, ref.address)]
+        calls.append(_LOST_ASSETS.at(params.vault, owner="MetaMorpho"))
         for slot, market in enumerate(params.markets):
             calls += _slot_calls(params.vault, slot, market)
             calls += market_calls(params.morpho, market, params.vault)
         return tuple(calls)
 
     def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
-        """None: the vault takes our vault's asset."""
-        return ()
+        """The vault's asset."""
+        return (parse_params(MetaMorphoParams, ref).asset,)
 
     def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> MetaMorphoPosition:
         """The position, the vault's assets at `at` compared with its `totalAssets`."""
@@ -183,11 +224,13 @@ class MetaMorpho:
         results = [required(read, call, ref) for call in _vault_calls(params.vault, ref.address)]
         shares, total_supply, last_total, fee, offset, supply_length, withdraw_length, total_assets = results
         must_match("Length of the withdraw queue", len(params.markets), withdraw_length, ref)
+        lost = read(_LOST_ASSETS.at(params.vault, owner="MetaMorpho"))
         markets = []
         for slot, listed in enumerate(params.markets):
             _, queued, config = _slot_calls(params.vault, slot, listed)
             must_match(f"Withdraw queue at {slot}", listed.id, required(read, queued, ref), ref)
-            market, held = read_market(params.morpho, listed, params.vault, read, ref)
+            must_match(f"Loan token of market {slot}", params.asset, listed.loan_token, ref)
+            market, (held, _, _) = read_market(params.morpho, listed, params.vault, read, ref)
             markets.append(Allocated(market, held, required(read, config, ref)[0]))
         vault = Vault(
             total_supply=total_supply,
@@ -196,9 +239,10 @@ class MetaMorpho:
             decimals_offset=offset,
             supply_queue=_supply_queue(params, supply_length, read, ref),
             markets=tuple(markets),
+            lost_assets=None if isinstance(lost, CallFailure) else lost,
         )
         must_match("Total assets at the block's time", total_assets, vault.total_assets(at), ref)
-        return MetaMorphoPosition(ref, params, vault, shares)
+        return MetaMorphoPosition(ref, params, prices, vault, shares)
 
 
 def _vault_calls(vault: Address, holder: Address) -> tuple[Call[Any], ...]:
@@ -224,12 +268,18 @@ def _slot_calls(vault: Address, slot: int, market: MarketParams) -> tuple[Call[A
 
 
 def _supply_queue(params: MetaMorphoParams, length: int, read: Read, ref: PositionRef) -> tuple[int, ...]:
-    """Positions, in the withdraw queue, of the supply queue's markets."""
+    """Positions, in the withdraw queue, of the supply queue's markets.
+
+    ValuationError when it is longer than the withdraw queue, as its end has not been read.
+    """
+    must_match(
+        "A supply queue as long as the withdraw queue at most", True, length <= len(params.markets), ref
+    )
     order = {market.id: slot for slot, market in enumerate(params.markets)}
     queue = []
     for slot, market in enumerate(params.markets[:length]):
         queued = required(read, _slot_calls(params.vault, slot, market)[0], ref)
-        must_match(f"Supply queue at {slot} among the listed markets", True, queued in order, ref)
-        queue.append(order[queued])
-    must_match("Length of the supply queue", length, len(queue), ref)
+        # A market that was removed keeps its place here; it has lost its cap, and is passed over.
+        if queued in order:
+            queue.append(order[queued])
     return tuple(queue)

@@ -1,4 +1,8 @@
-"""A MetaMorpho v1 vault as an immutable value that moves as the contract moves it."""
+"""A MetaMorpho vault, of version 1.0 or 1.1, as an immutable value that moves as the contract moves it.
+
+What differs: a vault of version 1.1 never lets its total assets fall. What its markets lost (bad debt, and
+the roundings of its own moves) is remembered and stays in the total.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from keeper.connectors.morpho_market import Market
-from keeper.errors import PlanError
+from keeper.connectors.morpho_math import to_assets_down, to_assets_up
+from keeper.errors import PlanError, ValuationError
 from keeper.units import WAD, mul_div_down, mul_div_up
 
 
@@ -20,22 +25,28 @@ class Allocated:
 
     def assets(self, at: int) -> int:
         """What the vault's shares are worth at `at`, rounded down."""
-        return self.market.accrue(at).assets_down(self.shares)
+        supply_assets, supply_shares, _ = self.market.totals(at)
+        return to_assets_down(self.shares, supply_assets, supply_shares)
 
     def room(self, at: int) -> int:
         """What the cap still admits at `at`; the holding is rounded up, as the vault does."""
-        return max(0, self.cap - self.market.accrue(at).assets_up(self.shares))
+        supply_assets, supply_shares, _ = self.market.totals(at)
+        return max(0, self.cap - to_assets_up(self.shares, supply_assets, supply_shares))
 
     def withdrawable(self, at: int) -> int:
-        """What the vault can take out at `at`: its holding or the market's liquidity."""
-        return min(self.assets(at), self.market.accrue(at).liquidity)
+        """What the vault can take out at `at`: its holding or the market's liquidity.
+
+        The vault asks for Morpho's balance of the token as well, which is less only inside a flash loan.
+        """
+        return min(self.assets(at), self.market.liquidity)
 
 
 @dataclass(frozen=True)
 class Vault:
     """Stored state of the vault; assets in its asset, fee in wad.
 
-    `markets` follows the withdraw queue; `supply_queue` holds positions in it.
+    `markets` follows the withdraw queue; `supply_queue` holds positions in it. `lost_assets` is None in
+    version 1.0, which knows none.
     """
 
     total_supply: int
@@ -44,18 +55,46 @@ class Vault:
     decimals_offset: int
     supply_queue: tuple[int, ...]
     markets: tuple[Allocated, ...]
+    lost_assets: int | None = None
 
     def total_assets(self, at: int) -> int:
-        """What all its holdings are worth at `at` (`MetaMorpho.totalAssets`)."""
-        return sum(held.assets(at) for held in self.markets)
+        """What all its holdings are worth at `at`, and in version 1.1 what they lost (`totalAssets`).
+
+        Raises ValuationError where the vault's own view fails.
+        """
+        return self._totals(at)[0]
 
     def accrue_fee(self, at: int) -> Vault:
-        """State after `_accrueFee`, with `last_total_assets` brought up to the total; no market moves."""
-        total = self.total_assets(at)
-        fee_assets = mul_div_down(max(0, total - self.last_total_assets), self.fee, WAD)
+        """State after `_accrueFee` (in version 1.1 `_accrueInterest`), with `last_total_assets` brought up to
+        the total; no market moves. Raises as `total_assets`."""
+        total, lost = self._totals(at)
+        fee_assets = max(0, total - self.last_total_assets) * self.fee // WAD
         # The total holds the fee already, so the fee is priced on what the others own.
-        fee_shares = mul_div_down(fee_assets, self._virtual_supply, total - fee_assets + 1)
-        return replace(self, total_supply=self.total_supply + fee_shares, last_total_assets=total)
+        fee_shares = fee_assets * self._virtual_supply // (total - fee_assets + 1)
+        supply = self.total_supply + fee_shares
+        return Vault(supply, total, self.fee, self.decimals_offset, self.supply_queue, self.markets, lost)
+
+    def _totals(self, at: int) -> tuple[int, int | None]:
+        """(total assets, lost assets) at `at`."""
+        held = sum(each.assets(at) for each in self.markets)
+        lost = self.lost_assets
+        if lost is None:
+            return held, None
+        if self.last_total_assets < lost:
+            raise ValuationError(
+                "The MetaMorpho vault has lost more than it ever counted, so that all its views fail",
+                expected=f"at most {self.last_total_assets:,} units",
+                seen=f"{lost:,} units",
+                where="MetaMorpho vault",
+            )
+        if held < self.last_total_assets - lost:
+            lost = self.last_total_assets - held
+        return held + lost, lost
+
+    def require_not_before(self, at: int) -> None:
+        """PlanError for a time before the last accrual of one of its markets."""
+        for held in self.markets:
+            held.market.stored_totals(at)
 
     def assets_down(self, shares: int) -> int:
         """Assets of `shares`, rounded down, at `last_total_assets`: call on an accrued state."""
@@ -95,10 +134,12 @@ class Vault:
         for slot in self._reached():
             held = replace(markets[slot], market=markets[slot].market.accrue(at))
             amount = min(held.room(at), left)
-            if amount:
+            try:
                 market, shares = held.market.supply(amount, at)
-                held = replace(held, market=market, shares=held.shares + shares)
-            markets[slot] = held
+            except PlanError:
+                # The vault passes over what Morpho refuses, too.
+                amount, market, shares = 0, held.market, 0
+            markets[slot] = replace(held, market=market, shares=held.shares + shares)
             left -= amount
             if left == 0:
                 return replace(self, markets=tuple(markets))

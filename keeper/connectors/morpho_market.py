@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from keeper.connectors.base import AddressField
 from keeper.connectors.morpho_math import (
+    VIRTUAL_ASSETS,
+    VIRTUAL_SHARES,
     adaptive_borrow_rate,
     taylor_compounded,
     to_assets_down,
@@ -17,7 +19,7 @@ from keeper.connectors.morpho_math import (
     to_shares_up,
 )
 from keeper.contracts.abi import encode
-from keeper.errors import PlanError
+from keeper.errors import PlanError, ValuationError
 from keeper.units import WAD, YEAR, Address, mul_div_down
 
 MAX_UINT128 = 2**128 - 1
@@ -69,34 +71,58 @@ class Market:
         return self.supply_assets - self.borrow_assets
 
     def accrue(self, at: int) -> Market:
-        """State after `Morpho._accrueInterest` in a block of time `at`, rate adaptation included."""
+        """State after `Morpho._accrueInterest` in a block of time `at`, rate adaptation included.
+
+        Raises PlanError for a time before the last accrual, ValuationError where Morpho itself would fail.
+        """
+        if at == self.last_update:
+            return self
+        supply_assets, supply_shares, borrow_assets, rate_at_target = self._accrued(at)
+        return Market(
+            supply_assets,
+            supply_shares,
+            borrow_assets,
+            self.borrow_shares,
+            at,
+            self.fee,
+            rate_at_target,
+            self.has_irm,
+        )
+
+    def totals(self, at: int) -> tuple[int, int, int]:
+        """(supply assets, supply shares, borrow assets) at `at`: `MorphoBalancesLib.expectedMarketBalances`.
+
+        All that a value needs, and cheaper than the whole state. Raises as `accrue`.
+        """
+        return self._accrued(at)[:3]
+
+    def stored_totals(self, at: int) -> tuple[int, int, int]:
+        """As `totals`, without the interest since the last accrual. PlanError for a time before it."""
+        self._require_not_before(at)
+        return self.supply_assets, self.supply_shares, self.borrow_assets
+
+    def _accrued(self, at: int) -> tuple[int, int, int, int]:
+        """`totals`, and the rate at target."""
+        supplied, shares, borrowed = self.supply_assets, self.supply_shares, self.borrow_assets
         elapsed = at - self.last_update
-        if elapsed < 0:
-            raise PlanError(
-                "a market cannot be moved back in time",
-                expected=f"a time from {self.last_update} on",
-                seen=str(at),
-                where="Morpho Blue market",
-                hint="use the timestamp of the block the state was read at, or a later one",
-            )
-        if elapsed == 0 or not self.has_irm:
-            return replace(self, last_update=at)
-        rate, rate_at_target = adaptive_borrow_rate(
-            self.supply_assets, self.borrow_assets, self.rate_at_target, elapsed
-        )
-        interest = mul_div_down(self.borrow_assets, taylor_compounded(rate, elapsed), WAD)
-        supply_assets = self.supply_assets + interest
-        fee_assets = mul_div_down(interest, self.fee, WAD)
+        if elapsed <= 0 or not self.has_irm:
+            self._require_not_before(at)
+            return supplied, shares, borrowed, self.rate_at_target
+        rate, rate_at_target = adaptive_borrow_rate(supplied, borrowed, self.rate_at_target, elapsed)
+        interest = borrowed * taylor_compounded(rate, elapsed) // WAD
+        supplied += interest
         # Total supply already holds the whole interest, so the fee is priced on what the others own.
-        fee_shares = to_shares_down(fee_assets, supply_assets - fee_assets, self.supply_shares)
-        return replace(
-            self,
-            supply_assets=supply_assets,
-            supply_shares=self.supply_shares + fee_shares,
-            borrow_assets=self.borrow_assets + interest,
-            last_update=at,
-            rate_at_target=rate_at_target,
-        )
+        fee = interest * self.fee // WAD
+        shares += fee * (shares + VIRTUAL_SHARES) // (supplied - fee + VIRTUAL_ASSETS)
+        if supplied > MAX_UINT128 or shares > MAX_UINT128:
+            raise ValuationError(
+                "The Morpho market outgrows its 128 bits, so that nothing in it works any more",
+                expected=f"at most {MAX_UINT128:,}",
+                seen=f"{max(supplied, shares):,} at time {at}",
+                where="Morpho Blue market",
+                hint="Its positions count as impaired.",
+            )
+        return supplied, shares, borrowed + interest, rate_at_target
 
     def assets_down(self, shares: int) -> int:
         """Assets that `shares` are worth in this state, rounded down."""
@@ -106,23 +132,74 @@ class Market:
         """Assets that `shares` are worth in this state, rounded up."""
         return to_assets_up(shares, self.supply_assets, self.supply_shares)
 
+    def debt_down(self, shares: int) -> int:
+        """What `shares` of the debt owe in this state, rounded down."""
+        return to_assets_down(shares, self.borrow_assets, self.borrow_shares)
+
+    def debt_up(self, shares: int) -> int:
+        """What `shares` of the debt owe in this state, rounded up: 1 more than the market's whole debt at
+        most."""
+        return to_assets_up(shares, self.borrow_assets, self.borrow_shares)
+
     def supply(self, assets: int, at: int) -> tuple[Market, int]:
-        """(state after a supply of `assets`, shares minted)."""
+        """(state after a supply of `assets`, shares minted). PlanError if it does not fit 128 bits."""
         now = self.accrue(at)
         shares = to_shares_down(assets, now.supply_assets, now.supply_shares)
-        return now._moved(assets, shares), shares
+        return now._supplied(assets, shares), shares
 
     def withdraw(self, assets: int, at: int) -> tuple[Market, int]:
         """(state after a withdrawal of `assets`, shares burnt). PlanError if liquidity is short."""
         now = self.accrue(at)
         shares = to_shares_up(assets, now.supply_assets, now.supply_shares)
-        return now._moved(-assets, -shares), shares
+        return now._supplied(-assets, -shares), shares
 
     def redeem(self, shares: int, at: int) -> tuple[Market, int]:
         """(state after `shares` are withdrawn, assets received). PlanError if liquidity is short."""
         now = self.accrue(at)
         assets = now.assets_down(shares)
-        return now._moved(-assets, -shares), assets
+        return now._supplied(-assets, -shares), assets
+
+    def borrow(self, assets: int, at: int) -> tuple[Market, int]:
+        """(state after `assets` are borrowed, shares of debt minted). PlanError if liquidity is short."""
+        now = self.accrue(at)
+        shares = to_shares_up(assets, now.borrow_assets, now.borrow_shares)
+        return now._borrowed(assets, shares), shares
+
+    def borrow_shares_of(self, shares: int, at: int) -> tuple[Market, int]:
+        """(state after `shares` of debt are taken, assets received). PlanError if liquidity is short."""
+        now = self.accrue(at)
+        assets = now.debt_down(shares)
+        return now._borrowed(assets, shares), assets
+
+    def repay(self, assets: int, at: int) -> tuple[Market, int]:
+        """(state after `assets` are repaid, shares of debt burnt, rounded down)."""
+        now = self.accrue(at)
+        shares = to_shares_down(assets, now.borrow_assets, now.borrow_shares)
+        return now._borrowed(-assets, -shares), shares
+
+    def repay_shares_of(self, shares: int, at: int) -> tuple[Market, int]:
+        """(state after `shares` of debt are repaid, assets paid, rounded up)."""
+        now = self.accrue(at)
+        assets = now.debt_up(shares)
+        return now._borrowed(-assets, -shares), assets
+
+    def liquidate(self, repaid_shares: int, bad_shares: int, at: int) -> tuple[Market, int]:
+        """(state after `Morpho.liquidate`, bad debt in assets).
+
+        `repaid_shares` of the debt are repaid. `bad_shares` are what the borrower then still owes without any
+        collateral: its assets leave the supply, so that suppliers bear the loss at once.
+        """
+        now, _ = self.repay_shares_of(repaid_shares, at)
+        loss = min(now.borrow_assets, now.debt_up(bad_shares))
+        return (
+            replace(
+                now,
+                supply_assets=now.supply_assets - loss,
+                borrow_assets=now.borrow_assets - loss,
+                borrow_shares=now.borrow_shares - bad_shares,
+            ),
+            loss,
+        )
 
     def supply_rate(self, delta: int, at: int) -> int:
         """Supply rate per year in wad, uncompounded, just after supply changes by `delta` at `at`.
@@ -130,14 +207,14 @@ class Market:
         Borrow rate * utilisation * (1 - fee), with the rate model adapted up to `at`; the drift of the
         rate at target after `at` is not in it.
         """
-        now = self.accrue(at)._moved(delta, 0)
+        now = self.accrue(at)._supplied(delta, 0)
         if not now.has_irm or now.borrow_assets == 0:
             return 0
         per_second, _ = adaptive_borrow_rate(now.supply_assets, now.borrow_assets, now.rate_at_target, 0)
         gross = mul_div_down(per_second * YEAR, now.borrow_assets, now.supply_assets)
         return mul_div_down(gross, WAD - now.fee, WAD)
 
-    def _moved(self, assets: int, shares: int) -> Market:
+    def _supplied(self, assets: int, shares: int) -> Market:
         if -assets > self.liquidity:
             raise PlanError(
                 "the Morpho market does not hold that much",
@@ -146,6 +223,39 @@ class Market:
                 where="Morpho Blue market",
                 hint="withdraw no more than max_withdraw",
             )
-        return replace(
-            self, supply_assets=self.supply_assets + assets, supply_shares=self.supply_shares + shares
+        supply_assets, supply_shares = self.supply_assets + assets, self.supply_shares + shares
+        _require_fit(max(supply_assets, supply_shares))
+        return replace(self, supply_assets=supply_assets, supply_shares=supply_shares)
+
+    def _borrowed(self, assets: int, shares: int) -> Market:
+        if assets > self.liquidity:
+            raise PlanError(
+                "the Morpho market has not that much to lend",
+                expected=f"at most {self.liquidity:,} units borrowed",
+                seen=f"{assets:,}",
+                where="Morpho Blue market",
+            )
+        # What is repaid is rounded up, and may exceed the market's debt by one unit.
+        borrow_assets, borrow_shares = max(0, self.borrow_assets + assets), self.borrow_shares + shares
+        _require_fit(borrow_shares)
+        return replace(self, borrow_assets=borrow_assets, borrow_shares=borrow_shares)
+
+    def _require_not_before(self, at: int) -> None:
+        if at < self.last_update:
+            raise PlanError(
+                "a market cannot be moved back in time",
+                expected=f"a time from {self.last_update} on",
+                seen=str(at),
+                where="Morpho Blue market",
+                hint="use the timestamp of the block the state was read at, or a later one",
+            )
+
+
+def _require_fit(total: int) -> None:
+    if total > MAX_UINT128:
+        raise PlanError(
+            "the Morpho market's totals would not fit their 128 bits",
+            expected=f"at most {MAX_UINT128:,}",
+            seen=f"{total:,}",
+            where="Morpho Blue market",
         )

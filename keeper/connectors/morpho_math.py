@@ -18,7 +18,11 @@ INITIAL_RATE_AT_TARGET = 4 * WAD // 100 // YEAR
 MIN_RATE_AT_TARGET = WAD // 1000 // YEAR
 MAX_RATE_AT_TARGET = 2 * WAD // YEAR
 
+_SLOPE_BELOW = WAD - WAD * WAD // CURVE_STEEPNESS
+_SLOPE_ABOVE = CURVE_STEEPNESS - WAD
+
 LN_2 = 693_147_180_559_945_309
+_HALF_LN_2 = LN_2 // 2
 LN_WEI = -41_446_531_673_892_822_312
 WEXP_UPPER_BOUND = 93_859_467_695_000_404_319
 WEXP_UPPER_VALUE = 57_716_089_161_558_943_949_701_069_502_944_508_345_128_422_502_756_744_429_568
@@ -47,25 +51,8 @@ def to_assets_up(shares: int, total_assets: int, total_shares: int) -> int:
 def taylor_compounded(rate: int, elapsed: int) -> int:
     """e^(rate * elapsed) - 1 in wad, to three terms (`MathLib.wTaylorCompounded`)."""
     first = rate * elapsed
-    second = mul_div_down(first, first, 2 * WAD)
-    third = mul_div_down(second, first, 3 * WAD)
-    return first + second + third
-
-
-def div_to_zero(a: int, b: int) -> int:
-    """Signed division that truncates, as the EVM's; Python's own floors."""
-    quotient = abs(a) // abs(b)
-    return quotient if (a < 0) == (b < 0) else -quotient
-
-
-def wad_mul_to_zero(a: int, b: int) -> int:
-    """Signed a * b in wad, truncated (irm `MathLib.wMulToZero`)."""
-    return div_to_zero(a * b, WAD)
-
-
-def wad_div_to_zero(a: int, b: int) -> int:
-    """Signed a ÷ b in wad, truncated (irm `MathLib.wDivToZero`)."""
-    return div_to_zero(a * WAD, b)
+    second = first * first // (2 * WAD)
+    return first + second + second * first // (3 * WAD)
 
 
 def wad_exp(x: int) -> int:
@@ -74,8 +61,7 @@ def wad_exp(x: int) -> int:
         return 0
     if x >= WEXP_UPPER_BOUND:
         return WEXP_UPPER_VALUE
-    half = LN_2 // 2
-    q = div_to_zero(x + (-half if x < 0 else half), LN_2)
+    q = -((_HALF_LN_2 - x) // LN_2) if x < 0 else (x + _HALF_LN_2) // LN_2
     r = x - q * LN_2
     exp_r = WAD + r + r * r // WAD // 2
     return exp_r << q if q >= 0 else exp_r >> -q
@@ -83,21 +69,22 @@ def wad_exp(x: int) -> int:
 
 def utilization_error(supply_assets: int, borrow_assets: int) -> int:
     """Signed distance from target utilisation in wad: -1 at none, 0 on target, 1 at full."""
-    utilization = mul_div_down(borrow_assets, WAD, supply_assets) if supply_assets else 0
-    above = utilization > TARGET_UTILIZATION
-    norm = WAD - TARGET_UTILIZATION if above else TARGET_UTILIZATION
-    return wad_div_to_zero(utilization - TARGET_UTILIZATION, norm)
+    utilization = borrow_assets * WAD // supply_assets if supply_assets else 0
+    if utilization > TARGET_UTILIZATION:
+        return (utilization - TARGET_UTILIZATION) * WAD // (WAD - TARGET_UTILIZATION)
+    return -((TARGET_UTILIZATION - utilization) * WAD // TARGET_UTILIZATION)
 
 
 def curve(rate_at_target: int, error: int) -> int:
     """Borrow rate at utilisation error `error` (`AdaptiveCurveIrm._curve`)."""
-    coefficient = WAD - wad_div_to_zero(WAD, CURVE_STEEPNESS) if error < 0 else CURVE_STEEPNESS - WAD
-    return wad_mul_to_zero(wad_mul_to_zero(coefficient, error) + WAD, rate_at_target)
+    if error < 0:
+        return (WAD - _SLOPE_BELOW * -error // WAD) * rate_at_target // WAD
+    return (WAD + _SLOPE_ABOVE * error // WAD) * rate_at_target // WAD
 
 
 def new_rate_at_target(start: int, adaptation: int) -> int:
     """Rate at target after a linear `adaptation` in wad, within its bounds (`_newRateAtTarget`)."""
-    moved = wad_mul_to_zero(start, wad_exp(adaptation))
+    moved = start * wad_exp(adaptation) // WAD
     return min(max(moved, MIN_RATE_AT_TARGET), MAX_RATE_AT_TARGET)
 
 
@@ -106,14 +93,16 @@ def adaptive_borrow_rate(
 ) -> tuple[int, int]:
     """(average borrow rate over `elapsed` seconds, rate at target at its end), wad per second.
 
-    Mirrors `AdaptiveCurveIrm._borrowRate`; a stored `rate_at_target` of 0 means a market never touched.
+    Mirrors `AdaptiveCurveIrm._borrowRate`; a stored `rate_at_target` of 0 means a market never touched. All
+    divisions truncate toward zero: negative factors are divided by their magnitude, as Python's own floors.
     """
     error = utilization_error(supply_assets, borrow_assets)
     if rate_at_target == 0:
         return curve(INITIAL_RATE_AT_TARGET, error), INITIAL_RATE_AT_TARGET
-    adaptation = wad_mul_to_zero(ADJUSTMENT_SPEED, error) * elapsed
-    if adaptation == 0:
+    speed = ADJUSTMENT_SPEED * abs(error) // WAD
+    if speed * elapsed == 0:
         return curve(rate_at_target, error), rate_at_target
-    end = new_rate_at_target(rate_at_target, adaptation)
-    middle = new_rate_at_target(rate_at_target, div_to_zero(adaptation, 2))
+    sign = 1 if error > 0 else -1
+    end = new_rate_at_target(rate_at_target, sign * speed * elapsed)
+    middle = new_rate_at_target(rate_at_target, sign * (speed * elapsed // 2))
     return curve((rate_at_target + end + 2 * middle) // 4, error), end

@@ -13,12 +13,13 @@ from keeper.units import Address
 
 
 @dataclass(frozen=True)
-class SplitOff:
-    """A position in the side pocket: nothing at the low end and its last good value at the high end, whatever
-    it reports. No plan moves anything into it or out of it."""
+class Impaired:
+    """A position that the portfolio cannot read (`ReadingLib.report`), and why: nothing at the low end, its
+    last good value, as it was marked, at the high end. No plan moves anything into it or out of it."""
 
     ref: PositionRef
     last_good: int
+    reason: str
 
     def report(self, at: int) -> Report:
         return Report(0, self.last_good, Status.UNAVAILABLE)
@@ -29,10 +30,10 @@ class SplitOff:
     def supply_rate(self, delta: int, at: int) -> int:
         return 0
 
-    def after_supply(self, assets: int, at: int) -> SplitOff:
+    def after_supply(self, assets: int, at: int) -> Impaired:
         raise self._refused()
 
-    def after_withdraw(self, assets: int, at: int) -> tuple[SplitOff, int]:
+    def after_withdraw(self, assets: int, at: int) -> tuple[Impaired, int]:
         raise self._refused()
 
     def max_withdraw(self, at: int) -> int:
@@ -44,14 +45,21 @@ class SplitOff:
     def shared(self) -> Mapping[StateKey, Any]:
         return {}
 
-    def with_shared(self, states: Mapping[StateKey, Any]) -> SplitOff:
+    def with_shared(self, states: Mapping[StateKey, Any]) -> Impaired:
         return self
 
-    def accrued(self, at: int) -> SplitOff:
+    def accrued(self, at: int) -> Impaired:
         return self
 
     def _refused(self) -> PlanError:
-        return PlanError("A position that is split off is in no plan", seen=self.ref.venue)
+        return PlanError("An impaired position is in no plan", seen=self.reason, where=self.ref.venue)
+
+
+@dataclass(frozen=True)
+class SplitOff(Impaired):
+    """A position in the side pocket: counted so whatever it reports."""
+
+    reason: str = "it is split off"
 
 
 ARGUMENT = slice(4, 36)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from keeper.connectors.base import EVERYTHING, Position, after_move
 from keeper.errors import PlanError
+from keeper.exposures import doubtful
 from keeper.ledger.portfolio import nav_for_batch, touched
 from keeper.planning.plan import (
     BatchTerms,
@@ -85,8 +86,9 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits. `min_nav_after` is the low NAV that the portfolio counts for these calls at the snapshot, less
-    `max_loss`, which allows the policy's rounding loss for every call.
+    for exits. A withdrawal that touches a position in doubt waits until there is nothing else to do, and is
+    then the only one. `min_nav_after` is the low NAV that the portfolio counts for these calls at the
+    snapshot, less `max_loss`, which allows the policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
@@ -167,9 +169,15 @@ def _moves(
     if held != wanted:
         raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
     targets = dict(allocation.targets)
-    withdrawals = tuple(_withdrawals(policy, book, targets))
+    possible = tuple(_withdrawals(policy, book, targets))
+    # With a position in doubt beside others the portfolio refuses the batch (`ImpairedNotAlone`).
+    alone = doubtful(book.positions, book.isolated, book.at)
+    withdrawals = tuple(move for move in possible if move.venue not in alone)
     supplies = tuple(_supplies(policy, book, targets))
-    return withdrawals, tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
+    affordable = tuple(_affordable(policy, supplies, _left_out(book, targets, withdrawals)))
+    if withdrawals or affordable:
+        return withdrawals, affordable
+    return possible[:1], ()
 
 
 def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move, ...]) -> int:

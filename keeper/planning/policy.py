@@ -14,6 +14,8 @@ from keeper import canonical
 from keeper.config import StrictModel, load_toml
 from keeper.connectors.base import PositionRef, checked_address
 from keeper.errors import KeeperError, PolicyError
+from keeper.oracle import directory
+from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.units import BPS, Address, mul_div_up
 
@@ -21,6 +23,8 @@ DOMAIN: Final = "omnikeeper/policy"
 SCHEMA: Final = 1
 IDLE: Final = "idle"
 """Name of the assets at hand among the predicted values; no venue may be called so."""
+MAX_RISK_IDS: Final = 8
+"""`Registry.MAX_RISK_IDS`."""
 
 
 def _word(value: object) -> bytes:
@@ -104,16 +108,20 @@ class StrategyPolicy(StrictModel):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+def _own_risk_id(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (entry["venue"],)
+
+
 class PositionPolicy(StrictModel):
     """One allow-listed position: our connector at `address`, the `key` it knows the position by, which of its
-    functions may be called, and the most that it may hold (`cap`, in the vault's asset)."""
+    functions may be called, and the risk ids it counts under, by name; under its venue's if left out."""
 
     venue: str
     connector: str
     address: CheckedAddress
     key: HexWord
     functions: tuple[str, ...] = (SUPPLY.name, WITHDRAW.name)
-    cap: Count
+    risk_ids: tuple[str, ...] = Field(default_factory=_own_risk_id, min_length=1, max_length=MAX_RISK_IDS)
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -123,6 +131,8 @@ class PositionPolicy(StrictModel):
             raise ValueError(f"no such function: {', '.join(unknown)}; there are {', '.join(ACTIONS)}")
         if self.venue == IDLE:
             raise ValueError(f"{IDLE} names the assets at hand, not a venue")
+        if len(set(self.risk_ids)) != len(self.risk_ids):
+            raise ValueError("a risk id is named twice")
         return self
 
     def ref(self) -> PositionRef:
@@ -132,7 +142,8 @@ class PositionPolicy(StrictModel):
 
 
 class Policy(StrictModel):
-    """Everything that bounds a plan."""
+    """Everything that bounds a plan. `caps` is the most that may count under each risk id, by name, in the
+    vault's asset."""
 
     name: str
     nonce_key: Count = 0
@@ -143,7 +154,9 @@ class Policy(StrictModel):
     limits: Limits
     signers: SignerPolicy
     strategy: StrategyPolicy
+    caps: dict[str, Count]
     positions: tuple[PositionPolicy, ...]
+    oracle: OraclePolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -153,7 +166,10 @@ class Policy(StrictModel):
         keys = [(position.address, position.key) for position in self.positions]
         if len(set(venues)) != len(venues) or len(set(keys)) != len(keys):
             raise ValueError("a venue, or a connector's key, is listed twice")
+        _one_cap_each({name for position in self.positions for name in position.risk_ids}, set(self.caps))
         try:
+            if self.oracle is not None:
+                directory.check(self.oracle, self.vault.chain_id)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
         except KeeperError as error:
             raise ValueError(str(error)) from error
@@ -162,6 +178,9 @@ class Policy(StrictModel):
     def _body(self) -> dict[str, Any]:
         body = self.model_dump(mode="python")
         body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
+        if self.oracle is None:
+            # So that a policy without one has the hash it always had.
+            del body["oracle"]
         return body
 
     @cached_property
@@ -189,6 +208,10 @@ class Policy(StrictModel):
             seen=venue,
         )
 
+    def members(self, name: str) -> tuple[str, ...]:
+        """The venues that count under a risk id, sorted."""
+        return tuple(sorted(each.venue for each in self.positions if name in each.risk_ids))
+
     def check(self, plan: Plan) -> None:
         """Raises PolicyError, naming the field, for anything in the plan that no entry allows."""
         _equal("vault", self.vault.vault, plan.vault)
@@ -213,7 +236,9 @@ class Policy(StrictModel):
         for venue in sorted(grown):
             if venue not in predicted:
                 raise PolicyError("The plan predicts no value", where=f"terms.predicted.{venue}")
-            _at_most(f"terms.predicted.{venue}", self.position(venue).cap, predicted[venue])
+            for name in self.position(venue).risk_ids:
+                held = sum(predicted.get(member, 0) for member in self.members(name))
+                _at_most(f"terms.predicted.{venue} under caps.{name}", self.caps[name], held)
 
     def _check_call(self, where: str, call: PlannedCall) -> None:
         allowed = self.position(call.venue)
@@ -240,6 +265,13 @@ class Policy(StrictModel):
         tolerance = self.limits.pps_tolerance_bps
         widest = mul_div_up(terms.min_pps + 1, BPS + tolerance, BPS - tolerance) + 1
         _at_most("terms.max_pps", widest, terms.max_pps)
+
+
+def _one_cap_each(named: set[str], capped: set[str]) -> None:
+    if missing := sorted(named - capped):
+        raise ValueError(f"no cap for {', '.join(missing)}")
+    if unused := sorted(capped - named):
+        raise ValueError(f"a cap that no position counts under: {', '.join(unused)}")
 
 
 def _equal(where: str, expected: object, seen: object) -> None:

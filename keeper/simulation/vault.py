@@ -3,14 +3,14 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from eth_hash.auto import keccak
-
 from keeper.config import parse
 from keeper.contracts import Contract, artifact
+from keeper.exposures import risk_id
+from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
@@ -24,7 +24,20 @@ THRESHOLD: Final = 2
 EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
+_ALONE: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 ETHER_FEED: Final = MappingProxyType({"WETH": "ETH/USD"})
+NOBODY: Final = Address("0x" + "0" * 40)
+DOLLAR: Final = Address("0x0000000000000000000000000000000000000348")
+"""Feeds quote in dollars, which is no token; this address stands for them, by ISO 4217."""
+_FEED_FIELDS: Final = (
+    "aggregator",
+    "heartbeat",
+    "minimum",
+    "maximum",
+    "deviation_bps",
+    "sequencer",
+    "grace_period",
+)
 _MIN_HEALTH_WAD: Final = 105 * WAD // 100
 
 PARAMS: Final[tuple[int | str, ...]] = (
@@ -66,33 +79,40 @@ class Deployment(Core):
 
 @dataclass(frozen=True)
 class Listing:
-    """A position to be allow-listed. `params` are for the policy."""
+    """A position to be allow-listed. `params` are for the policy; it counts under its venue's risk id and
+    those of `groups`."""
 
     venue: str
     address: Address
     key: bytes
     connector: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+    @property
+    def risk_ids(self) -> tuple[str, ...]:
+        return self.venue, *self.groups
 
 
-def risk_id(name: str) -> bytes:
-    """The cap a position counts against, as the registry names it: keccak256 of its name."""
-    return keccak(name.encode())
-
-
-def deploy_vault(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Deployment:
+def deploy_vault(
+    devnet: Devnet, params: tuple[int | str, ...] = PARAMS, groups: Mapping[str, Sequence[str]] = _ALONE
+) -> Deployment:
     """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho.
 
-    `params` are `IVault.Params` without the fee recipient, who is the treasury.
+    `params` are `IVault.Params` without the fee recipient, who is the treasury; `groups` names risk ids that
+    several venues count under beside their own, and those venues.
     """
     core = deploy_core(devnet, params)
     oracle = deploy_oracle(devnet)
-    govern(devnet, core, "setOracle", core.vault, oracle)
-    listings = _deploy_connectors(devnet, core.portfolio)
+    govern(devnet, core, "setOracle", core.vault, oracle.router)
+    listings = [
+        replace(each, groups=tuple(name for name, venues in sorted(groups.items()) if each.venue in venues))
+        for each in _deploy_connectors(devnet, core.portfolio)
+    ]
     list_and_seal(devnet, core, listings)
-    policy_toml = _policy(devnet, core, listings)
+    policy_toml = _policy(devnet, core, listings, oracle)
     policy = parse(tomllib.loads(policy_toml), Policy)
-    return Deployment(**vars(core), oracle=oracle, policy=policy, policy_toml=policy_toml)
+    return Deployment(**vars(core), oracle=oracle.router, policy=policy, policy_toml=policy_toml)
 
 
 def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS) -> Core:
@@ -128,36 +148,80 @@ def govern(devnet: Devnet, core: Core, function: str, *args: Any) -> None:
 
 
 def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> None:
-    """Allow-lists positions, each under a cap of its own, and ends the set-up."""
+    """Allow-lists positions, puts a cap on every risk id, and ends the set-up."""
+    for name in _risk_ids(listings):
+        govern(devnet, core, "setCap", core.vault, risk_id(name), CAP)
     for each in listings:
-        govern(devnet, core, "listPosition", core.vault, each.address, each.key, [risk_id(each.venue)])
-        govern(devnet, core, "setCap", core.vault, risk_id(each.venue), CAP)
+        ids = [risk_id(name) for name in each.risk_ids]
+        govern(devnet, core, "listPosition", core.vault, each.address, each.key, ids)
         for function in ACTIONS.values():
             govern(devnet, core, "setSelector", core.vault, each.address, function.selector, True)
     govern(devnet, core, "seal", core.vault, TIMELOCK)
 
 
-def deploy_oracle(devnet: Devnet, feeds: Mapping[str, str] = ETHER_FEED) -> Address:
-    """Tokens, by symbol, in USDC: through their own dollar feeds and that of USDC."""
+def _risk_ids(listings: Sequence[Listing]) -> list[str]:
+    return sorted({name for each in listings for name in each.risk_ids})
+
+
+def deploy_oracle(devnet: Devnet, feeds: Mapping[str, str] = ETHER_FEED) -> OraclePolicy:
+    """Tokens, by symbol, in USDC: through their own dollar feeds and that of USDC. The policy's section says
+    where all of it is."""
     deployer, manifest = devnet.key("deployer"), devnet.manifest
     pairs = {**feeds, "USDC": "USDC/USD"}
-    tokens = {symbol: manifest["tokens"][symbol]["address"] for symbol in pairs}
-    # The feeds quote in dollars, which is no token; this address stands for them, as in ISO 4217.
-    dollar = Address("0x0000000000000000000000000000000000000348")
-    nobody = Address("0x" + "0" * 40)
+    tokens = {symbol: manifest["tokens"][symbol] for symbol in pairs}
     sources = {}
     for symbol, feed in pairs.items():
-        proxy, heartbeat = (manifest["feeds"][feed][field] for field in ("proxy", "heartbeat"))
-        bounds = (WAD // 100, 1_000_000 * WAD)
-        sequencer = (manifest["sequencer"], 3600)
-        name = feed.replace("/", " / ")
-        config = (tokens[symbol], dollar, proxy, heartbeat, *bounds, 50, *sequencer, nobody, 0, 0, name)
-        sources[symbol] = devnet.deploy(deployer, "ChainlinkSource", [config])
+        source = _feed(manifest["feeds"][feed], symbol, feed.replace("/", " / "), manifest["sequencer"])
+        config = (
+            tokens[symbol]["address"],
+            DOLLAR,
+            *(source[name] for name in _FEED_FIELDS),
+            *(NOBODY, 0, 0),
+            source["description"],
+        )
+        sources[feed] = {**source, "address": devnet.deploy(deployer, "ChainlinkSource", [config])}
     routes = [
-        (tokens[symbol], tokens["USDC"], [(sources[symbol], False), (sources["USDC"], True)])
-        for symbol in feeds
+        (
+            tokens[symbol]["address"],
+            tokens["USDC"]["address"],
+            [(sources[feed]["address"], False), (sources[pairs["USDC"]]["address"], True)],
+        )
+        for symbol, feed in feeds.items()
     ]
-    return devnet.deploy(deployer, "OracleRouter", [routes])
+    section = {
+        "router": devnet.deploy(deployer, "OracleRouter", [routes]),
+        "tokens": {
+            "USD": {"address": DOLLAR},
+            **{name: {key: each[key] for key in ("address", "decimals")} for name, each in tokens.items()},
+        },
+        "sources": sources,
+        "routes": [
+            {
+                "base": symbol,
+                "quote": "USDC",
+                "hops": [{"source": feed}, {"source": pairs["USDC"], "inverse": True}],
+            }
+            for symbol, feed in feeds.items()
+        ],
+    }
+    return parse(section, OraclePolicy)
+
+
+def _feed(feed: Mapping[str, Any], base: str, description: str, sequencer: str) -> dict[str, Any]:
+    return {
+        "kind": "chainlink",
+        "base": base,
+        "quote": "USD",
+        "aggregator": feed["proxy"],
+        "decimals": feed["decimals"],
+        "heartbeat": feed["heartbeat"],
+        "minimum": WAD // 100,
+        "maximum": 1_000_000 * WAD,
+        "deviation_bps": 50,
+        "sequencer": sequencer,
+        "grace_period": 3600,
+        "description": description,
+    }
 
 
 def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...]:
@@ -219,7 +283,7 @@ def _address_key(address: str) -> bytes:
     return bytes(12) + bytes.fromhex(address[2:])
 
 
-def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
+def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: OraclePolicy) -> str:
     """The policy file. Comments say what an operator may want to change."""
     strategy = {"min_gain_bps": 5, "grid": 64, "quantum": 10**6, "asset": "USDC", "decimals": 6}
     sections = [
@@ -240,28 +304,41 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> str:
         _table("signers", {"threshold": THRESHOLD, "addresses": signers(devnet)}),
         _table("strategy", {"name": "yield_allocation", "params": strategy}),
     ]
+    sections.append(_table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
     for each in listings:
         entry = {
             "venue": each.venue,
             "connector": each.connector,
             "address": each.address,
             "key": "0x" + each.key.hex(),
-            "cap": CAP,
+            "risk_ids": list(each.risk_ids),
             "params": each.params,
         }
         sections.append(_table("[positions]", entry))
+    section = oracle.model_dump(mode="json", exclude_defaults=True)
+    sections += [
+        _table("oracle", {"router": section["router"]}),
+        _table("oracle.tokens", section["tokens"]),
+        *(_table(f'oracle.sources."{name}"', each) for name, each in sorted(section["sources"].items())),
+        *(_table("[oracle.routes]", each) for each in section["routes"]),
+    ]
     return "\n".join(sections)
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
     head = [f"[{name}]"] if name else []
-    return "\n".join([*head, *(f"{key} = {_toml(value)}" for key, value in values.items())]) + "\n"
+    return "\n".join([*head, *(f"{_key(key)} = {_toml(value)}" for key, value in values.items())]) + "\n"
+
+
+def _key(name: str) -> str:
+    """A TOML key, quoted where it has to be."""
+    return name if name.replace("_", "").isalnum() else json.dumps(name)
 
 
 def _toml(value: object) -> str:
     """A TOML value: strings and integers are written as in JSON."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(value)

@@ -15,7 +15,7 @@ from keeper.chain.history import LogQuery, SeriesQuery
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot, retake, take
-from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, KeeperError
+from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, KeeperError, RpcError
 from keeper.ops.commands.snapshot import app
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.proxy import Fault, Proxy
@@ -208,5 +208,11 @@ def test_the_calls_of_the_file_are_those_of_the_chain(kept: tuple[Path, Devnet])
     assert len(taken.results[0]) > 10
     for result in taken.results[0]:
         request = {"to": result.target, "data": "0x" + result.data.hex()}
+        if not result.success:
+            # The MetaMorpho vault is of version 1.0, and is asked for what 1.1 has lost.
+            with pytest.raises(RpcError, match="revert"):
+                devnet.rpc("eth_call", request, number)
+            continue
         answer = devnet.rpc("eth_call", request, number)
         assert bytes.fromhex(answer[2:]) == result.returned
+    assert sum(result.success for result in taken.results[0]) == len(taken.results[0]) - 1

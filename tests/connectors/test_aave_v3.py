@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from conftest import Walk
 
-from keeper.connectors.aave_v3 import AavePosition
-from keeper.connectors.base import EVERYTHING, PositionRef, key_of
+from keeper.connectors.aave_v3 import AavePosition, AaveV3
+from keeper.connectors.base import EVERYTHING, PositionRef, Report, key_of
 from keeper.errors import PlanError, ValuationError
+from keeper.oracle.quote import Prices, RouteRate, Status
 from keeper.units import Address
 
 SUPPLY = "supply(address,uint256,address,uint16)"
@@ -36,7 +37,9 @@ def reference(walk: Walk, symbol: str) -> PositionRef:
 
 
 def position(walk: Walk, ref: PositionRef) -> AavePosition:
-    found = walk.position(ref)
+    """The mirror at the head, for a vault of the reserve's own asset."""
+    prices = Prices(Address(ref.params["asset"]), {})
+    found = AaveV3().position(ref, walk.read, prices, walk.now())
     assert isinstance(found, AavePosition)
     return found
 
@@ -132,3 +135,71 @@ def test_params_that_name_another_token_are_refused(walk: Walk) -> None:
     mixed = replace(ref, params={**ref.params, "a_token": other.params["a_token"]})
     with pytest.raises(ValuationError, match="aToken of the reserve differs"):
         walk.position(mixed)
+
+
+def test_a_flash_loan_feeds_the_treasury_and_liquidity_but_not_the_index(walk: Walk) -> None:
+    ref = reference(walk, "USDC")
+    pool, asset = ref.params["pool"], Address(ref.params["asset"])
+    premium, amount = 9, 12_345_678_901_234
+    configurator = walk.devnet.manifest["aave"]["configurator"]
+    walk.send("deployer", configurator, "updateFlashloanPremium(uint128)", premium, at=walk.now() + 1)
+    walk.fund("user2", asset, pool)
+    receiver = walk.devnet.address("user2")
+    # From here on the account answers every call with one word, 1: it lets the pool take back its loan.
+    walk.devnet.rpc("anvil_setCode", receiver, "0x600160005260206000f3")
+    before = position(walk, ref).reserve
+    at = walk.now() + 100_000
+    signature = "flashLoanSimple(address,address,uint256,bytes,uint16)"
+    assert walk.send("lender", pool, signature, receiver, asset, amount, b"", 0, at=at)
+    after = position(walk, ref).reserve
+    assert after == before.flash_loan(amount, premium, at)
+    untouched = before.accrue(at)
+    assert after.liquidity_index == untouched.liquidity_index
+    assert after.virtual_balance - untouched.virtual_balance == -(-amount * premium // 10_000)
+    assert after.accrued_to_treasury > untouched.accrued_to_treasury
+    assert after.liquidity_rate < untouched.liquidity_rate
+
+
+def test_a_key_without_a_price_route_has_no_value(walk: Walk) -> None:
+    ref = reference(walk, "WETH")
+    walk.fund("user1", ref.params["asset"], ref.params["pool"])
+    pool, asset = ref.params["pool"], ref.params["asset"]
+    prices = Prices(Address(reference(walk, "USDC").params["asset"]), {})
+    empty = AaveV3().position(ref, walk.read, prices, walk.now())
+    assert empty.report(walk.now()) == Report(0, 0)
+    assert walk.send("user1", pool, SUPPLY, asset, 10**18, ref.address, 0, at=walk.now() + 1)
+    held = AaveV3().position(ref, walk.read, prices, walk.now())
+    with pytest.raises(ValuationError, match="no price route"):
+        held.report(walk.now())
+    rate = RouteRate(3 * 10**30, 4 * 10**30, Status.STALE)
+    priced = AaveV3().position(ref, walk.read, Prices(prices.asset, {asset: rate}), walk.now())
+    balance = priced.legs(walk.now())[0].amount
+    assert priced.report(walk.now()) == Report(balance * 3 // 10**10, -(-balance * 4 // 10**10), Status.STALE)
+
+
+def test_a_full_exit_takes_what_is_at_hand_and_leaves_the_rest(walk: Walk) -> None:
+    ref = reference(walk, "USDC")
+    pool, asset = ref.params["pool"], Address(ref.params["asset"])
+    walk.fund("user1", asset, pool)
+    amount = walk.balance(asset, ref.address)
+    assert walk.send("user1", pool, SUPPLY, asset, amount, ref.address, 0, at=walk.now() + 1)
+    before = position(walk, ref)
+    at = walk.now() + 10
+    scarce = replace(before, reserve=replace(before.reserve, virtual_balance=amount // 3))
+    left, received = scarce.after_withdraw(EVERYTHING, at)
+    assert received == amount // 3
+    assert left.reserve.virtual_balance == 0
+    assert 0 < left.report(at).low <= before.report(at).low - received
+    whole, received = before.after_withdraw(EVERYTHING, at)
+    assert (whole.scaled, received) == (0, before.report(at).low)
+
+
+def test_an_account_without_code_in_the_params_is_a_failed_read(walk: Walk) -> None:
+    ref = reference(walk, "USDC")
+    stranger = walk.devnet.address("user3")
+    wrong = replace(ref, params={**ref.params, "rate_strategy": stranger})
+    with pytest.raises(ValuationError, match="read that the value rests on failed"):
+        walk.position(wrong)
+    wrong = replace(ref, params={**ref.params, "decimals": 18})
+    with pytest.raises(ValuationError, match="Decimals of the reserve"):
+        walk.position(wrong)

@@ -13,7 +13,6 @@ from keeper.connectors.morpho_math import (
     MIN_RATE_AT_TARGET,
     WEXP_UPPER_VALUE,
     adaptive_borrow_rate,
-    div_to_zero,
     wad_exp,
 )
 from keeper.contracts import address
@@ -23,7 +22,7 @@ from keeper.units import WAD
 ONE = address("0x" + "11" * 20)
 
 
-@pytest.mark.parametrize("name", ["aave_v3", "morpho_blue", "metamorpho"])
+@pytest.mark.parametrize("name", ["aave_v3", "morpho_blue", "metamorpho", "erc4626"])
 def test_a_connector_is_found_by_its_entry_point(name: str) -> None:
     assert name in names()
     assert load(name).name == name
@@ -69,10 +68,6 @@ def test_params_that_do_not_fit_name_the_field() -> None:
 )
 def test_exponential_at_points_known_by_hand(x: int, expected: int) -> None:
     assert wad_exp(x) == expected
-
-
-def test_signed_division_truncates_like_the_evm() -> None:
-    assert [div_to_zero(a, b) for a, b in ((7, 2), (-7, 2), (7, -2), (-7, -2))] == [3, -3, -3, 3]
 
 
 def test_the_rate_curve_passes_through_its_three_corners() -> None:

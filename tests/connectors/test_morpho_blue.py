@@ -10,6 +10,7 @@ from keeper.connectors.base import EVERYTHING, PositionRef, load
 from keeper.connectors.morpho_blue import MorphoBluePosition
 from keeper.connectors.morpho_math import adaptive_borrow_rate
 from keeper.errors import PlanError, ValuationError
+from keeper.oracle.quote import Prices
 from keeper.units import Address
 
 PARAMS = "(address,address,address,address,uint256)"
@@ -38,7 +39,9 @@ def words(ref: PositionRef) -> tuple[Any, ...]:
 
 
 def position(walk: Walk, ref: PositionRef) -> MorphoBluePosition:
-    found = walk.position(ref)
+    # As in a vault of the market's own loan token.
+    prices = Prices(Address(ref.params["market"]["loan_token"]), {})
+    found = load("morpho_blue").position(ref, walk.read, prices, walk.now())
     assert isinstance(found, MorphoBluePosition)
     return found
 
@@ -145,9 +148,8 @@ def test_more_than_the_market_holds_is_refused(walk: Walk) -> None:
     stuck = position(walk, ref)
     most = stuck.max_withdraw(at + 24)
     assert most == 10**12
-    for assets in (most + 1, EVERYTHING):
-        with pytest.raises(PlanError, match=r"does not hold|refuse"):
-            stuck.after_withdraw(assets, at + 24)
+    with pytest.raises(PlanError, match="refuse"):
+        stuck.after_withdraw(most + 1, at + 24)
     args = (words(ref), most + 1, 0, ref.address, ref.address)
     assert not walk.send("user1", ref.params["morpho"], WITHDRAW, *args, at=at + 24)
 

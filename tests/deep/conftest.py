@@ -32,6 +32,7 @@ def _walks() -> ModuleType:
 
 Walk = _walks().Walk
 sys.path.append(str(CONNECTORS))
+sys.path.append(str(CONNECTORS.parent / "oracle"))
 
 
 @pytest.fixture

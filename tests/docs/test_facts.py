@@ -13,6 +13,10 @@ from keeper.errors import EndpointError, KeeperError
 from keeper.ledger.vault import LOSS_WINDOW, MAX_FALL, MAX_UNREAD_FALL
 from keeper.ops.cli import INTERNAL, INTERRUPTED
 from keeper.ops.commands import demo
+from keeper.oracle.chainlink import ChainlinkPolicy
+from keeper.oracle.checked import CheckedPolicy
+from keeper.oracle.receipts import ATokenPolicy, ERC4626Policy, StakedEtherPolicy
+from keeper.oracle.twap import TwapPolicy
 from keeper.planning.policy import Policy
 from keeper.quorum import signer_service
 from keeper.quorum.collect import Outcome
@@ -41,7 +45,13 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if not inner:
             yield prefix + name
             continue
-        marks = {"chains": "chains.<id>", "positions": "positions[]"}
+        marks = {
+            "chains": "chains.<id>",
+            "positions": "positions[]",
+            "tokens": "tokens.<symbol>",
+            "routes": "routes[]",
+            "hops": "hops[]",
+        }
         yield from keys(inner[0], f"{prefix}{marks.get(name, name)}.")
 
 
@@ -57,6 +67,20 @@ def kinds(root: type[KeeperError]) -> Iterator[type[KeeperError]]:
 
 def test_every_key_of_the_policy_is_listed() -> None:
     assert sorted(first_column(OPERATORS, "Key | Meaning")) == sorted(keys(Policy))
+
+
+def test_every_key_of_every_source_is_listed() -> None:
+    rows = OPERATORS.split("\n| Kind | Other keys |\n", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+    listed = {}
+    for row in rows:
+        kinds_of_row, others = (re.findall(r"`([a-z0-9_]+)`", cell) for cell in row.split("|")[1:3])
+        listed |= {kind: set(others) - set(kinds_of_row) for kind in kinds_of_row}
+    common = {"kind", "address", "base", "quote"}
+    models = (ChainlinkPolicy, TwapPolicy, CheckedPolicy, ERC4626Policy, StakedEtherPolicy, ATokenPolicy)
+    known = {get_args(each.model_fields["kind"].annotation)[0]: each for each in models}
+    assert set(listed) == set(known)
+    for kind, model in known.items():
+        assert listed[kind] - set(known) == set(model.model_fields) - common, kind
 
 
 def test_every_key_of_a_signers_file_is_named() -> None:

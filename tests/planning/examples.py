@@ -7,6 +7,7 @@ from typing import Any
 from keeper.config import parse
 from keeper.connectors.morpho_blue import MorphoBlueParams, MorphoBluePosition
 from keeper.connectors.morpho_market import Market
+from keeper.oracle.quote import Prices
 from keeper.planning.build import Basis
 from keeper.planning.plan import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.planning.policy import Policy
@@ -37,7 +38,6 @@ def position_section(venue: str, number: int) -> dict[str, Any]:
         "connector": "morpho_blue",
         "address": account(10 + number),
         "key": "0x" + bytes([number] * 32).hex(),
-        "cap": 900_000 * UNIT,
         "params": {"morpho": account(7), "market": market},
     }
 
@@ -68,6 +68,7 @@ def policy_sections() -> dict[str, Any]:
         },
         "signers": {"threshold": 2, "addresses": [account(n) for n in (21, 22, 23)]},
         "strategy": {"name": "yield_allocation", "params": {}},
+        "caps": {"morpho:A": 900_000 * UNIT, "morpho:B": 900_000 * UNIT},
         "positions": [position_section("morpho:B", 2), position_section("morpho:A", 1)],
     }
 
@@ -94,8 +95,10 @@ def holding(
     """Positions worth `assets` by venue; `lent_out` of every market's assets are borrowed."""
     positions = []
     for ref in policy.refs():
+        params = MorphoBlueParams(**ref.params)
+        prices = Prices(params.market.loan_token, {})
         market = Market(LOAN, LOAN * 10**6, lent_out, lent_out * 10**6, AT, 0, 10**9)
-        position = MorphoBluePosition(ref, MorphoBlueParams(**ref.params), market, 0)
+        position = MorphoBluePosition(ref, params, prices, market, 0)
         if assets[ref.venue]:
             position = position.after_supply(assets[ref.venue], AT)
         positions.append(position)

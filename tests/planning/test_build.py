@@ -7,9 +7,12 @@ from examples import AT, LOAN, UNIT, Holding, account, example_basis, example_po
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keeper.connectors.base import Report
+from keeper.connectors.morpho_blue import MorphoBluePosition
 from keeper.contracts import encode_call
 from keeper.errors import PlanError, PolicyError
 from keeper.ledger.portfolio import nav_for_batch, touched
+from keeper.oracle.quote import Status
 from keeper.planning.build import NothingToDoError, build_batch, build_settlement
 from keeper.planning.plan import Plan
 from keeper.planning.strategy import Allocation
@@ -76,7 +79,7 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
 ) -> None:
     book = holding(POLICY, {"morpho:A": held[0], "morpho:B": held[1]}, idle)
     nav = book.idle + sum(position.report(AT).low for position in book.positions)
-    cap = POLICY.position("morpho:A").cap
+    cap = POLICY.caps["morpho:A"]
     targets = [min((nav * part) // (sum(split) + 1), cap) for part in split]
     try:
         plan = built(book, A=targets[0], B=targets[1])
@@ -92,6 +95,40 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
     kinds = [call.function for call in plan.batch.calls]
     assert kinds == sorted(kinds, reverse=True)
     assert Plan.from_bytes(plan.to_bytes()) == plan
+
+
+class Doubtful(MorphoBluePosition):
+    """A position whose value nobody vouches for."""
+
+    def report(self, at: int) -> Report:
+        return replace(super().report(at), status=Status.STALE)
+
+
+def in_doubt(book: Holding, venue: str) -> Holding:
+    """The book with one position in doubt."""
+    positions = tuple(
+        Doubtful(each.ref, each.params, each.market, each.shares) if each.ref.venue == venue else each
+        for each in book.positions
+    )
+    return replace(book, positions=positions)
+
+
+def test_a_position_in_doubt_is_left_last_and_alone() -> None:
+    held = holding(POLICY, {"morpho:A": 3_000 * UNIT, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
+    assert len(built(held, A=0, B=0).batch.calls) == 2
+    book = in_doubt(held, "morpho:B")
+    (first,) = built(book, A=0, B=0).batch.calls
+    assert first.explain() == "withdraw everything from morpho:A"
+    kept = book.positions[0].report(AT).low
+    (second,) = built(book, A=kept, B=0).batch.calls
+    assert second.explain() == "withdraw everything from morpho:B"
+    # What it does not bring is not spent either.
+    worth = book.positions[1].report(AT).low
+    (third,) = built(book, A=kept + worth + 1_000 * UNIT, B=0).batch.calls
+    assert (third.function, third.assets) == ("supply", 1_000 * UNIT)
+    # Of several in doubt, one.
+    (fourth,) = built(in_doubt(book, "morpho:A"), A=0, B=0).batch.calls
+    assert fourth.explain() == "withdraw everything from morpho:A"
 
 
 def test_moves_below_the_least_one_are_left_out() -> None:

@@ -19,7 +19,7 @@ from keeper.planning.plan import DOMAIN, SCHEMA, PinnedBlock, Plan, PlannedCall,
 from keeper.planning.strategy import Allocation
 
 POLICY = example_policy()
-GOLDEN = "e2c2890accd12bafabb47b7bf9261a98a6deaba6167c84d8af6e8b1de8045d33"
+GOLDEN = "5b0e80ad021d9fd84a9445e0b67ac423bd028eef161127f59ca6fa2157a4e1cc"
 
 
 def batch() -> Plan:

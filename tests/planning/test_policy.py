@@ -74,6 +74,23 @@ def test_a_function_that_is_not_listed_is_refused() -> None:
         parse(sections, Policy).check(batch())
 
 
+def test_what_counts_under_one_risk_id_is_capped_together() -> None:
+    sections = policy_sections()
+    for position in sections["positions"]:
+        position["risk_ids"] = [position["venue"], "both"]
+    total = sum(value for venue, value in batch().batch.predicted if venue != "idle")
+    sections["caps"]["both"] = total
+    parse(sections, Policy).check(batch())
+    sections["caps"]["both"] = total - 1
+    tight = parse(sections, Policy)
+    assert tight.members("both") == ("morpho:A", "morpho:B")
+    with pytest.raises(PolicyError, match=r"predicted\.morpho:A under caps\.both\]: expected at most"):
+        tight.check(batch())
+    # Nothing is said against leaving.
+    plan = batch()
+    tight.check(replace(plan, terms=replace(plan.batch, calls=plan.batch.calls[:1], max_loss=3)))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -87,6 +104,13 @@ def test_a_function_that_is_not_listed_is_refused() -> None:
         (lambda s: s.update(chains={"1": {"finality": 0}}), "lacks the hub chain"),
         (lambda s: s["positions"].append(s["positions"][0]), "listed twice"),
         (lambda s: s["positions"][0].update(venue="idle"), "not a venue"),
+        (lambda s: s["positions"][0].pop("venue"), "positions.0.venue"),
+        (lambda s: s["positions"][0].update(risk_ids=[]), "positions.0.risk_ids"),
+        (lambda s: s["positions"][0].update(risk_ids=["x", "x"]), "risk id is named twice"),
+        (lambda s: s["positions"][0].update(risk_ids=["x"]), "no cap for x"),
+        (lambda s: s["caps"].update(x=1), "a cap that no position counts under: x"),
+        (lambda s: s["caps"].update({"morpho:A": -1}), "caps.morpho:A"),
+        (lambda s: s.pop("caps"), "caps"),
         (lambda s: s["positions"][0].update(functions=["sweep"]), "no such function"),
         (lambda s: s["positions"][0].update(key="0x12"), "64 hex digits"),
         (lambda s: s["positions"][0].update(address="0x12"), "positions.0.address"),
@@ -105,7 +129,8 @@ def test_a_file_that_does_not_hold_is_refused_naming_the_key(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s["positions"][0].update(cap=1),
+        lambda s: s["caps"].update({"morpho:A": 1}),
+        lambda s: s["positions"][0].update(risk_ids=["morpho:B", "morpho:A"]),
         lambda s: s["limits"].update(max_gas=1),
         lambda s: s["time"].update(max_clock_skew=1),
         lambda s: s["positions"][0]["params"]["market"].update(lltv=1),

@@ -17,7 +17,9 @@ from keeper.connectors.morpho_market import Market, MarketParams
 from keeper.connectors.morpho_math import INITIAL_RATE_AT_TARGET
 from keeper.contracts import address
 from keeper.errors import PolicyError
+from keeper.exposures import Exposure
 from keeper.ledger.vault import Accounting, Params
+from keeper.oracle.quote import Prices
 from keeper.units import RAY, WAD
 from strategies.yield_allocation import Params as StrategyParams
 from strategies.yield_allocation import YieldAllocation
@@ -26,6 +28,7 @@ AT = 1_800_000_000
 USDC = 10**6
 MILLION = 10**6 * USDC
 ONE = address("0x" + "11" * 20)
+PRICES = Prices(ONE, {})
 MARKET = MarketParams(loan_token=ONE, collateral_token=ONE, oracle=ONE, irm=ONE, lltv=WAD // 2)
 
 
@@ -35,7 +38,8 @@ def ref(connector: str, venue: str) -> PositionRef:
 
 def aave(ours: int, *, others: int = 40 * MILLION, debt: int = 30 * MILLION) -> AavePosition:
     reserve = Reserve(
-        settings=ReserveSettings(6, True, False, False, 1_000, 0),
+        id=0,
+        settings=ReserveSettings.from_word(6 << 48 | 1 << 56 | 1_000 << 64),
         curve=RateCurve.from_bps(9_000, 0, 550, 6_000),
         liquidity_index=RAY,
         liquidity_rate=0,
@@ -49,7 +53,7 @@ def aave(ours: int, *, others: int = 40 * MILLION, debt: int = 30 * MILLION) -> 
         scaled_supply=others + ours,
     )
     params = AaveParams(pool=ONE, asset=ONE, a_token=ONE, variable_debt_token=ONE, rate_strategy=ONE)
-    return AavePosition(ref("aave_v3", "aave:USDC"), params, reserve, ours)
+    return AavePosition(ref("aave_v3", "aave:USDC"), params, reserve, ours, Prices(ONE, {}))
 
 
 def market(supplied: int, debt: int) -> Market:
@@ -59,7 +63,7 @@ def market(supplied: int, debt: int) -> Market:
 def blue(ours: int, *, supplied: int = 40 * MILLION, debt: int = 35 * MILLION) -> MorphoBluePosition:
     params = MorphoBlueParams(morpho=ONE, market=MARKET)
     return MorphoBluePosition(
-        ref("morpho_blue", "morpho:WETH"), params, market(supplied + ours, debt), ours * 10**6
+        ref("morpho_blue", "morpho:WETH"), params, PRICES, market(supplied + ours, debt), ours * 10**6
     )
 
 
@@ -74,7 +78,7 @@ def meta(held: Market) -> MetaMorphoPosition:
         supply_queue=(0,),
         markets=(Allocated(held, MILLION * 10**6, 20 * MILLION),),
     )
-    return MetaMorphoPosition(ref("metamorpho", "metamorpho:USDC"), params, vault, 0)
+    return MetaMorphoPosition(ref("metamorpho", "metamorpho:USDC"), params, PRICES, vault, 0)
 
 
 def book(*positions: Position, idle: int, reserve: int = 0, caps: Mapping[str, int] | None = None) -> Book:
@@ -163,6 +167,36 @@ def test_a_cap_of_zero_stops_growth_and_forces_nothing() -> None:
     assert dict(allocation.targets) == {"morpho:WETH": 4 * MILLION}
 
 
+def together(before: Book, most: int) -> Book:
+    """The book with one risk id that all of its venues count under."""
+    venues = tuple(before.allocation)
+    live = sum(before.allocation.values())
+    return replace(before, exposures=(Exposure("all", venues, live, live, live, most, 100 * MILLION),))
+
+
+def test_a_cap_that_venues_share_is_filled_where_it_earns_most() -> None:
+    free = book(aave(0), blue(0), idle=10 * MILLION)
+    assert sum(dict(strategy().decide(free).targets).values()) == 10 * MILLION
+    targets = dict(strategy().decide(together(free, 4 * MILLION)).targets)
+    smaller = strategy().decide(book(aave(0), blue(0), idle=4 * MILLION))
+    # As if no more were there to be lent.
+    assert targets == dict(smaller.targets)
+    assert sum(targets.values()) == 4 * MILLION
+    assert all(targets.values())
+
+
+def test_venues_far_over_their_shared_cap_must_shrink_and_just_over_it_may_stay() -> None:
+    held = book(aave(2 * MILLION), blue(3 * MILLION), idle=0)
+    allocation = strategy().decide(together(held, 4 * MILLION))
+    assert sum(dict(allocation.targets).values()) == 4 * MILLION
+    assert "aave:USDC and morpho:WETH hold 5,000,000.00 USDC, their cap is 4,000,000.00" in allocation.reason
+    kept = strategy(min_gain_bps=1_000).decide(together(held, 5 * MILLION - USDC))
+    assert kept.reason.startswith("Kept")
+    # No room at all: what is there may stay, and move.
+    closed = replace(together(held, 0), idle=MILLION)
+    assert sum(dict(strategy().decide(closed).targets).values()) <= 5 * MILLION
+
+
 def test_the_idle_share_is_kept() -> None:
     allocation = strategy(idle_bps=1_000).decide(book(blue(0), idle=10 * MILLION))
     assert allocation.total == 9 * MILLION
@@ -182,7 +216,7 @@ def test_an_empty_book_asks_for_nothing() -> None:
 def test_venues_that_share_a_market_are_judged_together() -> None:
     held = market(10 * MILLION, 9 * MILLION)
     direct = MorphoBluePosition(
-        ref("morpho_blue", "morpho:WETH"), MorphoBlueParams(morpho=ONE, market=MARKET), held, 0
+        ref("morpho_blue", "morpho:WETH"), MorphoBlueParams(morpho=ONE, market=MARKET), PRICES, held, 0
     )
     shared = book(aave(0, others=12 * MILLION, debt=9 * MILLION), direct, meta(held), idle=6 * MILLION)
     quantum = 250_000 * USDC

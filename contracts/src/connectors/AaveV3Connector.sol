@@ -9,11 +9,6 @@ import {Connector} from "./Connector.sol";
 import {IAaveV3AToken, IAaveV3Pool, IAaveV3Rewards} from "./IAaveV3.sol";
 import {LendingConnector} from "./LendingConnector.sol";
 
-/// @dev Gas that a portfolio gives every report.
-interface IReportStipend {
-    function REPORT_GAS() external view returns (uint256);
-}
-
 /// @title Supplies and debts of one account at one Aave v3 pool
 /// @notice The key of a position is its reserve's asset. A debt belongs to the whole account: it is taken off the
 /// supplies in the order of the keys, so that their sum is what the account owns less what it owes.
@@ -39,14 +34,13 @@ contract AaveV3Connector is LendingConnector {
 
     error InvalidReward(address reward);
     error UnknownReward(address reward);
-    error ReportTooDear(uint256 gas, uint256 stipend);
 
     /// @dev What a report costs when nothing has been read before: once, for every balance, for every reserve
-    /// in the account's health, for every token to be priced on two hops, for every reward.
-    uint256 private constant REPORT_GAS = 60_000;
+    /// in the account's health, for every token to be priced at least, for every reward.
+    uint256 private constant REPORT_GAS = 38_000;
     uint256 private constant BALANCE_GAS = 17_000;
     uint256 private constant RESERVE_GAS = 27_000;
-    uint256 private constant PRICE_GAS = 60_000;
+    uint256 private constant PRICE_GAS = 75_000;
     uint256 private constant REWARD_GAS = 80_000;
 
     uint256 private constant RAY = 1e27;
@@ -334,15 +328,14 @@ contract AaveV3Connector is LendingConnector {
     function _checkGas(Terms memory terms) private view {
         uint256 used = REPORT_GAS + BALANCE_GAS * terms.keys.length + REWARD_GAS * terms.rewards.length;
         for (uint256 i = 0; i < terms.keys.length; i++) {
-            used += RESERVE_GAS + (_addressOf(terms.keys[i]) == asset ? 0 : PRICE_GAS);
+            used += RESERVE_GAS + _priceGas(_addressOf(terms.keys[i]), PRICE_GAS);
         }
         for (uint256 i = 0; i < terms.borrowable.length; i++) {
             used += BALANCE_GAS;
             if (aTokenOf[terms.borrowable[i]] != address(0)) continue;
-            used += RESERVE_GAS + (_addressOf(terms.borrowable[i]) == asset ? 0 : PRICE_GAS);
+            used += RESERVE_GAS + _priceGas(_addressOf(terms.borrowable[i]), PRICE_GAS);
         }
-        uint256 stipend = IReportStipend(portfolio).REPORT_GAS();
-        if (used > stipend) revert ReportTooDear(used, stipend);
+        _checkReportGas(used);
     }
 
     /// @dev A receipt token may be earned, but never be taken for something that lies loose.

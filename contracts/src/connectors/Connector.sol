@@ -17,6 +17,11 @@ interface IPortfolioOrigin {
     function asset() external view returns (address);
 }
 
+/// @dev Gas that a portfolio gives every report.
+interface IReportStipend {
+    function REPORT_GAS() external view returns (uint256);
+}
+
 /// @title What every connector keeps to
 /// @notice Only its portfolio acts on it. The keys it accepts are fixed when it is made. It approves exactly
 /// what it supplies, sends to its portfolio alone, and believes balances rather than return values.
@@ -42,9 +47,16 @@ abstract contract Connector is IConnector {
     error EmptyPosition(bytes32 key);
     error SlippageExceeded(uint256 limit, uint256 seen);
     error NotCollectable(address token);
+    error ReportTooDear(uint256 gas, uint256 stipend);
 
     /// @notice Amount that asks `withdraw` for everything.
     uint256 internal constant EVERYTHING = type(uint256).max;
+
+    /// @dev Gas that only a price which a pool is read for costs, and the most that any does. How far a pool
+    /// searches through its observations depends on when it was used last, and may come to so much more than today.
+    uint256 private constant POOL_PRICE_GAS = 110_000;
+    uint256 private constant DEAREST_PRICE_GAS = 200_000;
+    uint256 private constant SEARCH_GAS = 45_000;
 
     address public immutable override portfolio;
     address public immutable vault;
@@ -90,6 +102,29 @@ abstract contract Connector is IConnector {
     /// @dev For constructors. A token that positions are held in needs a `_loose` that leaves them out.
     function _allowCollecting(address token) internal {
         isCollectable[token] = true;
+    }
+
+    // GAS, for constructors: a report that runs out of it leaves a position without a value.
+
+    /// @dev What pricing a token adds to a report, by the oracle of today, and `least` in a transaction that has
+    /// read it before. Without a price nothing says what it will take.
+    function _priceGas(address token, uint256 least) internal view returns (uint256 used) {
+        if (token == asset) return 0;
+        address router = registry.oracle(vault);
+        bytes memory data = abi.encodeCall(IOracleRouter.value, (token, asset, 1));
+        bool priced;
+        used = gasleft();
+        (priced, data) = router.staticcall(data);
+        used -= gasleft();
+        if (!priced || data.length != 96 || uint8(data[95]) == uint8(Status.UNAVAILABLE)) {
+            return DEAREST_PRICE_GAS;
+        }
+        return used < POOL_PRICE_GAS ? Math.max(used, least) : used + SEARCH_GAS;
+    }
+
+    function _checkReportGas(uint256 used) internal view {
+        uint256 stipend = IReportStipend(portfolio).REPORT_GAS();
+        if (used > stipend) revert ReportTooDear(used, stipend);
     }
 
     /// @dev The key of a position that an address names.

@@ -5,7 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
-import {INonfungiblePositionManager} from "../interfaces/IUniswapV3Liquidity.sol";
+import {ILiquidityPool, INonfungiblePositionManager} from "../interfaces/IUniswapV3Liquidity.sol";
 import {LiquidityMath} from "../libraries/LiquidityMath.sol";
 import {TickMath} from "../oracle/TickMath.sol";
 import {UniswapV3Holdings} from "./UniswapV3Holdings.sol";
@@ -26,6 +26,22 @@ contract UniswapV3Connector is UniswapV3Holdings {
         uint256 balance1;
     }
 
+    /// @dev What the protocol has stored of an NFT: the position manager's words, the growth outside either tick
+    /// that fees rest on while there is liquidity, and the pool's entry for all that its manager has in the range.
+    struct Stored {
+        uint64 tokenId;
+        int24 tickLower;
+        int24 tickUpper;
+        uint128 liquidity;
+        uint256[2] insideLast;
+        uint128[2] owed;
+        uint256[2] outsideLower;
+        uint256[2] outsideUpper;
+        uint128 rangeLiquidity;
+        uint256[2] rangeInsideLast;
+        uint128[2] rangeOwed;
+    }
+
     constructor(
         address portfolio_,
         INonfungiblePositionManager positionManager_,
@@ -34,6 +50,38 @@ contract UniswapV3Connector is UniswapV3Holdings {
         uint256 toleranceBps_,
         uint256 maxPositions_
     ) UniswapV3Holdings(portfolio_, positionManager_, keys, feeTiers, toleranceBps_, maxPositions_) {}
+
+    // STATE
+
+    /// @notice What the protocol has stored of the NFTs minted in a pool, as it stands there: for those who value
+    /// them on their own, and know the pool but not its NFTs.
+    function stored(bytes32 key) external view returns (Stored[] memory nfts) {
+        uint64[] memory tokenIds = _holding(key).tokenIds;
+        ILiquidityPool pool = ILiquidityPool(_addressOf(key));
+        nfts = new Stored[](tokenIds.length);
+        for (uint256 i = 0; i < tokenIds.length; i++) {
+            Stored memory nft = nfts[i];
+            INonfungiblePositionManager.Minted memory minted = positionManager.positions(tokenIds[i]);
+            nft.tokenId = tokenIds[i];
+            (nft.tickLower, nft.tickUpper) = (minted.tickLower, minted.tickUpper);
+            nft.liquidity = minted.liquidity;
+            nft.insideLast = [minted.feeGrowthInside0LastX128, minted.feeGrowthInside1LastX128];
+            nft.owed = [minted.tokensOwed0, minted.tokensOwed1];
+            if (minted.liquidity != 0) {
+                (,, nft.outsideLower[0], nft.outsideLower[1],,,,) = pool.ticks(minted.tickLower);
+                (,, nft.outsideUpper[0], nft.outsideUpper[1],,,,) = pool.ticks(minted.tickUpper);
+            }
+            bytes32 range =
+                keccak256(abi.encodePacked(address(positionManager), minted.tickLower, minted.tickUpper));
+            (
+                nft.rangeLiquidity,
+                nft.rangeInsideLast[0],
+                nft.rangeInsideLast[1],
+                nft.rangeOwed[0],
+                nft.rangeOwed[1]
+            ) = pool.positions(range);
+        }
+    }
 
     // TOKENS IN AND OUT
 

@@ -27,9 +27,12 @@ abstract contract UniswapV3Holdings is Connector {
 
     uint256 public constant MAX_TOLERANCE_BPS = 1_000;
 
-    /// @dev A report reads each NFT for 45,000 gas, beside the 35,000 that it takes anyway and what the oracle does: no
-    /// more than three fit the 250,000 it may use.
-    uint256 private constant MOST_POSITIONS = 3;
+    /// @dev What a report costs when nothing has been read before: once, for every NFT, and at least for a price and
+    /// for another one, which shares feeds with the first.
+    uint256 private constant REPORT_GAS = 45_000;
+    uint256 private constant NFT_GAS = 46_000;
+    uint256 private constant PRICE_GAS = 75_000;
+    uint256 private constant SECOND_PRICE_GAS = 60_000;
 
     uint256 private constant BPS = 10_000;
     uint256 private constant Q96 = LiquidityMath.Q96;
@@ -96,7 +99,7 @@ abstract contract UniswapV3Holdings is Connector {
     uint256 public immutable toleranceBps;
 
     /// @notice NFTs that may be in one pool at a time. To be chosen by what the oracle costs: with too many a report
-    /// runs out of gas, and the position counts as impaired.
+    /// would run out of gas, and the position count as impaired.
     uint256 public immutable maxPositions;
 
     /// @dev Roots of 1 - tolerance and 1 + tolerance, as Q96.
@@ -114,7 +117,7 @@ abstract contract UniswapV3Holdings is Connector {
     /// @param keys pools that may be entered; the position manager's own, with tokens that the vault's oracle prices
     /// @param feeTiers fees they may have, in hundredths of a basis point
     /// @param toleranceBps_ see `toleranceBps`; at most 1000
-    /// @param maxPositions_ see `maxPositions`; 1 to 3
+    /// @param maxPositions_ see `maxPositions`; at least 1
     constructor(
         address portfolio_,
         INonfungiblePositionManager positionManager_,
@@ -124,16 +127,27 @@ abstract contract UniswapV3Holdings is Connector {
         uint256 maxPositions_
     ) Connector(portfolio_) {
         if (toleranceBps_ > MAX_TOLERANCE_BPS) revert InvalidTolerance(toleranceBps_);
-        if (maxPositions_ == 0 || maxPositions_ > MOST_POSITIONS) revert InvalidMaxPositions(maxPositions_);
+        if (maxPositions_ == 0) revert InvalidMaxPositions(maxPositions_);
         positionManager = positionManager_;
         maxPositions = maxPositions_;
         toleranceBps = toleranceBps_;
         _lowestFactor = Math.sqrt(((BPS - toleranceBps_) << 192) / BPS);
         _highestFactor = Math.sqrt(((BPS + toleranceBps_) << 192) / BPS);
         ILiquidityPoolFactory factory = ILiquidityPoolFactory(positionManager_.factory());
+        uint256 dearer = PRICE_GAS;
+        uint256 cheaper;
         for (uint256 i = 0; i < keys.length; i++) {
-            _list(keys[i], factory, feeTiers);
+            Holding storage holding = _list(keys[i], factory, feeTiers);
+            (address token0, address token1) = (holding.token0, holding.token1);
+            (uint256 gas0, uint256 gas1) =
+                (_priceGas(token0, SECOND_PRICE_GAS), _priceGas(token1, SECOND_PRICE_GAS));
+            // A later key finds read what the first did not: the first counts for it, too.
+            dearer = Math.max(dearer, Math.max(gas0, gas1));
+            cheaper = Math.max(cheaper, Math.min(gas0, gas1));
+            _checkPriceable(token0);
+            _checkPriceable(token1);
         }
+        _checkReportGas(REPORT_GAS + NFT_GAS * maxPositions_ + dearer + cheaper);
     }
 
     // VALUE
@@ -163,18 +177,19 @@ abstract contract UniswapV3Holdings is Connector {
 
     // LISTING
 
-    function _list(bytes32 key, ILiquidityPoolFactory factory, uint24[] memory feeTiers) private {
+    function _list(bytes32 key, ILiquidityPoolFactory factory, uint24[] memory feeTiers)
+        private
+        returns (Holding storage holding)
+    {
         ILiquidityPool pool = ILiquidityPool(_addressOf(key));
         if (address(pool).code.length == 0) revert InvalidKey(key);
-        Holding storage holding = _holdings[key];
+        holding = _holdings[key];
         if (holding.token0 != address(0)) revert DuplicateKey(key);
         (address token0, address token1, uint24 fee) = (pool.token0(), pool.token1(), pool.fee());
         if (factory.getPool(token0, token1, fee) != address(pool)) revert InvalidKey(key);
         uint256 i;
         while (i < feeTiers.length && feeTiers[i] != fee) ++i;
         if (i == feeTiers.length) revert FeeTierNotListed(key, fee);
-        _checkPriceable(token0);
-        _checkPriceable(token1);
         // What lies loose of them belongs to no position; see `_loose`.
         _allowCollecting(token0);
         _allowCollecting(token1);

@@ -35,6 +35,18 @@ interface ILiquidityPool {
             uint256 secondsOutside,
             uint256 initialized
         );
+
+    /// @dev The key is keccak256 of owner, lower and upper tick, packed.
+    function positions(bytes32 key)
+        external
+        view
+        returns (
+            uint128 liquidity,
+            uint256 feeGrowthInside0LastX128,
+            uint256 feeGrowthInside1LastX128,
+            uint128 tokensOwed0,
+            uint128 tokensOwed1
+        );
 }
 
 interface ILiquidityPoolFactory {

@@ -146,6 +146,26 @@ contract ChainlinkSource is IPriceSource {
         if (!_sequencerIsUp()) status = Status.SEQUENCER_DOWN;
     }
 
+    /// @notice What `price` is made of, as the feeds say it: for whoever works the price out for themselves. A
+    /// round that cannot be read is all zero.
+    /// @return latest round of the feed
+    /// @return earlier rounds 1, 2, 4 … 512 before the latest, as far as its phase goes; none where constancy is
+    /// not looked at
+    /// @return uptime latest round of the sequencer's feed; all zero where there is no sequencer
+    function rounds()
+        external
+        view
+        returns (Round memory latest, Round[] memory earlier, Round memory uptime)
+    {
+        latest = _latestRound(aggregator);
+        uint256 deepest = constantAfter == 0 ? 0 : _deepest(latest.id);
+        earlier = new Round[](deepest == 0 ? 0 : Math.log2(deepest) + 1);
+        for (uint256 i = 0; i < earlier.length; i++) {
+            earlier[i] = _round(aggregator, latest.id - (1 << i));
+        }
+        if (sequencer != address(0)) uptime = _latestRound(sequencer);
+    }
+
     // CONFIGURATION
 
     function _checkFeed(Config memory config) private view {
@@ -204,9 +224,7 @@ contract ChainlinkSource is IPriceSource {
     /// no chance where answers have eight digits. Rounds of another phase are another aggregator's; a round
     /// of this phase that cannot be read shows no life.
     function _isConstant(Round memory latest) private view returns (bool) {
-        // The number within the phase, which starts with 1.
-        uint256 number = latest.id & type(uint64).max;
-        uint256 deepest = Math.min(number == 0 ? 0 : number - 1, DEEPEST_ROUND);
+        uint256 deepest = _deepest(latest.id);
         for (uint256 back = 1; back <= deepest; back *= 2) {
             Round memory earlier = _round(aggregator, latest.id - back);
             if (earlier.id == 0) return true;
@@ -215,6 +233,13 @@ contract ChainlinkSource is IPriceSource {
             if (block.timestamp - since > constantAfter) return true;
         }
         return false;
+    }
+
+    /// @dev How many rounds back the history is looked at.
+    function _deepest(uint256 id) private pure returns (uint256) {
+        // The number within the phase, which starts with 1.
+        uint256 number = id & type(uint64).max;
+        return Math.min(number == 0 ? 0 : number - 1, DEEPEST_ROUND);
     }
 
     /// @dev The second source's range, and whether it is near enough to the feed to confirm it. One without a

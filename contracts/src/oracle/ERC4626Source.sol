@@ -27,8 +27,8 @@ contract ERC4626Source is RateSource {
         return abi.encodeCall(IERC4626.convertToAssets, (_shares));
     }
 
-    function _toWad(uint256 answer) internal view override returns (uint256) {
-        return answer / _divisor;
+    function _toWad(uint256 word) internal view override returns (uint256) {
+        return word / _divisor;
     }
 
     function _assetOf(IERC4626 vault) private view returns (address) {

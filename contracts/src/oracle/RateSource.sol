@@ -61,6 +61,13 @@ abstract contract RateSource is IPriceSource {
         _anchor(seen, Math.max(seen, anchor.seen));
     }
 
+    /// @notice The target's answer as it came, in a unit of the target's, and whether it came.
+    function answer() public view returns (bool success, uint256 word) {
+        uint256[10] memory words;
+        (success, words) = BoundedRead.read(target, RATE_GAS, _call(), 1);
+        word = words[0];
+    }
+
     /// @inheritdoc IPriceSource
     /// @dev Growth beyond the limit, and a fall beyond what may grow in a day, are DIVERGED.
     function price() external view returns (uint256 low, uint256 high, Status status) {
@@ -86,7 +93,7 @@ abstract contract RateSource is IPriceSource {
     function _call() internal view virtual returns (bytes memory);
 
     /// @dev The first word of the answer as price of one whole base in quote, in WAD, rounded down.
-    function _toWad(uint256 answer) internal view virtual returns (uint256);
+    function _toWad(uint256 word) internal view virtual returns (uint256);
 
     function _decimals(address token) internal view returns (uint256) {
         (uint256 decimals, bool known) = PriceMath.readDecimals(token);
@@ -95,9 +102,9 @@ abstract contract RateSource is IPriceSource {
     }
 
     function _rate() private view returns (uint256 rate, bool known) {
-        (bool success, uint256[10] memory words) = BoundedRead.read(target, RATE_GAS, _call(), 1);
+        (bool success, uint256 word) = answer();
         if (!success) return (0, false);
-        rate = _toWad(words[0]);
+        rate = _toWad(word);
         known = rate != 0 && rate <= type(uint96).max;
     }
 

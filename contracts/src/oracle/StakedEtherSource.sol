@@ -29,7 +29,7 @@ contract StakedEtherSource is RateSource {
         return abi.encodeCall(IWrappedStakedEther.stEthPerToken, ());
     }
 
-    function _toWad(uint256 answer) internal pure override returns (uint256) {
-        return answer;
+    function _toWad(uint256 word) internal pure override returns (uint256) {
+        return word;
     }
 }

@@ -33,6 +33,12 @@ contract UniswapV3TwapSource is IPriceSource {
         uint256 liquidity;
     }
 
+    /// @dev What the pool said to one question, and whether it did.
+    struct Answer {
+        bool success;
+        uint256[10] words;
+    }
+
     error InvalidPair(address base, address quote);
     error InvalidPool(address pool);
     error WindowTooShort(uint256 window, uint256 minimum);
@@ -115,13 +121,49 @@ contract UniswapV3TwapSource is IPriceSource {
     function market() external view returns (uint256 low, uint256 high, uint256 standing, uint256 spot) {
         (low, high) = _price();
         if (low == 0) return (0, 0, 0, 0);
-        (bool success, uint256[10] memory words) =
-            BoundedRead.read(address(pool), SLOT_GAS, abi.encodeCall(IUniswapV3Pool.slot0, ()), 7);
-        if (!success) return (low, high, 0, 0);
+        Answer memory slot = _ask(abi.encodeCall(IUniswapV3Pool.slot0, ()), 7);
+        if (!slot.success) return (low, high, 0, 0);
         // forge-lint: disable-next-line(unsafe-typecast) a pool's own tick
-        int256 tick = int24(int256(words[1]));
+        int256 tick = int24(int256(slot.words[1]));
         (spot,) = _range(tick);
-        (standing,) = _range(_standing(tick, words[2], words[3]));
+        (standing,) = _range(_standing(tick, slot.words[2], slot.words[3]));
+    }
+
+    /// @notice What prices are made of, as the pool says it: for whoever works them out for themselves.
+    /// @return mean eight words of `observe`, for the beginning of the window and for now
+    /// @return slot seven words of `slot0`
+    /// @return last four words of the newest observation
+    /// @return older four words of the one before it
+    function observations()
+        external
+        view
+        returns (Answer memory mean, Answer memory slot, Answer memory last, Answer memory older)
+    {
+        mean = _cumulatives(pool, window);
+        slot = _ask(abi.encodeCall(IUniswapV3Pool.slot0, ()), 7);
+        (uint256 index, uint256 cardinality) = (slot.words[2], slot.words[3]);
+        if (!slot.success || cardinality == 0) return (mean, slot, last, older);
+        last = _ask(abi.encodeCall(IUniswapV3Pool.observations, (index)), 4);
+        unchecked {
+            index = (index + cardinality - 1) % cardinality;
+        }
+        older = _ask(abi.encodeCall(IUniswapV3Pool.observations, (index)), 4);
+    }
+
+    function _ask(bytes memory data, uint256 count) private view returns (Answer memory answer) {
+        (answer.success, answer.words) = BoundedRead.read(address(pool), SLOT_GAS, data, count);
+    }
+
+    function _cumulatives(IUniswapV3Pool target, uint256 elapsed)
+        private
+        view
+        returns (Answer memory answer)
+    {
+        uint32[] memory secondsAgos = new uint32[](2);
+        // forge-lint: disable-next-line(unsafe-typecast) the window
+        secondsAgos[0] = uint32(elapsed);
+        bytes memory data = abi.encodeCall(IUniswapV3Pool.observe, (secondsAgos));
+        (answer.success, answer.words) = BoundedRead.read(address(target), OBSERVE_GAS, data, 8);
     }
 
     /// @dev The mean tick is rounded toward negative infinity and every tick was itself rounded down, so the
@@ -152,10 +194,9 @@ contract UniswapV3TwapSource is IPriceSource {
     }
 
     function _observation(uint256 index) private view returns (uint256 at, int56 sum, bool known) {
-        bytes memory data = abi.encodeCall(IUniswapV3Pool.observations, (index));
-        (bool success, uint256[10] memory words) = BoundedRead.read(address(pool), SLOT_GAS, data, 4);
+        Answer memory seen = _ask(abi.encodeCall(IUniswapV3Pool.observations, (index)), 4);
         // forge-lint: disable-next-line(unsafe-typecast) as the pool has it
-        (at, sum, known) = (words[0], int56(int256(words[1])), success && words[3] == 1);
+        (at, sum, known) = (seen.words[0], int56(int256(seen.words[1])), seen.success && seen.words[3] == 1);
     }
 
     /// @dev Low and high price of a tick.
@@ -170,14 +211,13 @@ contract UniswapV3TwapSource is IPriceSource {
     }
 
     function _observe(IUniswapV3Pool target, uint256 elapsed) private view returns (Memory memory seen) {
-        uint32[] memory secondsAgos = new uint32[](2);
-        // forge-lint: disable-next-line(unsafe-typecast) the window
-        secondsAgos[0] = uint32(elapsed);
-        bytes memory data = abi.encodeCall(IUniswapV3Pool.observe, (secondsAgos));
-        (bool success, uint256[10] memory words) = BoundedRead.read(address(target), OBSERVE_GAS, data, 8);
+        Answer memory answer = _cumulatives(target, elapsed);
+        uint256[10] memory words = answer.words;
         // Two arrays of two. A pool younger than the window, or whose observations do not reach back that
         // far, has reverted.
-        if (!success || words[0] != 64 || words[1] != 160 || words[2] != 2 || words[5] != 2) return seen;
+        if (!answer.success || words[0] != 64 || words[1] != 160 || words[2] != 2 || words[5] != 2) {
+            return seen;
+        }
         unchecked {
             // Both accumulators are meant to wrap.
             // forge-lint: disable-start(unsafe-typecast)

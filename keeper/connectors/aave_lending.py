@@ -1,0 +1,305 @@
+"""A connector's whole account at an Aave v3 pool, seen from one of its keys, mirrored to the wei.
+
+Mirrors `AaveV3Connector.report`: a debt belongs to the account and comes off the keys one after the other;
+unclaimed rewards count at the high end only. Actions follow the pool (`keeper.connectors.aave_pool`) with
+the floor of health of our `LendingConnector`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from keeper.connectors.aave_account import AccountData
+from keeper.connectors.aave_params import AaveParams, AccountParams
+from keeper.connectors.aave_pool import Balances, PoolAccount
+from keeper.connectors.base import Leg, PositionRef, Report, Role, StateKey
+from keeper.errors import PlanError
+from keeper.oracle.quote import UNAVAILABLE, Prices, Quote, Status
+from keeper.units import MAX_UINT256, RAY, WAD, Address
+
+MAX_DEBT: Final = 2**112 - 1
+MAX_HEALTH: Final = 2**128 - 1
+"""Where `ReportLib.pack` saturates."""
+
+
+class Equity(NamedTuple):
+    """What a key owns and which part of the account's debts it bears, as `Connector.Equity`.
+
+    `earlier` is what keys before it bear, at the high end as `total`, the debts of the account.
+    """
+
+    assets_low: int
+    assets_high: int
+    debt_low: int
+    debt_high: int
+    status: Status
+    earlier: int
+    total: int
+
+
+@dataclass(frozen=True)
+class AaveAccountPosition:
+    """One key of an account; the positions of a connector's other keys rest on the same `pool` account."""
+
+    ref: PositionRef
+    params: AaveParams
+    terms: AccountParams
+    pool: PoolAccount
+    prices: Prices
+
+    # VALUE
+
+    def report(self, at: int) -> Report:
+        """`AaveV3Connector.report(key)` at `at`."""
+        supplied, owed = self.pool.balances(at)
+        if self._borrowed:
+            report = self._net(self._equity(supplied, owed), supplied, owed)
+        else:
+            asset = self.params.asset
+            quote = self.prices.worth(asset, supplied.get(asset, 0))
+            report = Report(quote.low, quote.high, quote.status)
+        if not self.terms.rewards:
+            return report
+        earned = sum(quote.high for _, _, quote in self._unclaimed(at))
+        return replace(report, high=min(report.high + earned, MAX_UINT256))
+
+    def account_data(self, at: int) -> AccountData | None:
+        """The pool's totals and health of the whole account; None where it misses a price."""
+        return self.pool.data(*self.pool.balances(at))
+
+    def legs(self, at: int) -> tuple[Leg, ...]:
+        """The supply, this key's part of each debt, and what has been earned and not claimed."""
+        supplied, owed = self.pool.balances(at)
+        asset = self.params.asset
+        legs = []
+        if amount := supplied.get(asset, 0):
+            account = self.pool.account
+            secures = account.borrows and account.uses_as_collateral(self.pool.reserves[asset])
+            role = Role.COLLATERAL if secures else Role.SUPPLIED
+            legs.append(_leg(role, asset, amount, self.prices.worth(asset, amount)))
+        if self._borrowed:
+            legs += self._debts(self._equity(supplied, owed), owed)
+        legs += [_leg(Role.REWARDS, token, amount, quote) for token, amount, quote in self._unclaimed(at)]
+        return tuple(legs)
+
+    def _equity(self, supplied: Balances, owed: Balances) -> Equity:
+        """`_reportInDebt`: each key bears what it can, the last all that is left."""
+        worth = self.prices.worth
+        low = high = 0
+        worst = Status.OK
+        for asset in self._borrowed:
+            quote = worth(asset, owed.get(asset, 0))
+            low, high = min(low + quote.low, MAX_UINT256), min(high + quote.high, MAX_UINT256)
+            worst = max(worst, quote.status)
+        total = high
+        keys = self.terms.keys
+        for key in keys:
+            quote = worth(key, supplied.get(key, 0))
+            if key == keys[-1]:
+                debt_low, debt_high = low, high
+            else:
+                debt_low, debt_high = min(low, quote.high), min(high, quote.low)
+            if key == self.params.asset:
+                break
+            low, high = low - debt_low, high - debt_high
+        status = max(worst, quote.status)
+        return Equity(quote.low, quote.high, debt_low, debt_high, status, total - high, total)
+
+    def _net(self, own: Equity, supplied: Balances, owed: Balances) -> Report:
+        """`Connector._net` and `ReportLib.pack`: without a price the debt is at its high end."""
+        low = max(0, own.assets_low - own.debt_high)
+        high = max(0, own.assets_high - own.debt_low)
+        debt = own.debt_high if own.status is Status.UNAVAILABLE else own.debt_low
+        if debt == 0:
+            return Report(low, high, own.status)
+        health = 0
+        if own.debt_high:
+            # A report goes on without a health factor, at the worst there is.
+            data = self.pool.data(supplied, owed)
+            health = 0 if data is None else min(data.health, MAX_HEALTH)
+        return Report(low, high, own.status, min(debt, MAX_DEBT), health)
+
+    def _debts(self, own: Equity, owed: Balances) -> list[Leg]:
+        """This key's part of every debt, by worth, so that over all keys nothing is lost or counted twice."""
+        if own.total == 0:
+            # Worth nothing, and so nothing of it is taken off any key: the last one shows it.
+            first, last = (0, 1) if self.params.asset == self.terms.keys[-1] else (0, 0)
+            total = 1
+        else:
+            first, last, total = own.earlier, own.earlier + own.debt_high, own.total
+        legs = []
+        for asset in self._borrowed:
+            quote = self.prices.worth(asset, owed.get(asset, 0))
+            amount, low, high = (
+                part * last // total - part * first // total
+                for part in (owed.get(asset, 0), quote.low, quote.high)
+            )
+            if amount:
+                legs.append(Leg(Role.BORROWED, asset, amount, low, high, quote.status))
+        return legs
+
+    def _unclaimed(self, at: int) -> list[tuple[Address, int, Quote]]:
+        """(reward, amount, worth at the high end) of what this key's tokens have earned.
+
+        A reward of which a stream could not be read counts nothing, as where the controller reverts; one
+        without a price too: no status of a reward says anything of the position.
+        """
+        account = self.pool.account
+        earned = []
+        for reward in self.terms.rewards:
+            amount = 0
+            for asset, of_debt in self._rewarded:
+                stream = account.streams.get((asset, of_debt, reward))
+                if stream is None:
+                    break
+                amount += stream.unclaimed(*self.pool.held(asset, of_debt), at)
+            else:
+                if amount:
+                    earned.append((reward, amount, _high_or_nothing(self.prices, reward, amount)))
+        return earned
+
+    @cached_property
+    def _borrowed(self) -> tuple[Address, ...]:
+        """Borrowable assets that have been borrowed."""
+        pool = self.pool
+        return tuple(
+            asset for asset in self.terms.borrowable if pool.account.has_borrowed(pool.reserves[asset])
+        )
+
+    @cached_property
+    def _rewarded(self) -> tuple[tuple[Address, bool], ...]:
+        return self.params.rewarded(self.params.asset)
+
+    # ACTIONS
+
+    def supply_rate(self, delta: int, at: int) -> int:
+        """The liquidity rate that the pool would store after our move, ray rounded down to wad."""
+        rate, _ = self.pool.reserves[self.params.asset].accrue(at).rates_after(delta)
+        return rate // (RAY // WAD)
+
+    def after_supply(self, assets: int, at: int) -> AaveAccountPosition:
+        """State after a supply to the key's reserve; the first one may become collateral by itself."""
+        return replace(self, pool=self.pool.supply(self.params.asset, assets, at))
+
+    def after_withdraw(self, assets: int, at: int) -> tuple[AaveAccountPosition, int]:
+        """(state after, assets received). Refused where it would leave too little health."""
+        moved, received = self.pool.withdraw(self.params.asset, assets, at)
+        self._require_floor(moved, at)
+        return replace(self, pool=moved), received
+
+    def after_borrow(self, asset: Address, assets: int, at: int) -> AaveAccountPosition:
+        """State after `assets` of a borrowable asset are lent to the portfolio in a block of time `at`.
+
+        Raises PlanError when the pool, or the connector's floor of health, would refuse.
+        """
+        self._require_borrowable(asset)
+        moved = self.pool.borrow(asset, assets, at)
+        self._require_floor(moved, at)
+        return replace(self, pool=moved)
+
+    def after_repay(self, asset: Address, assets: int, at: int) -> tuple[AaveAccountPosition, int]:
+        """(state after, what the debt took) when up to `assets`, or EVERYTHING that is owed, are repaid.
+
+        A debt that is smaller, or none, is no error: the rest goes back to the portfolio.
+        """
+        self._require_borrowable(asset)
+        moved, repaid = self.pool.repay(asset, assets, at)
+        return replace(self, pool=moved), repaid
+
+    def max_withdraw(self, at: int) -> int:
+        """The most that may leave: our balance, the reserve's liquidity, and what health allows."""
+        asset, account = self.params.asset, self.pool.account
+        reserve = self.pool.reserves[asset]
+        most = reserve.max_withdraw(account.supplied.get(asset, 0), at)
+        if most == 0 or not (account.borrows and account.uses_as_collateral(reserve)):
+            return most
+        # Less collateral is never more health, so what is allowed is everything up to some amount.
+        allowed, refused = 0, most + 1
+        probe = most
+        while refused - allowed > 1:
+            if self._may_withdraw(probe, at):
+                allowed = probe
+            else:
+                refused = probe
+            probe = (allowed + refused) // 2
+        return allowed
+
+    def max_supply(self, at: int) -> int:
+        """Room under the supply cap; 0 when frozen or paused."""
+        return self.pool.reserves[self.params.asset].max_supply(at)
+
+    def shared(self) -> Mapping[StateKey, Any]:
+        """The account and every reserve it may touch."""
+        states: dict[StateKey, Any] = {self._account_key: self.pool.account}
+        for asset, reserve in self.pool.reserves.items():
+            states[state_key(self.params.pool, asset)] = reserve
+        return states
+
+    def with_shared(self, states: Mapping[StateKey, Any]) -> AaveAccountPosition:
+        """The same key on newer state of the account and of the reserves."""
+        pool = self.pool
+        reserves = {
+            asset: states.get(state_key(self.params.pool, asset), reserve)
+            for asset, reserve in pool.reserves.items()
+        }
+        account = states.get(self._account_key, pool.account)
+        return replace(self, pool=replace(pool, reserves=reserves, account=account))
+
+    def accrued(self, at: int) -> AaveAccountPosition:
+        """The same account on reserves as of `at`."""
+        reserves = {asset: reserve.accrue(at) for asset, reserve in self.pool.reserves.items()}
+        return replace(self, pool=replace(self.pool, reserves=reserves))
+
+    @property
+    def _account_key(self) -> StateKey:
+        return "aave_v3", self.params.pool, "account", self.ref.address
+
+    def _may_withdraw(self, assets: int, at: int) -> bool:
+        try:
+            self.after_withdraw(assets, at)
+        except PlanError:
+            return False
+        return True
+
+    def _require_borrowable(self, asset: Address) -> None:
+        if asset not in self.terms.borrowable:
+            raise PlanError(
+                "The connector does not borrow this asset",
+                expected=" or ".join(self.terms.borrowable) or "none",
+                seen=asset,
+                where=self.ref.venue,
+            )
+
+    def _require_floor(self, moved: PoolAccount, at: int) -> None:
+        """`LendingConnector.keepsHealth`: what lowers health must leave the connector's floor."""
+        health = moved.health(at)
+        if health < self.terms.min_health and health < self.pool.health(at):
+            raise PlanError(
+                "The connector would refuse this: it leaves too little health",
+                expected=f"at least {self.terms.min_health}",
+                seen=health,
+                where=self.ref.venue,
+                hint="Repay, or move less.",
+            )
+
+
+def state_key(pool: Address, asset: Address) -> StateKey:
+    """Name of a reserve's state."""
+    return "aave_v3", pool, asset
+
+
+def _leg(role: Role, token: Address, amount: int, quote: Quote) -> Leg:
+    return Leg(role, token, amount, quote.low, quote.high, quote.status)
+
+
+def _high_or_nothing(prices: Prices, token: Address, amount: int) -> Quote:
+    """`Connector._highOrNothing`: the most that it may be worth, as far as there is a price."""
+    if token == prices.asset:
+        return Quote(0, amount, Status.OK)
+    rate = prices.rates.get(token)
+    quote = UNAVAILABLE if rate is None else rate.worth(amount)
+    high = 0 if quote.status is Status.UNAVAILABLE else quote.high
+    return Quote(0, high, quote.status)
