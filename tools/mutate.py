@@ -104,7 +104,7 @@ FIRST = {
     "Requests": "ERC7540,Cancel,Vault",
     "Entitlements": "ERC7540,Cancel,Vault",
     "Portfolio": "Portfolio,FaultsCustody",
-    "PostConditions": "Debt,Portfolio,ImpairedBatches",
+    "PostConditions": "Debt,Portfolio,ImpairedBatches,CosignedExits",
     "Valuation": "Marks,TwoReadings,Portfolio",
     "KeeperQuorum": "KeeperQuorum,SignerSet,SafeKeeper",
     "SettlementLib": "Vault,EmptyVaultGift,Faults",
@@ -115,7 +115,7 @@ FIRST = {
     "SplitLib": "SidePocket",
     "PocketLib": "SidePocket",
     "ATokenSource": "RateSource",
-    "BoundedRead": "ChainlinkSource,RateSource,PriceAttacks",
+    "BoundedRead": "BoundedRead,ChainlinkSource,RateSource,PriceAttacks",
     "ChainlinkSource": "ChainlinkSource,PriceAttacks",
     "CheckedSource": "CheckedSource,PriceAttacks",
     "ERC4626Source": "RateSource",
@@ -128,7 +128,7 @@ FIRST = {
     "AaveV3Connector": "AaveV3Connector,AaveV3Debt,AaveV3Rewards,AaveV3Gas",
     "CodeStore": "MorphoBlueConnector,HostileProtocols",
     "Connector": "TokenConnector,HostileProtocols,AaveV3Debt,MorphoBlueDecimals",
-    "ERC4626Connector": "ERC4626Connector,AsyncVaults,HostileProtocols",
+    "ERC4626Connector": "ERC4626Connector,WorthlessShares,AsyncVaults,HostileProtocols",
     "LendingConnector": "MorphoBlueDebt,AaveV3Debt",
     "MorphoBlueConnector": "MorphoBlueConnector,MorphoBlueDebt,MorphoBlueDecimals",
     "MorphoState": "MorphoBlueConnector,MorphoBlueDebt,MorphoBlueDecimals",
@@ -216,7 +216,7 @@ class Campaign:
         base = Tree(self._forge, self._root, folder / "base", self._configuration)
         base.build()
         for file in files:
-            self._original[file] = self.compiler.codes(self.compiler.dependents(file), {})
+            self._original[file] = self._codes(base, file)
         trees = [
             Tree(self._forge, self._root, folder / f"worker{number}", self._configuration)
             for number in range(self._workers)
@@ -234,6 +234,13 @@ class Campaign:
                 if failed is not None:
                     raise SystemExit(f"{failed} fails without any mutant: nothing can be learned")
             self.verdicts.record(whole, "survived", "")
+
+    def _codes(self, base: Tree, file: str) -> Codes:
+        """Of all that has a source's code in it."""
+        dependents = self.compiler.dependents(file)
+        codes = self.compiler.codes(dependents, {})
+        holders = [each for each in base.holders(codes) if each not in dependents]
+        return self.compiler.codes([*dependents, *holders], {}) if holders else codes
 
     def run(self, candidates: Sequence[Mutant], count: int) -> list[Mutant]:
         """Judges candidates in their order until `count` of them count. Returns those."""

@@ -227,7 +227,7 @@ contract Portfolio is PostConditions {
 
     /// @dev By the guardian of now: another's word ended with the role. What `execute` was called with is the
     /// encoding of the batch; an unusual one of the same batch is merely not the one that was cosigned.
-    function _isCosigned() private view returns (bool) {
+    function _isCosigned() internal view override returns (bool) {
         address cosigner = cosigners[keccak256(msg.data[4:])];
         return cosigner != address(0) && cosigner == registry.guardian(vault);
     }

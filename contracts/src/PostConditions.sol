@@ -223,18 +223,47 @@ abstract contract PostConditions is Valuation {
     }
 
     /// @dev A connector that has an impaired position is called once and alone, because what comes out of a
-    /// position without a value would make up for any loss elsewhere. Nothing is pushed to it, unless to repay;
-    /// nothing is borrowed there; and without a value, before or after, only the plain way out is open, which the
-    /// connector itself checks.
+    /// position without a value would make up for any loss elsewhere, unless the guardian answers for the batch.
+    /// Nothing is pushed to it, unless to repay; nothing is borrowed there; and without a value, before or after,
+    /// only the plain way out is open, which the connector itself checks.
     function _checkImpaired(Change memory change, Call[] calldata calls) internal view {
         Touched[] memory touched = change.touched;
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
             if (_sound(t)) continue;
-            require(t.before.healthy || calls.length == 1, ImpairedNotAlone(t.connector, t.key));
+            require(
+                t.before.healthy || calls.length == 1 || _isAnsweredFor(change, t, calls),
+                ImpairedNotAlone(t.connector, t.key)
+            );
             require(_isAllowed(change, t, calls), PositionIsImpaired(t.connector, t.key));
         }
     }
+
+    /// @dev What comes out of a position in doubt as another token than the asset has to be sold beside it, or it
+    /// would stay for as long as the doubt does. What the position is worth above its low value could then hide a
+    /// loss: so the guardian has cosigned this very batch, and it brings something home, spends none of the vault's
+    /// assets elsewhere, and leaves no second position worth less. Without a low value nothing could be measured;
+    /// what is split off has none.
+    function _isAnsweredFor(Change memory change, Touched memory t, Call[] calldata calls)
+        private
+        view
+        returns (bool)
+    {
+        if (t.before.low == 0 || !change.reducing || !_isCosigned()) return false;
+        for (uint256 i; i < calls.length; ++i) {
+            bool spends = calls[i].amount != 0 && calls[i].token == address(asset);
+            if (spends && calls[i].target != t.connector) return false;
+        }
+        uint256 fallen;
+        for (uint256 i; i < change.touched.length; ++i) {
+            Touched memory each = change.touched[i];
+            if (each.before.low > each.afterwards.low + ROUNDING) ++fallen;
+        }
+        return fallen < 2;
+    }
+
+    /// @dev Whether the guardian has cosigned what is being executed.
+    function _isCosigned() internal view virtual returns (bool);
 
     function _isAllowed(Change memory change, Touched memory t, Call[] calldata calls)
         private

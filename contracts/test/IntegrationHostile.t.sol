@@ -19,6 +19,7 @@ enum Failure {
     REVERTS,
     BURNS,
     BOMB,
+    NOTHING,
     LONG_ANSWER
 }
 
@@ -46,8 +47,10 @@ contract FragileMarket is ERC4626 {
     }
 
     function totalAssets() public view override returns (uint256) {
-        if (failure != Failure.NONE && IERC20(asset()).balanceOf(lender) < least) _fail();
-        return super.totalAssets();
+        bool fails = failure != Failure.NONE && IERC20(asset()).balanceOf(lender) < least;
+        if (!fails) return super.totalAssets();
+        if (failure == Failure.NOTHING) return 0;
+        _fail();
     }
 
     function _fail() private view {

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
 import {IAaveV3Pool, IAaveV3Rewards} from "../src/connectors/IAaveV3.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IGenericSwapFacetV3, SwapData} from "../src/interfaces/ILiFiDiamond.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
-import {INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity.sol";
 import {Batch} from "../src/interfaces/Types.sol";
-import {LiquidityMath} from "../src/libraries/LiquidityMath.sol";
 import {IUniswapV3SwapRouter} from "../src/swap/IUniswapV3.sol";
 import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
-import {IPositionManagerFull} from "./UniswapV3Test.sol";
 
 /// @title Rewards claimed at Aave and sold through LiFi in one batch of a real vault
 contract IntegrationRewardsTest is IntegrationFixture {
-    uint24 private constant FEE = 3000;
     uint256 private constant SUPPLIED = 400_000e6;
 
     AaveV3Connector private lender;
@@ -24,7 +19,7 @@ contract IntegrationRewardsTest is IntegrationFixture {
 
     function setUp() public override {
         super.setUp();
-        _openMarket();
+        _openRewardPool();
         _then(address(lender), usdc, SUPPLIED, abi.encodeCall(IConnector.supply, (dollarKey, SUPPLIED)));
         _run(2);
         skip(30 days);
@@ -72,7 +67,7 @@ contract IntegrationRewardsTest is IntegrationFixture {
         step.callTo = step.approveTo = address(uniswap);
         (step.sendingAssetId, step.receivingAssetId) = (reward, usdc);
         (step.fromAmount, step.requiresDeposit) = (amount, true);
-        bytes memory path = abi.encodePacked(reward, FEE, usdc);
+        bytes memory path = abi.encodePacked(reward, REWARD_FEE, usdc);
         step.callData = abi.encodeCall(
             IUniswapV3SwapRouter.exactInput,
             (IUniswapV3SwapRouter.ExactInputParams(path, address(diamond), block.timestamp, amount, 0))
@@ -92,27 +87,5 @@ contract IntegrationRewardsTest is IntegrationFixture {
         supplies[0] = lender.aTokenOf(dollarKey);
         return IAaveV3Rewards(_address(".aave.rewards_controller"))
             .getUserRewards(supplies, address(lender), reward);
-    }
-
-    /// @dev A pool of the reward at two dollars, with a million on either side.
-    function _openMarket() private {
-        IPositionManagerFull manager = IPositionManagerFull(_address(".uniswap.position_manager"));
-        address trader = makeAddr("trader");
-        bool first = reward < usdc;
-        INonfungiblePositionManager.MintParams memory params;
-        (params.token0, params.token1) = first ? (reward, usdc) : (usdc, reward);
-        (params.amount0Desired, params.amount1Desired) =
-            first ? (uint256(500_000e18), uint256(1_000_000e6)) : (uint256(1_000_000e6), uint256(500_000e18));
-        uint256 root = LiquidityMath.rootOf(params.amount1Desired, params.amount0Desired);
-        manager.createAndInitializePoolIfNecessary(params.token0, params.token1, FEE, uint160(root));
-        (params.fee, params.tickLower, params.tickUpper) = (FEE, -887_220, 887_220);
-        (params.recipient, params.deadline) = (trader, block.timestamp);
-        deal(usdc, trader, 1_000_000e6);
-        deal(reward, trader, 500_000e18);
-        vm.startPrank(trader);
-        IERC20(usdc).approve(address(manager), EVERYTHING);
-        IERC20(reward).approve(address(manager), EVERYTHING);
-        manager.mint(params);
-        vm.stopPrank();
     }
 }

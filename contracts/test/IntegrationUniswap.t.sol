@@ -1,47 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {UniswapV3Connector} from "../src/connectors/UniswapV3Connector.sol";
 import {UniswapV3Holdings} from "../src/connectors/UniswapV3Holdings.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {ISwapHandler} from "../src/interfaces/ISwapHandler.sol";
-import {ILiquidityPool, INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity.sol";
 import {Batch, Status, Value} from "../src/interfaces/Types.sol";
-import {IUniswapV3SwapRouter} from "../src/swap/IUniswapV3.sol";
-import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
+import {LiquidityFixture} from "./fixtures/LiquidityFixture.sol";
 
 /// @title Liquidity at Uniswap v3 inside the batches of a real vault, with its swaps
-contract IntegrationUniswapTest is IntegrationFixture {
-    UniswapV3Connector private liquidity;
-    ILiquidityPool private pool;
-    bytes32 private key;
-
-    function _connect() internal override {
-        pool = ILiquidityPool(_address(".uniswap.pools['USDC/WETH'].address"));
-        key = _keyOf(address(pool));
-        bytes32[] memory keys = new bytes32[](1);
-        keys[0] = key;
-        uint24[] memory tiers = new uint24[](1);
-        tiers[0] = 500;
-        INonfungiblePositionManager manager =
-            INonfungiblePositionManager(_address(".uniswap.position_manager"));
-        liquidity = new UniswapV3Connector(address(portfolio), manager, keys, tiers, 100, 2);
-        _list(address(liquidity), key);
-        _allowPlain(address(liquidity));
-        _may(address(liquidity), liquidity.hold.selector);
-        _may(address(liquidity), liquidity.release.selector);
-        _may(address(liquidity), liquidity.mint.selector);
-        _may(address(liquidity), liquidity.collectFees.selector);
-    }
-
-    function setUp() public override {
-        super.setUp();
-        _thenHoldAndMint();
-        _run(1_000e6);
-    }
-
+contract IntegrationUniswapTest is LiquidityFixture {
     // THERE AND BACK
 
     function test_class_N_buying_and_minting_cost_the_range_and_the_fee() public view {
@@ -160,54 +128,75 @@ contract IntegrationUniswapTest is IntegrationFixture {
         _assertNothingLoose();
     }
 
-    // STEPS
-
-    function _thenHoldAndMint() private {
-        _thenBuy(60_000e6, 19.8e18);
-        _then(address(liquidity), weth, EVERYTHING, abi.encodeCall(liquidity.hold, (key, weth, EVERYTHING)));
-        _then(address(liquidity), usdc, 60_000e6, abi.encodeCall(liquidity.hold, (key, usdc, 60_000e6)));
-        _thenMint();
+    /// @dev Dollars and Ether at once, sold at no less than the oracle's last low price.
+    function test_class_N_R_10_what_is_no_dollar_leaves_with_the_guardians_word() public {
+        _goStale();
+        _thenLeave();
+        Batch memory b = _queued(0);
+        portfolio.cosign(keccak256(abi.encode(b)));
+        portfolio.execute(b);
+        (uint256 low, uint256 high) = _nav();
+        assertEq(low, high, "nothing but dollars");
+        assertEq(low, portfolio.idle());
+        assertApproxEqRel(low, DEPOSIT, 0.0005e18);
+        _assertNothingLoose();
     }
 
-    function _thenMint() private {
-        (, int24 tick,,,,,) = pool.slot0();
-        int24 middle = tick / 10 * 10;
-        bytes memory data =
-            abi.encodeCall(liquidity.mint, (key, middle - 2000, middle + 2000, EVERYTHING, EVERYTHING, 1, 1));
-        _then(address(liquidity), data);
+    function test_class_N_R_10_a_token_that_is_held_leaves_with_the_guardians_word() public {
+        _thenBuy(3_000e6, 0.99e18);
+        _thenKeep(weth);
+        _run(100e6);
+        _goStale();
+        uint256 idle = portfolio.idle();
+        _thenSellHeld();
+        Batch memory b = _queued(0);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.ImpairedNotAlone.selector, tokens, _keyOf(weth)));
+        portfolio.execute(b);
+        portfolio.cosign(keccak256(abi.encode(b)));
+        portfolio.execute(b);
+        assertApproxEqRel(portfolio.idle() - idle, 3_000e6, 0.005e18);
+        _assertNothingLoose();
     }
 
-    function _thenLeave() private {
-        _then(address(liquidity), abi.encodeCall(IConnector.withdraw, (key, EVERYTHING)));
-        _then(address(liquidity), abi.encodeCall(liquidity.release, (key, weth, EVERYTHING)));
-        _thenSell(50_000e6);
+    /// @dev The thief moves the pool before the batch, so that there is more Ether to sell than the guardian saw,
+    /// at a price far below the market's: the last price of the oracle holds, whatever was signed.
+    function test_class_G_a_stolen_quorum_gains_nothing_by_the_guardians_word() public {
+        _goStale();
+        _thenLeave();
+        Batch memory b = _queued(100_000e6);
+        portfolio.cosign(keccak256(abi.encode(b)));
+        _trade(weth, 2_000e18);
+        vm.expectPartialRevert(ISwapHandler.BelowOracleBound.selector);
+        portfolio.execute(b);
     }
 
-    function _tokenId() private view returns (uint256) {
-        (,, uint64[] memory tokenIds) = liquidity.holdings(key);
-        assertEq(tokenIds.length, 1);
-        return tokenIds[0];
+    /// @dev The market has left the last price behind, so that nobody pays it any more. Both words are needed, and
+    /// the batch keeps to the loss it was signed with.
+    function test_class_G_below_the_last_price_the_guardian_answers_for_the_swap_as_well() public {
+        _goStale();
+        _trade(weth, 1_000e18);
+        _thenLeave();
+        Batch memory b = _queued(40_000e6);
+        portfolio.cosign(keccak256(abi.encode(b)));
+        vm.expectPartialRevert(ISwapHandler.BelowOracleBound.selector);
+        portfolio.execute(b);
+        handler.consent(weth, usdc, 100e18, 2_000 * 100e6);
+        uint256 state = vm.snapshotState();
+        portfolio.execute(b);
+        (uint256 low, uint256 high) = _nav();
+        assertEq(low, high);
+        assertLt(low, DEPOSIT);
+        _assertNothingLoose();
+
+        vm.revertToState(state);
+        b.maxLoss = DEPOSIT - low - 1_000e6;
+        portfolio.cosign(keccak256(abi.encode(b)));
+        vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
+        portfolio.execute(b);
     }
 
-    function _goStale() private {
-        skip(1 days + 1);
-        _push("USDC/USD", 1e8);
-    }
-
-    function _tradeBothWays(uint256 dollars) private {
-        _trade(weth, _trade(usdc, dollars));
-    }
-
-    function _trade(address from, uint256 amount) private returns (uint256) {
-        address trader = makeAddr("trader");
-        deal(from, trader, amount);
-        bytes memory path = abi.encodePacked(from, uint24(500), from == usdc ? weth : usdc);
-        vm.startPrank(trader);
-        IERC20(from).approve(address(uniswap), amount);
-        uint256 received = uniswap.exactInput(
-            IUniswapV3SwapRouter.ExactInputParams(path, trader, block.timestamp, amount, 0)
-        );
-        vm.stopPrank();
-        return received;
+    function _thenSellHeld() private {
+        _then(address(tokens), abi.encodeCall(IConnector.withdraw, (_keyOf(weth), EVERYTHING)));
+        _thenSell(1);
     }
 }

@@ -142,6 +142,23 @@ contract LiquidityMathTest is UniswapV3Test {
         assertEq(LiquidityMath.rootOf(1, type(uint256).max), LEAST);
     }
 
+    /// @dev A pool whose tick is that of a range's end has left it there, and is in it where it begins.
+    function test_M_60_growth_at_the_ends_of_a_range_is_on_the_pools_side_of_them() public pure {
+        (uint256 global, uint256 lower, uint256 upper) = (1000, 300, 100);
+        assertEq(
+            LiquidityMath.growthInside(-60, -60, 60, global, lower, upper), 600, "in from its first tick"
+        );
+        assertEq(
+            LiquidityMath.growthInside(59, -60, 60, global, lower, upper), 600, "to the last before its end"
+        );
+        unchecked {
+            uint256 above = upper - lower;
+            assertEq(LiquidityMath.growthInside(60, -60, 60, global, lower, upper), above, "above at its end");
+            uint256 below = lower - upper;
+            assertEq(LiquidityMath.growthInside(-61, -60, 60, global, lower, upper), below, "below its first");
+        }
+    }
+
     /// @dev Every counter of the pool is made to wrap between the mint and the collection.
     function testFuzz_M_60_owed_is_what_the_position_manager_collects(
         uint256 seed,

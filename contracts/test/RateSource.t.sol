@@ -50,6 +50,16 @@ contract RateSourceTest is Prices {
 
     // THE RATE
 
+    /// @dev What was believed stays as high as it was, what was seen is less.
+    function test_a_record_tells_what_is_believed_and_what_was_seen() public {
+        skip(1 days);
+        vm.prank(address(vault));
+        token.transfer(address(1), 1_000e6);
+        vm.expectEmit(address(source));
+        emit RateSource.Recorded(1e18, 0.999e18 + 999);
+        source.record();
+    }
+
     function test_class_U_a_share_of_more_decimals_than_its_asset() public {
         assertEq(vault.decimals(), 18);
         _expect(source, 1e18, Status.OK);

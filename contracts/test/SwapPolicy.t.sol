@@ -80,6 +80,8 @@ contract SwapPolicyTest is SwapTest {
         handler.lowerSlippage(weth, 100);
         vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidSlippage.selector, 100, 100));
         handler.lowerSlippage(weth, 100);
+        vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidSlippage.selector, 101, 100));
+        handler.lowerSlippage(weth, 101);
         vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidToken.selector, usdc));
         handler.unlistToken(usdc);
     }

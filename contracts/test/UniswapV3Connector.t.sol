@@ -568,6 +568,8 @@ contract UniswapV3ConnectorTest is UniswapV3Test {
         connector.hold(key, foreign, 1);
         vm.expectRevert(refusal);
         connector.release(key, foreign, 1);
+        assertTrue(connector.isCollectable(token0));
+        assertTrue(connector.isCollectable(token1));
         vm.expectRevert(abi.encodeWithSelector(Connector.NotCollectable.selector, foreign));
         connector.collect(foreign);
     }

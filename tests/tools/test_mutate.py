@@ -7,6 +7,7 @@ from pathlib import Path
 import mutate
 import pytest
 from mutation.compiler import Compiler, Configuration
+from mutation.forge import Tree
 from mutation.operators import Mutant
 
 ROOT = Path(__file__).parents[2]
@@ -213,6 +214,17 @@ def test_a_survivor_fails_the_run_until_it_is_explained_and_verdicts_are_kept(
     table.write_text(f"[[survivor]]\n{entry}why = ''\n")
     with pytest.raises(ValueError, match="no explanation"):
         mutate.explanations(table)
+
+
+def test_test_files_that_hold_the_code_they_deploy_are_found(project: Path, tmp_path: Path) -> None:
+    configuration = Configuration.read(str(FORGE), project)
+    codes = Compiler(project, configuration).codes([TOY], {})
+    found = []
+    for linked in (False, True):
+        tree = Tree(str(FORGE), project, tmp_path / str(linked), configuration, linked)
+        tree.build()
+        found.append(tree.holders(codes))
+    assert found == [["test/Till.t.sol"], []]
 
 
 def test_each_source_is_in_one_sample_and_has_tests_of_its_own() -> None:

@@ -20,8 +20,21 @@ STAGE_SECONDS = 600
 """A mutant that keeps the tests going for so long has changed what they see."""
 NAME = re.compile(r"\]\s(\w+)\(")
 FAILURE = re.compile(r"^\[FAIL.*", re.MULTILINE)
+PIECES = 8
+PIECE = 32
+"""Hexadecimal digits: what another contract has the same of, it does not have in all of these places."""
 STATE = ".devnet"
 """What `make devnet` builds, and some tests load."""
+
+
+def pieces(code: str) -> list[str]:
+    """Some of a contract's code, from its middle on, but for what is linked. None of one that is too short to
+    be told from others."""
+    step = len(code) // 2 // PIECES
+    if step < PIECE:
+        return []
+    found = [code[at : at + PIECE] for at in range(len(code) // 2, len(code) - PIECE, step)]
+    return [piece for piece in found if "_" not in piece]
 
 
 class ForgeError(Exception):
@@ -83,6 +96,27 @@ class Tree:
                 text = code[part]["object"]
                 artifact[part]["object"] = f"0x{text}"
             path.write_text(json.dumps(artifact))
+
+    def holders(self, codes: Codes) -> list[str]:
+        """The test files that hold a source's code although tests deploy by artifact: Forge leaves some
+        constructions as they are. What is installed does not reach them."""
+        source = Path(self._configuration.source)
+        texts = [
+            code["deployedBytecode"]["object"]
+            for (file, _), code in codes.items()
+            if source in Path(file).parents
+        ]
+        wanted = [found for found in map(pieces, texts) if found]
+        tests = self.folder / self._configuration.test
+        return [
+            path.relative_to(self.folder).as_posix()
+            for path in sorted(tests.rglob("*.sol"))
+            if any(all(piece in held for piece in each) for held in self._held(path) for each in wanted)
+        ]
+
+    def _held(self, path: Path) -> list[str]:
+        artifacts = (self.folder / self._configuration.output / path.name).glob("*.json")
+        return [json.loads(each.read_text())["bytecode"]["object"] for each in sorted(artifacts)]
 
     def failure_with(
         self, file: str, text: str, tests: Sequence[str], environment: Mapping[str, str]

@@ -3,11 +3,13 @@ pragma solidity ^0.8.28;
 
 import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ERC165Checker} from "@openzeppelin/contracts/utils/introspection/ERC165Checker.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IConnector} from "../interfaces/IConnector.sol";
 import {IIsolated} from "../interfaces/IIsolated.sol";
 import {IERC7540Deposit, IERC7540Redeem} from "../interfaces/IERC7540.sol";
 import {Status} from "../interfaces/Types.sol";
 import {BoundedRead} from "../oracle/BoundedRead.sol";
+import {PriceMath} from "../oracle/PriceMath.sol";
 import {Connector} from "./Connector.sol";
 
 /// @title Shares of any ERC-4626 vaults, ERC-7540 ones among them
@@ -26,10 +28,17 @@ contract ERC4626Connector is Connector, IIsolated {
 
     bytes4 private constant ERC7575_SHARE = 0x2f0a18c5;
 
+    /// @dev Units of a vault's asset, at the price its shares begin at, that may be worth nothing without a doubt:
+    /// so little remains of rounding and comes of gifts, even where nearly everything was lost.
+    uint256 private constant DUST_UNITS = 1000;
+    uint256 private constant MOST_SPARE_DECIMALS = 21;
+
+    /// @dev `dust`: shares that may be worth nothing.
     struct Target {
         address token;
         bool asyncDeposit;
         bool asyncRedeem;
+        uint80 dust;
     }
 
     error Illiquid(bytes32 key, uint256 available);
@@ -56,10 +65,12 @@ contract ERC4626Connector is Connector, IIsolated {
             {
                 revert InvalidKey(keys[i]);
             }
+            address token = IERC4626(target).asset();
             _targets[keys[i]] = Target({
-                token: IERC4626(target).asset(),
+                token: token,
                 asyncDeposit: ERC165Checker.supportsInterface(target, type(IERC7540Deposit).interfaceId),
-                asyncRedeem: ERC165Checker.supportsInterface(target, type(IERC7540Redeem).interfaceId)
+                asyncRedeem: ERC165Checker.supportsInterface(target, type(IERC7540Redeem).interfaceId),
+                dust: _dust(target, token)
             });
         }
         _allowCollecting(asset);
@@ -278,6 +289,7 @@ contract ERC4626Connector is Connector, IIsolated {
             waiting += _view(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
             shares += _view(key, abi.encodeCall(IERC7540Redeem.pendingRedeemRequest, (0, address(this))));
             most = shares == 0 ? 0 : _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+            _checkWorth(key, shares, most);
             (least, sound) = (most, true);
         } else {
             (least, most, sound) = _quote(key, shares);
@@ -293,9 +305,15 @@ contract ERC4626Connector is Connector, IIsolated {
     {
         if (shares == 0) return (0, 0, true);
         (sound, most) = _tryView(key, abi.encodeCall(IERC4626.previewRedeem, (shares)));
-        if (sound) return (most, most, true);
-        most = _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
-        least = most - most / LOSS_DIVISOR;
+        if (!sound) most = _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+        _checkWorth(key, shares, most);
+        least = sound ? most : most - most / LOSS_DIVISOR;
+    }
+
+    /// @dev A vault to which shares are worth nothing has lost everything, or is made to say so for the moment of a
+    /// flash loan. Nobody can tell which, so it has said nothing.
+    function _checkWorth(bytes32 key, uint256 shares, uint256 worth) private view {
+        if (worth == 0 && shares > _targets[key].dust) revert Unreadable(key);
     }
 
     /// @dev An exit goes on when the vault says nothing at all: it is worth what it pays.
@@ -342,6 +360,15 @@ contract ERC4626Connector is Connector, IIsolated {
         uint256[10] memory words;
         (known, words) = BoundedRead.read(_addressOf(key), VIEW_GAS, data, 1);
         answer = known ? words[0] : 0;
+    }
+
+    /// @dev Shares begin at a unit of the asset each, in as many more digits as they have.
+    function _dust(address target, address token) private view returns (uint80) {
+        (uint256 ofShare, bool knownOfShare) = PriceMath.readDecimals(target);
+        (uint256 ofToken, bool knownOfToken) = PriceMath.readDecimals(token);
+        uint256 spare = knownOfShare && knownOfToken ? _less(ofShare, ofToken) : 0;
+        // forge-lint: disable-next-line(unsafe-typecast) at most 10^24
+        return uint80(DUST_UNITS * 10 ** Math.min(spare, MOST_SPARE_DECIMALS));
     }
 
     function _target(bytes32 key) private view returns (Target memory target) {

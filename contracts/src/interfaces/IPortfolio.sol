@@ -140,7 +140,8 @@ interface IPortfolio {
     function cancelNonce(uint256 nonceKey) external;
 
     /// @notice Lets the risk-reducing batch with this hash (keccak256 of its ABI encoding) lose more than the
-    /// budget of such batches, within its own signed limits. Guardian only.
+    /// budget of such batches, within its own signed limits, and leave a position of doubtful value by several
+    /// calls. Guardian only.
     function cosign(bytes32 batchHash) external;
 
     /// @notice Withdraws up to `assets` from a healthy, listed position while exits are overdue and idle assets
