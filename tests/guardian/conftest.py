@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
-from pytest import MonkeyPatch, raises
 
 from keeper.contracts import Contract
 from keeper.contracts.abi import encode
@@ -48,11 +47,11 @@ class Post:
         files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
         named = () if key is None else ("--key-env", "GUARDIAN_KEY")
         out, err = StringIO(), StringIO()
-        with MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
             if key is not None:
                 patch.setenv("GUARDIAN_KEY", self.devnet.key(key))
-            with raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as ended:
                 main(["guardian", command, *files, *options, *named])
         return Said(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import Post
 from eth_account import Account
+from eth_typing import HexStr
 
 from keeper.contracts import encode_call
 from keeper.contracts.abi import encode
@@ -62,7 +63,7 @@ def test_without_a_key_or_told_so_it_simulates_and_sends_nothing(
 
 
 def test_a_key_in_a_keystore_sends_as_well_and_not_when_others_may_read_it(post: Post) -> None:
-    key = Account.encrypt(post.devnet.key("guardian"), "pass", kdf="pbkdf2", iterations=2)
+    key = Account.encrypt(HexStr(post.devnet.key("guardian")), "pass", kdf="pbkdf2", iterations=2)
     path = post.folder / "key.json"
     path.write_text(json.dumps(key))
     path.chmod(0o644)
@@ -227,11 +228,10 @@ def _safe(post: Post) -> str:
         "setup(address[],uint256,address,bytes,address,address,uint256,address)",
         *([post.devnet.address("guardian")], 1, nobody, b"", section["fallback_handler"], nobody, 0, nobody),
     )
-    create = ("createProxyWithNonce(address,bytes,uint256)", (section["singleton"], setup, 7))
-    address = post.devnet.call(section["proxy_factory"], *create, "(address)")
-    post.devnet.send(
-        post.devnet.key("deployer"), section["proxy_factory"], encode_call(create[0], *create[1])
-    )
+    signature, args = "createProxyWithNonce(address,bytes,uint256)", (section["singleton"], setup, 7)
+    factory = section["proxy_factory"]
+    address = post.devnet.call(factory, signature, args, "(address)")
+    post.devnet.send(post.devnet.key("deployer"), factory, encode_call(signature, *args))
     return str(address)
 
 
