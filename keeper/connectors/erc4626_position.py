@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from keeper.connectors.base import EVERYTHING, AddressField, Leg, PositionRef, Report, Role, StateKey
+from keeper.config import CheckedAddress
+from keeper.connectors.base import EVERYTHING, Leg, PositionRef, Report, Role, StateKey
 from keeper.errors import PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
 from keeper.units import MAX_UINT256, mul_div_down, mul_div_up
@@ -41,8 +42,8 @@ class ERC4626Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vault: AddressField
-    asset: AddressField
+    vault: CheckedAddress
+    asset: CheckedAddress
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from keeper.chain.call import Call, CallFailure
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -58,8 +58,8 @@ class MetaMorphoParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vault: AddressField
-    morpho: AddressField
+    vault: CheckedAddress
+    morpho: CheckedAddress
     markets: tuple[MarketParams, ...] = Field(min_length=1)
 
     @property
