@@ -38,7 +38,7 @@ class Breach:
     where: str
 
     def __str__(self) -> str:
-        return f"{self.requirement} [{self.where}]: expected {self.limit}, seen {self.seen}"
+        return f"{self.requirement} [{self.where}]: expected {self.limit}, saw {self.seen}"
 
 
 @dataclass(frozen=True)
