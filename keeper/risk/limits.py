@@ -14,14 +14,13 @@ from keeper.errors import PolicyError
 from keeper.exposures import gross
 from keeper.oracle.quote import Status
 from keeper.planning.bounds import DAY
-from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall
-from keeper.planning.policy import IDLE, Policy
+from keeper.planning.plan import SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall
+from keeper.planning.policy import Policy
 from keeper.risk.slots import RiskPolicy
 from keeper.units import BPS
 
 REDUCING: Final = frozenset({WITHDRAW.name, "repay"})
 """Actions that only ever lower risk."""
-_MOVES: Final = {SUPPLY.name: 1, WITHDRAW.name: -1}
 _STALE: Final = frozenset({Status.STALE})
 _CONSTANT: Final = frozenset({Status.CONSTANT})
 _DIVERGED: Final = frozenset(Status) - _STALE - _CONSTANT - {Status.OK}
@@ -57,10 +56,11 @@ class Outcome:
         the limits is not known."""
         if plan is None or not isinstance(plan.terms, BatchTerms):
             return cls(book, policy, plan, book.idle, book.positions)
-        positions = book.positions
+        positions, idle = book.positions, book.idle
         for call in plan.terms.calls:
-            positions = _after(positions, call, book.at)
-        return cls(book, policy, plan, dict(plan.terms.predicted).get(IDLE, book.idle), positions)
+            positions, change = _after(positions, call, book.at)
+            idle += change
+        return cls(book, policy, plan, idle, positions)
 
     @property
     def risk(self) -> RiskPolicy:
@@ -84,19 +84,21 @@ class Outcome:
         return frozenset(call.venue for call in self.plan.terms.calls if call.function not in REDUCING)
 
 
-def _after(positions: tuple[Position, ...], call: PlannedCall, at: int) -> tuple[Position, ...]:
-    if call.function not in _MOVES:
-        if call.function in REDUCING:
-            # Counted as if it were not there: that is the careful side.
-            return positions
-        raise PolicyError(
-            "The limits do not know what this action does to them",
-            expected=" or ".join(sorted({*_MOVES, *REDUCING})),
-            seen=call.function,
-            where=call.venue,
-        )
-    _, assets = ACTIONS[call.function].decode_input(call.data)
-    return after_move(positions, call.venue, assets * _MOVES[call.function], at)[0]
+def _after(positions: tuple[Position, ...], call: PlannedCall, at: int) -> tuple[tuple[Position, ...], int]:
+    """(positions, change of the assets at hand) after one call."""
+    if call.function == SUPPLY.name:
+        return after_move(positions, call.venue, call.assets, at)[0], -call.assets
+    if call.function == WITHDRAW.name:
+        return after_move(positions, call.venue, -call.assets, at)
+    if call.function in REDUCING:
+        # Counted as if it were not there: that is the careful side.
+        return positions, 0
+    raise PolicyError(
+        "The limits do not know what this action does to them",
+        expected=" or ".join(sorted({SUPPLY.name, *REDUCING})),
+        seen=call.function,
+        where=call.venue,
+    )
 
 
 def check(book: Book, policy: Policy, plan: Plan | None = None) -> tuple[Breach, ...]:
