@@ -23,6 +23,7 @@ from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategySta
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
+from keeper.risk import limits
 
 ENTRY_POINTS: Final = "keeper.strategies"
 
@@ -52,7 +53,7 @@ def derive(snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
     )
     if kind is Kind.SETTLEMENT:
         return _settlement(policy, book, basis)
-    return build_batch(policy, book, strategy.decide(book), basis)
+    return limits.allowed(book, policy, build_batch(policy, book, strategy.decide(book), basis))
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

@@ -51,6 +51,7 @@ COMMANDS: Final = (
     Command("guardian", "keeper.ops.commands.guardian", "Pause, veto, exit-only, and what is queued."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
+    Command("policy", "keeper.ops.commands.policy", "Check a policy, and that chain and code agree with it."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),

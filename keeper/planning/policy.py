@@ -16,15 +16,31 @@ from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
+from keeper.planning.bounds import (
+    Bound,
+    BudgetPolicy,
+    Count,
+    FeePolicy,
+    GovernorPolicy,
+    GuardianPolicy,
+    Positive,
+    ProposerPolicy,
+)
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.risk import structure
+from keeper.risk.slots import RiskPolicy
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
 SCHEMA: Final = 1
+ARGUMENTS: Final = ("assets",)
+"""Arguments of an action that a policy may bound; its key is the position's own."""
 IDLE: Final = "idle"
 """Name of the assets at hand among the predicted values; no venue may be called so."""
 MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
+OPTIONAL: Final = ("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code")
+"""Sections that may be left out; one that is has no part in the hash."""
 
 
 def _word(value: object) -> bytes:
@@ -36,8 +52,6 @@ def _word(value: object) -> bytes:
 
 
 HexWord = Annotated[bytes, BeforeValidator(_word)]
-Count = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[int, Field(strict=True, gt=0)]
 
 
 class VaultPolicy(StrictModel):
@@ -113,13 +127,15 @@ def _own_risk_id(entry: dict[str, Any]) -> tuple[str, ...]:
 
 class PositionPolicy(StrictModel):
     """One allow-listed position: our connector at `address`, the `key` it knows the position by, which of its
-    functions may be called, and the risk ids it counts under, by name; under its venue's if left out."""
+    functions may be called and with what `arguments` (by function and name), and the risk ids it counts
+    under, by name; under its venue's if left out."""
 
     venue: str
     connector: str
     address: CheckedAddress
     key: HexWord
     functions: tuple[str, ...] = (SUPPLY.name, WITHDRAW.name)
+    arguments: dict[str, dict[str, Bound]] = Field(default_factory=dict)
     risk_ids: tuple[str, ...] = Field(default_factory=_own_risk_id, min_length=1, max_length=MAX_RISK_IDS)
     params: dict[str, Any] = Field(default_factory=dict)
 
@@ -128,6 +144,11 @@ class PositionPolicy(StrictModel):
         unknown = [name for name in self.functions if name not in ACTIONS]
         if unknown:
             raise ValueError(f"no such function: {', '.join(unknown)}; there are {', '.join(ACTIONS)}")
+        if idle := sorted(set(self.arguments) - set(self.functions)):
+            raise ValueError(f"arguments of {', '.join(idle)}, which may not be called")
+        for function, bounds in self.arguments.items():
+            if strange := sorted(set(bounds) - set(ARGUMENTS)):
+                raise ValueError(f"{function} has no {', '.join(strange)}, but {', '.join(ARGUMENTS)}")
         if self.venue == IDLE:
             raise ValueError(f"{IDLE} names the assets at hand, not a venue")
         if len(set(self.risk_ids)) != len(self.risk_ids):
@@ -142,7 +163,7 @@ class PositionPolicy(StrictModel):
 
 class Policy(StrictModel):
     """Everything that bounds a plan. `caps` is the most that may count under each risk id, by name, in the
-    vault's asset."""
+    vault's asset; `code` the keccak256 of the runtime code at an address of the hub chain."""
 
     name: str
     nonce_key: Count = 0
@@ -156,6 +177,13 @@ class Policy(StrictModel):
     caps: dict[str, Count]
     positions: tuple[PositionPolicy, ...]
     oracle: OraclePolicy | None = None
+    fees: FeePolicy | None = None
+    budgets: BudgetPolicy | None = None
+    proposers: ProposerPolicy | None = None
+    guardian: GuardianPolicy | None = None
+    governor: GovernorPolicy | None = None
+    risk: RiskPolicy | None = None
+    code: dict[CheckedAddress, HexWord] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -166,7 +194,9 @@ class Policy(StrictModel):
         if len(set(venues)) != len(venues) or len(set(keys)) != len(keys):
             raise ValueError("a venue, or a connector's key, is listed twice")
         _one_cap_each({name for position in self.positions for name in position.risk_ids}, set(self.caps))
+        self._check_budgets(set(venues))
         try:
+            self._check_structure()
             if self.oracle is not None:
                 directory.check(self.oracle, self.vault.chain_id)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
@@ -174,12 +204,53 @@ class Policy(StrictModel):
             raise ValueError(str(error)) from error
         return self
 
+    def _check_budgets(self, venues: set[str]) -> None:
+        if self.budgets is None:
+            return
+        if strange := sorted(set(self.budgets.venues or {}) - venues):
+            raise ValueError(f"budgets.venues: there is no {', '.join(strange)}")
+        if self.budgets.gas is None:
+            return
+        if self.fees is None:
+            raise ValueError(
+                "budgets.gas needs the fees section: without a price per gas nothing bounds a plan"
+            )
+        if self.budgets.gas < self.gas_ceiling:
+            raise ValueError(
+                f"budgets.gas of {self.budgets.gas:,} does not pay for one plan of {self.gas_ceiling:,}"
+            )
+
+    def _check_structure(self) -> None:
+        """What `[risk]` says about the policy itself. Raises PolicyError."""
+        if self.risk is None:
+            return
+        structure.check_names(
+            self.risk, set(self.caps), {each.venue for each in self.positions}, set(self.chains)
+        )
+        if self.risk.R07 is not None:
+            structure.check_markets(self.risk.R07, {each.venue: each.params for each in self.positions})
+        if self.oracle is not None:
+            structure.check_sources(self.risk, self.oracle)
+
+    @property
+    def gas_ceiling(self) -> int:
+        """The most that one plan's transaction may cost, in wei; 0 without fee ceilings."""
+        return 0 if self.fees is None else self.limits.max_gas * self.fees.max_fee_per_gas
+
+    @property
+    def leverage_bps(self) -> int:
+        """The most that gross assets may be of equity, in bps."""
+        return (self.risk or RiskPolicy()).R01.max_bps
+
     def _body(self) -> dict[str, Any]:
-        body = self.model_dump(mode="python")
-        body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
-        if self.oracle is None:
-            # So that a policy without one has the hash it always had.
-            del body["oracle"]
+        body: dict[str, Any] = _text_keys(self.model_dump(mode="python"))
+        for name in OPTIONAL:
+            # So that a policy without it has the hash it always had.
+            if body[name] is None:
+                del body[name]
+        for position in body["positions"]:
+            if not position["arguments"]:
+                del position["arguments"]
         return body
 
     @cached_property
@@ -254,6 +325,15 @@ class Policy(StrictModel):
         _equal(f"{where}.amount", call.assets if call.function == SUPPLY.name else 0, call.amount)
         if call.assets == 0:
             raise PolicyError("A call that moves nothing", where=where)
+        said = {"assets": call.assets}
+        for name, bound in sorted(allowed.arguments.get(call.function, {}).items()):
+            if not bound.allows(said[name]):
+                raise PolicyError(
+                    "The policy does not allow this argument",
+                    expected=bound,
+                    seen=f"{said[name]:,}",
+                    where=f"{where}.{call.function}.{name}",
+                )
 
     def _check_settlement(self, terms: SettlementTerms) -> None:
         if not 0 < terms.min_pps <= terms.max_pps:
@@ -271,6 +351,15 @@ def _one_cap_each(named: set[str], capped: set[str]) -> None:
         raise ValueError(f"no cap for {', '.join(missing)}")
     if unused := sorted(capped - named):
         raise ValueError(f"a cap that no position counts under: {', '.join(unused)}")
+
+
+def _text_keys(value: Any) -> Any:
+    """The same with text for keys, as the canonical encoding wants them."""
+    if isinstance(value, dict):
+        return {str(key): _text_keys(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_text_keys(item) for item in value]
+    return value
 
 
 def _equal(where: str, expected: object, seen: object) -> None:

@@ -1,0 +1,213 @@
+"""What the registry must hold for a policy, what it does hold, and every difference between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from keeper.contracts import Contract
+from keeper.exposures import risk_id
+from keeper.planning.plan import ACTIONS
+from keeper.planning.policy import Policy
+from keeper.units import Address
+
+Place = tuple[Address, bytes]
+NOBODY: Final = Address("0x" + "0" * 40)
+_SELECTORS: Final = {function.selector: function.name for function in ACTIONS.values()}
+
+
+class Wider(StrEnum):
+    """Which side allows what the other does not."""
+
+    POLICY = "the policy allows what the chain does not"
+    CHAIN = "the chain allows what the policy does not"
+    OTHER = "the policy and the chain say different things"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One difference, for people: `field` as the registry calls it."""
+
+    field: str
+    policy: str
+    chain: str
+    wider: Wider
+
+    def __str__(self) -> str:
+        return f"{self.field}: policy {self.policy}, chain {self.chain} ({self.wider})"
+
+
+@dataclass(frozen=True)
+class Grants:
+    """One side of the comparison: a vault's section of the registry (`IRegistry.policy`).
+
+    `roles` are portfolio, keeper, oracle, governor, pending governor and guardian by those names, `delay` is
+    in seconds, `caps` in the vault's asset by risk id. None: the policy does not say.
+    """
+
+    roles: Mapping[str, Address]
+    delay: int | None
+    positions: Mapping[Place, frozenset[bytes]]
+    allowed: frozenset[Place]
+    caps: Mapping[bytes, int]
+    exit_only: frozenset[Address] = frozenset()
+    paused_until: int = 0
+    abdicated: frozenset[Place] = frozenset()
+
+    @classmethod
+    def of(cls, policy: Policy) -> Grants:
+        """What the policy asks the registry to hold; roles that it does not name are left out."""
+        roles = {"portfolio": policy.vault.portfolio, "keeper": policy.vault.quorum}
+        if policy.oracle is not None:
+            roles["oracle"] = policy.oracle.router
+        if policy.guardian is not None:
+            roles["guardian"] = policy.guardian.address
+        if policy.governor is not None:
+            roles |= {"governor": policy.governor.address, "pending governor": NOBODY}
+        return cls(
+            roles=roles,
+            delay=policy.governor.delay if policy.governor is not None else None,
+            positions={
+                (each.address, each.key): frozenset(risk_id(name) for name in each.risk_ids)
+                for each in policy.positions
+            },
+            allowed=frozenset(
+                (each.address, ACTIONS[name].selector) for each in policy.positions for name in each.functions
+            ),
+            caps={risk_id(name): assets for name, assets in policy.caps.items() if assets},
+        )
+
+    @classmethod
+    def parse(cls, section: tuple[Any, ...]) -> Grants:
+        """What `Registry.policy(vault)` answers."""
+        portfolio, governor, pending, guardian, keeper, oracle, delay, paused, *lists = section
+        positions, allowed, caps, exit_only, abdicated = lists
+        return cls(
+            roles={
+                "portfolio": portfolio,
+                "governor": governor,
+                "pending governor": pending,
+                "guardian": guardian,
+                "keeper": keeper,
+                "oracle": oracle,
+            },
+            delay=delay,
+            positions={(connector, key): frozenset(ids) for connector, key, ids in positions},
+            allowed=frozenset((target, selector) for target, selector in allowed),
+            caps=dict(caps),
+            exit_only=frozenset(exit_only),
+            paused_until=paused,
+            abdicated=frozenset((target, selector) for target, selector in abdicated),
+        )
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """One call of the governor to the registry; before the vault is sealed it takes effect at once."""
+
+    function: str
+    what: str
+    data: bytes
+
+
+def set_up(policy: Policy) -> tuple[SetUp, ...]:
+    """The calls that make the registry hold what the policy says, in an order that works."""
+    vault, registry = policy.vault.vault, Contract(policy.vault.registry, "Registry")
+
+    def call(function: str, what: str, *args: Any) -> SetUp:
+        return SetUp(function, what, registry.encode(function, vault, *args))
+
+    wanted, names = Grants.of(policy), Names(policy)
+    calls = [call("setKeeper", policy.vault.quorum, policy.vault.quorum)]
+    if policy.oracle is not None:
+        calls.append(call("setOracle", policy.oracle.router, policy.oracle.router))
+    if policy.guardian is not None:
+        calls.append(call("setGuardian", policy.guardian.address, policy.guardian.address))
+    calls += [
+        call("setCap", f"{name} at most {assets:,}", risk_id(name), assets)
+        for name, assets in sorted(policy.caps.items())
+    ]
+    calls += [
+        call(
+            "listPosition",
+            f"{each.venue} under {', '.join(each.risk_ids)}",
+            each.address,
+            each.key,
+            [risk_id(name) for name in each.risk_ids],
+        )
+        for each in sorted(policy.positions, key=lambda each: each.venue)
+    ]
+    calls += [call("setSelector", names.permission(place), *place, True) for place in sorted(wanted.allowed)]
+    if policy.governor is not None:
+        calls.append(call("seal", f"delay of {policy.governor.delay} s", policy.governor.delay))
+    return tuple(calls)
+
+
+class Names:
+    """The policy's names for what the registry knows by address and hash."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._venues = {(each.address, each.key): each.venue for each in policy.positions}
+        self._risk_ids = {risk_id(name): name for name in policy.caps}
+        self._connectors: dict[Address, str] = {}
+        for each in policy.positions:
+            self._connectors.setdefault(each.address, each.connector)
+
+    def position(self, place: Place) -> str:
+        return self._venues.get(place) or f"{place[0]} key 0x{place[1].hex()}"
+
+    def risk_id(self, word: bytes) -> str:
+        return self._risk_ids.get(word) or f"0x{word.hex()}"
+
+    def risk_ids(self, words: Iterable[bytes]) -> str:
+        return ", ".join(sorted(map(self.risk_id, words))) or "none"
+
+    def connector(self, address: Address) -> str:
+        name = self._connectors.get(address)
+        return f"{name} {address}" if name else address
+
+    def permission(self, place: Place) -> str:
+        """A function by name; one that this code does not know by its selector."""
+        function = _SELECTORS.get(place[1]) or f"0x{place[1].hex()}, which this code does not know"
+        return f"{self.connector(place[0])} {function}"
+
+
+def disagreements(policy: Policy, chain: Grants, at: int) -> tuple[Disagreement, ...]:
+    """Every field in which the registry departs from the policy, at a time `at` of the hub chain."""
+    return tuple(_compare(Grants.of(policy), chain, Names(policy), at))
+
+
+def _compare(wanted: Grants, chain: Grants, names: Names, at: int) -> Iterator[Disagreement]:
+    for role, who in wanted.roles.items():
+        if chain.roles[role] != who:
+            yield Disagreement(role, who, chain.roles[role], Wider.OTHER)
+    if wanted.delay is not None and wanted.delay != chain.delay:
+        shorter = chain.delay is not None and chain.delay < wanted.delay
+        wider = Wider.CHAIN if shorter else Wider.POLICY
+        yield Disagreement("delay", f"{wanted.delay} s", f"{chain.delay} s", wider)
+    yield from _members("position", names.position, wanted.positions.keys(), chain.positions.keys())
+    for place in sorted(wanted.positions.keys() & chain.positions.keys()):
+        ours, theirs = wanted.positions[place], chain.positions[place]
+        if ours != theirs:
+            where = f"risk ids of {names.position(place)}"
+            yield Disagreement(where, names.risk_ids(ours), names.risk_ids(theirs), Wider.OTHER)
+    yield from _members("function", names.permission, wanted.allowed, chain.allowed)
+    for word in sorted(wanted.caps.keys() | chain.caps.keys()):
+        allowed, granted = wanted.caps.get(word, 0), chain.caps.get(word, 0)
+        if allowed != granted:
+            wider = Wider.POLICY if allowed > granted else Wider.CHAIN
+            yield Disagreement(f"cap of {names.risk_id(word)}", f"{allowed:,}", f"{granted:,}", wider)
+    for connector in sorted(chain.exit_only):
+        yield Disagreement("exit only", "may grow", names.connector(connector), Wider.POLICY)
+    if chain.paused_until > at:
+        yield Disagreement("risk", "not paused", f"paused until {chain.paused_until}", Wider.POLICY)
+
+
+def _members(what: str, name: Any, wanted: Iterable[Place], chain: Iterable[Place]) -> Iterator[Disagreement]:
+    ours, theirs = set(wanted), set(chain)
+    for place in sorted(ours - theirs):
+        yield Disagreement(f"{what} {name(place)}", "listed", "not listed", Wider.POLICY)
+    for place in sorted(theirs - ours):
+        yield Disagreement(f"{what} {name(place)}", "not listed", "listed", Wider.CHAIN)

@@ -1,0 +1,117 @@
+"""Bounds of a policy beyond positions and caps: fees, daily budgets, arguments, and who may do what."""
+
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from keeper.config import CheckedAddress, StrictModel
+
+DAY: Final = 86_400
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+
+
+def _public_key(value: object) -> bytes:
+    if isinstance(value, bytes) and len(value) == 32:
+        return value
+    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
+        return bytes.fromhex(value[2:])
+    raise ValueError("expected an Ed25519 public key as 0x and 64 hex digits")
+
+
+class FeePolicy(StrictModel):
+    """The most that a transaction may pay, in wei per gas. It carries no native currency: there is no key
+    for a value."""
+
+    max_fee_per_gas: Positive
+    max_priority_fee_per_gas: Count
+
+    @model_validator(mode="after")
+    def _tip_within_fee(self) -> "FeePolicy":
+        if self.max_priority_fee_per_gas > self.max_fee_per_gas:
+            raise ValueError("max_priority_fee_per_gas exceeds max_fee_per_gas")
+        return self
+
+
+class BudgetPolicy(StrictModel):
+    """What plans may do in a day, counted over all that are signed (`keeper.planning.budgets`).
+
+    `moved` is in the vault's asset, `gas` in wei. `venues` divides `moved`: its parts sum to it.
+    """
+
+    moved: Count
+    plans: Positive
+    gas: Positive | None = None
+    venues: dict[str, Count] | None = None
+
+    @model_validator(mode="after")
+    def _sums(self) -> "BudgetPolicy":
+        if self.venues is not None and (total := sum(self.venues.values())) != self.moved:
+            raise ValueError(f"venues sum to {total:,}, and moved is {self.moved:,}")
+        return self
+
+
+class Bound(StrictModel):
+    """What one argument of a call may be. A full exit is an amount of 2^256 - 1, above any `max`."""
+
+    min: Count | None = None
+    max: Count | None = None
+    values: tuple[Count, ...] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Bound":
+        if self.min is None and self.max is None and self.values is None:
+            raise ValueError("a bound without min, max or values bounds nothing")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:,} exceeds max {self.max:,}")
+        if self.values is not None and not all(self.allows(value) for value in self.values):
+            raise ValueError("values has one that min and max do not allow")
+        return self
+
+    def allows(self, value: int) -> bool:
+        """Whether the argument may be that."""
+        return (
+            (self.min is None or value >= self.min)
+            and (self.max is None or value <= self.max)
+            and (self.values is None or value in self.values)
+        )
+
+    def __str__(self) -> str:
+        parts = []
+        if self.min is not None:
+            parts.append(f"at least {self.min:,}")
+        if self.max is not None:
+            parts.append(f"at most {self.max:,}")
+        if self.values is not None:
+            parts.append(" or ".join(f"{value:,}" for value in self.values))
+        return ", ".join(parts)
+
+
+class ProposerPolicy(StrictModel):
+    """Who may propose, by Ed25519 public key, first to last; each waits `patience` seconds of silence for
+    the one before."""
+
+    keys: Annotated[
+        tuple[Annotated[bytes, BeforeValidator(_public_key)], ...], Field(min_length=1, strict=False)
+    ]
+    patience: Positive
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ProposerPolicy":
+        if len(set(self.keys)) != len(self.keys):
+            raise ValueError("a proposer is named twice")
+        return self
+
+
+class GuardianPolicy(StrictModel):
+    """Who may lower risk at once."""
+
+    address: CheckedAddress
+
+
+class GovernorPolicy(StrictModel):
+    """Who may raise risk, `delay` seconds after announcing it."""
+
+    address: CheckedAddress
+    delay: Positive

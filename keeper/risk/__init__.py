@@ -1,0 +1,1 @@
+"""The risk layer: what a plan may not end at, whatever it gains."""
