@@ -47,6 +47,12 @@ class Fields:
             raise self._wrong(name, "an unsigned 256-bit integer")
         return value
 
+    def flag(self, name: str) -> bool:
+        value = self._value[name]
+        if not isinstance(value, bool):
+            raise self._wrong(name, "true or false")
+        return value
+
     def blob(self, name: str) -> bytes:
         value = self._value[name]
         if not isinstance(value, bytes):

@@ -19,7 +19,7 @@ from keeper.planning.plan import DOMAIN, SCHEMA, PinnedBlock, Plan, PlannedCall,
 from keeper.planning.strategy import Allocation
 
 POLICY = example_policy()
-GOLDEN = "5b0e80ad021d9fd84a9445e0b67ac423bd028eef161127f59ca6fa2157a4e1cc"
+GOLDEN = "ad65f744ca6330cfde8744c5a19a1f14d9545382164a6aa9f715c1d7ba880257"
 
 
 QUOTE = {"kind": "quote", "source": "a desk", "observed_at": 1, "data": b"1 for 2"}
