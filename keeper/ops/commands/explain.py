@@ -201,8 +201,8 @@ def _call_risk(policy: Policy, terms: BatchTerms, call: PlannedCall, book: Book)
         for name in policy.position(call.venue).risk_ids:
             used = sum(held.get(member, 0) for member in policy.members(name))
             yield (
-                f"Risk id {name} would count {_shown(policy, used)} of {_shown(policy, policy.caps[name])}: it "
-                "reverts if the chain's cap is lowered below."
+                f"Risk id {name} would count {_shown(policy, used)} of {_shown(policy, policy.caps[name])}: "
+                "it reverts if the chain's cap is lowered below."
             )
 
 
