@@ -7,7 +7,7 @@ that hash. What nobody can derive, evidence, is checked by its checker.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -108,31 +108,40 @@ def verify(
     """
     require_same_code(plan, policy)
     _require_parent(plan, parent)
-    code = Input("code", How.REPRODUCED, f"{plan.code.engine_version}, {_strategy(plan)}")
-    read = How.REPRODUCED if from_chain else How.CHECKED
-    blocks = Input("blocks", read, ", ".join(f"{b.number} of chain {b.chain_id}" for b in plan.blocks))
     try:
         engine.require_call_set(snapshot, policy)
         own = engine.derive(snapshot, policy, plan.kind, plan.evidence, plan.parent)
     except EndpointError:
         raise
     except KeeperError as error:
-        return Verification(plan.plan_hash, (code, *_shallow(plan, policy, snapshot)), (), str(error))
+        inputs = (_code(plan), *_shallow(plan, policy, snapshot))
+        return Verification(plan.plan_hash, inputs, (), str(error))
+    outcome = compared(own, plan, from_chain=from_chain)
+    if parent is None:
+        return outcome
+    above = Input("parent", How.CHECKED, f"0x{parent.plan_hash.hex()}")
+    return replace(outcome, inputs=(*outcome.inputs, above))
+
+
+def compared(own: Plan, plan: Plan, *, from_chain: bool) -> Verification:
+    """What `plan` is beside `own`, which was derived from a snapshot for this, by the same code."""
     differences = difference(own, plan)
-    inputs = [code]
+    inputs = [_code(plan)]
     for name, names in _FIELDS:
-        parts = [each for each in differences if _top(each) in names]
-        if parts:
-            inputs.append(Input(name, How.DIFFERS, explain(tuple(parts))))
+        if parts := tuple(each for each in differences if _top(each) in names):
+            inputs.append(Input(name, How.DIFFERS, explain(parts)))
         else:
-            inputs.append(blocks if name == "blocks" else Input(name, How.REPRODUCED, _detail(name, own)))
+            how = How.CHECKED if name == "blocks" and not from_chain else How.REPRODUCED
+            inputs.append(Input(name, how, _detail(name, own)))
     inputs += [
         Input(f"evidence[{i}]", How.CHECKED, f"{each.kind} from {each.source} at {each.observed_at}")
         for i, each in enumerate(plan.evidence)
     ]
-    if parent is not None:
-        inputs.append(Input("parent", How.CHECKED, f"0x{parent.plan_hash.hex()}"))
     return Verification(plan.plan_hash, tuple(inputs), differences)
+
+
+def _code(plan: Plan) -> Input:
+    return Input("code", How.REPRODUCED, f"{plan.code.engine_version}, {_strategy(plan)}")
 
 
 def _shallow(plan: Plan, policy: Policy, snapshot: Snapshot) -> list[Input]:
@@ -172,6 +181,8 @@ def _strategy(plan: Plan) -> str:
 def _detail(name: str, own: Plan) -> str:
     if name == "policy":
         return f"0x{own.policy_hash.hex()}"
+    if name == "blocks":
+        return ", ".join(f"{each.number} of chain {each.chain_id}" for each in own.blocks)
     if name == "snapshot":
         return f"0x{own.snapshot_hash.hex()}"
     if own.kind.value == "settlement":

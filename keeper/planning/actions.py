@@ -33,15 +33,19 @@ class Action:
     def selector(self) -> bytes:
         return self.function.selector
 
-    def decode(self, data: bytes) -> dict[str, Any]:
-        """Arguments of `data` by name. Raises PlanError unless `data` is the one encoding of a call."""
+    def decode_input(self, data: bytes) -> tuple[Any, ...]:
+        """Arguments of `data` in order. Raises PlanError unless `data` is the one encoding of a call."""
         try:
             values = self.function.decode_input(data)
         except DecodeError as error:
             raise PlanError(f"Not a call of {self.function.signature}: {error}") from error
         if self.function.encode(*values) != data:
             raise PlanError("Not the canonical bytes of a call", expected=self.function.signature, seen=data)
-        return dict(zip(self.arguments, values, strict=True))
+        return values
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """The same by name."""
+        return dict(zip(self.arguments, self.decode_input(data), strict=True))
 
 
 SUPPLY: Final = Function("supply(bytes32,uint256)")

@@ -22,6 +22,7 @@ from keeper.planning.fields import Fields
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.planning.stamps import PinnedBlock
+from keeper.planning.validity import require_valid
 from keeper.quorum.typed_data import artefact
 
 DOMAIN: Final = "omnikeeper/attestation"
@@ -86,8 +87,10 @@ async def attest(
 ) -> Attestation:
     """Simulates the very call that the quorum would make after `head`, and reads `post` after it.
 
-    Raises KeeperError where the endpoint cannot see logs, and the errors of `simulate`.
+    Raises RefusedError for a plan whose time is over, KeeperError where the endpoint cannot see logs, and the
+    errors of `simulate`.
     """
+    require_valid(plan, head.timestamp + 1)
     time = max(head.timestamp + 1, plan.valid_after)
     return await _seen(source, plan, policy, head, time, post, by)
 
