@@ -37,8 +37,8 @@ class EvidenceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """`data` as `source` gave it at `observed_at` (UNIX seconds). Raises PlanError for empty data, or for
-    more than 64 KiB."""
+    """`data` as `source` gave it at `observed_at` (UNIX seconds). Raises PlanError for empty data, for
+    more than 64 KiB, and for a source that is not one line of text."""
 
     kind: EvidenceKind
     source: str
@@ -52,6 +52,12 @@ class Evidence:
                 expected=f"1 to {MAX_BYTES:,} bytes",
                 seen=f"{len(self.data):,}",
                 where=f"{self.kind} from {self.source}",
+            )
+        if len(self.source) > fields.MAX_TEXT or not self.source.isprintable():
+            raise PlanError(
+                "A source that no plan can carry",
+                expected=f"printable text of at most {fields.MAX_TEXT} characters",
+                seen=f"{self.source[:80]!r}",
             )
 
     def body(self) -> dict[str, Any]:

@@ -72,6 +72,14 @@ class BatchTerms:
     max_loss: int
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.reason) > MAX_REASON or not self.reason.isprintable():
+            raise PlanError(
+                "A reason that no plan can carry",
+                expected=f"printable text of at most {MAX_REASON:,} characters",
+                seen=f"{len(self.reason):,}: {self.reason[:80]!r}",
+            )
+
     def body(self) -> dict[str, Any]:
         return {
             "reason": self.reason,
@@ -157,8 +165,6 @@ class Plan:
             raise PlanError("Blocks are sorted by chain id, one per chain", seen=chains)
         if self.chain_id not in chains:
             raise PlanError("The plan pins no block of its hub chain", expected=self.chain_id, seen=chains)
-        if isinstance(self.terms, BatchTerms) and len(self.terms.reason) > MAX_REASON:
-            raise PlanError("The reason is too long", expected=MAX_REASON, seen=len(self.terms.reason))
         if not self.valid_after <= self.valid_until:
             raise PlanError("A plan ends after it begins", expected=self.valid_after, seen=self.valid_until)
 

@@ -245,6 +245,14 @@ def test_call_bytes_have_to_say_what_the_plan_says() -> None:
         replace(call, args={**call.args, "assets": 6})
 
 
+@pytest.mark.parametrize("text", ["a\nb", "x" * 2_049])
+def test_what_could_not_be_parsed_again_is_not_built(text: str) -> None:
+    with pytest.raises(PlanError, match="no plan can carry"):
+        replace(batch().batch, reason=text)
+    with pytest.raises(PlanError, match="no plan can carry"):
+        Evidence(EvidenceKind.QUOTE, text, 1, b"1 for 2")
+
+
 def test_the_hub_block_is_pinned() -> None:
     with pytest.raises(PlanError, match="hub chain"):
         replace(batch(), blocks=(PinnedBlock(1, 1, bytes(32), 1),))
