@@ -49,12 +49,15 @@ COMMANDS: Final = (
     Command("demo", "keeper.ops.commands.demo", "Play one day of a vault on real protocols and check it."),
     Command("devnet", "keeper.ops.commands.devnet", "Local chains with the real protocols."),
     Command("guardian", "keeper.ops.commands.guardian", "Pause, veto, exit-only, and what is queued."),
+    Command("explain", "keeper.ops.commands.explain", "What a plan does, why, and what could go wrong."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
+    Command("plan", "keeper.ops.commands.plan", "Derive the plan that follows from the chains."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("policy", "keeper.ops.commands.policy", "Check a policy, and that chain and code agree with it."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),
+    Command("verify", "keeper.ops.commands.verify", "Derive a plan again: identical, or what differs."),
 )
 
 # What follows the command's name belongs to the command, --help included.

@@ -26,6 +26,7 @@ from keeper.planning.bounds import (
     Positive,
     ProposerPolicy,
 )
+from keeper.planning.outcome import IDLE as IDLE
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.risk import structure
 from keeper.risk.slots import RiskPolicy
@@ -35,8 +36,6 @@ DOMAIN: Final = "omnikeeper/policy"
 SCHEMA: Final = 1
 ARGUMENTS: Final = ("assets",)
 """Arguments of an action that a policy may bound; its key is the position's own."""
-IDLE: Final = "idle"
-"""Name of the assets at hand among the predicted values; no venue may be called so."""
 MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
 OPTIONAL: Final = ("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code")

@@ -14,6 +14,7 @@ from keeper.errors import PlanError, PolicyError
 from keeper.ledger.portfolio import nav_for_batch, touched
 from keeper.oracle.quote import Status
 from keeper.planning.build import NothingToDoError, build_batch, build_settlement
+from keeper.planning.outcome import predict
 from keeper.planning.plan import Plan
 from keeper.planning.strategy import Allocation
 from keeper.units import MAX_UINT256
@@ -90,8 +91,12 @@ def test_what_is_predicted_is_the_nav_to_the_rounding_allowed(
             assert abs(value - target) < POLICY.limits.min_move
             assert value == 0 or target > 0 or value == target
         return
-    after = sum(assets for _, assets in plan.batch.predicted)
-    assert nav - plan.batch.max_loss <= after <= nav
+    terms = plan.batch
+    for at, values in ((plan.valid_after, terms.predicted), (plan.valid_until, terms.predicted_until)):
+        then = book.idle + sum(position.report(at).low for position in book.positions)
+        assert then - terms.max_loss <= sum(assets for _, assets in values) <= then
+    for at in range(plan.valid_after, plan.valid_until + 1, 100):
+        assert sum(predict(book, terms.calls, at).values()) >= terms.min_nav_after
     kinds = [call.function for call in plan.batch.calls]
     assert kinds == sorted(kinds, reverse=True)
     assert Plan.from_bytes(plan.to_bytes()) == plan
