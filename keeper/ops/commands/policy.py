@@ -46,20 +46,22 @@ def check(
     slots = [
         name for name in RiskPolicy.model_fields if getattr(rules.risk or RiskPolicy(), name) is not None
     ]
+    venues = [each.venue for each in rules.positions]
+    optional = [name for name in policies.OPTIONAL if getattr(rules, name) is not None]
     data = {
         "ok": True,
         "name": rules.name,
         "policy_hash": rules.hash,
         "vault": rules.vault.vault,
-        "positions": [each.venue for each in rules.positions],
+        "positions": venues,
         "limits": slots,
-        "optional": [name for name in policies.OPTIONAL if getattr(rules, name) is not None],
+        "optional": optional,
     }
     text = [
         f"{rules.name}: policy 0x{rules.hash.hex()} of vault {rules.vault.vault}",
-        f"positions: {', '.join(data['positions'])}",
+        f"positions: {', '.join(venues)}",
         f"risk limits: {', '.join(f'{name} {REQUIREMENTS[name]}' for name in slots)}",
-        f"optional sections: {', '.join(data['optional']) or 'none'}",
+        f"optional sections: {', '.join(optional) or 'none'}",
     ]
     show(data, "\n".join(text), json=json)
 
@@ -90,7 +92,7 @@ def roles(
     key: Annotated[str, typer.Option("--key", help="The role's name, at most 32 bytes.")] = "keeper",
     json: JsonOption = False,
 ) -> None:
-    """Describe the policy as a role of a Zodiac Roles Modifier, version 2, for a Safe with the keeper role."""
+    """Describe the policy as a role of a Zodiac Roles Modifier 2, for a Safe with the keeper role."""
     rules = policies.load(policy)
     found = role(rules, key, [_address(each) for each in member])
     counts = [len(each["conditionsFlat"]) for target in found["targets"] for each in target["functions"]]
@@ -170,7 +172,7 @@ def _text(rules: Policy, seen: _Seen) -> str:
     where = f"block {seen.block.number} of chain {seen.block.chain_id}"
     lines = [str(each) for each in seen.differences]
     lines += [
-        f"queued from {each.executable_at} on: {each.says} ({'as' if each.in_policy else 'NOT in'} the policy)"
+        f"queued from {each.executable_at} on: {each.says} ({'' if each.in_policy else 'NOT '}in the policy)"
         for each in seen.queued
     ]
     if seen.not_stated:
