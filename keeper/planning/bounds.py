@@ -4,13 +4,10 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from keeper.config import StrictModel
-from keeper.connectors.base import checked_address
-from keeper.units import Address
+from keeper.config import CheckedAddress, StrictModel
 
 DAY: Final = 86_400
 
-CheckedAddress = Annotated[Address, BeforeValidator(checked_address)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, gt=0)]
 

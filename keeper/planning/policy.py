@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 
 from keeper import canonical
-from keeper.config import StrictModel, load_toml
+from keeper.config import CheckedAddress, StrictModel, load_toml
 from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
@@ -19,7 +19,6 @@ from keeper.oracle.routes import OraclePolicy
 from keeper.planning.bounds import (
     Bound,
     BudgetPolicy,
-    CheckedAddress,
     Count,
     FeePolicy,
     GovernorPolicy,

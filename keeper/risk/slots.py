@@ -10,9 +10,8 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from keeper.config import StrictModel
-from keeper.connectors.base import checked_address
-from keeper.units import BPS, Address
+from keeper.config import CheckedAddress, StrictModel
+from keeper.units import BPS
 
 MAX_LEVERAGE_BPS: Final = 40_000
 """Gross assets over equity that no configuration may exceed: 4.0."""
@@ -54,7 +53,6 @@ REQUIREMENTS: Final[Mapping[str, str]] = {
 Share = Annotated[int, Field(strict=True, gt=0, le=BPS)]
 Seconds = Annotated[int, Field(strict=True, ge=0)]
 Weight = Annotated[int, Field(strict=True, ge=0)]
-CheckedAddress = Annotated[Address, BeforeValidator(checked_address)]
 
 
 def _word(value: object) -> bytes:
