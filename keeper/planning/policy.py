@@ -324,7 +324,7 @@ class Policy(StrictModel):
         _equal(f"{where}.amount", call.assets if call.function == SUPPLY.name else 0, call.amount)
         if call.assets == 0:
             raise PolicyError("A call that moves nothing", where=where)
-        said = {"assets": call.assets}
+        said = call.args
         for name, bound in sorted(allowed.arguments.get(call.function, {}).items()):
             if not bound.allows(said[name]):
                 raise PolicyError(

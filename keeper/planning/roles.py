@@ -1,8 +1,8 @@
 """The policy as a role of a Zodiac Roles Modifier, for a Safe that holds the keeper role itself.
 
-The modifier stands between a member and the Safe and lets the Safe make only the calls it describes: here the
-two of a keeper, with the vault, connectors, keys, selectors and token of the policy as conditions. Limits that
-need the book (caps, leverage, the queue) are the portfolio's and the signers', not the role's.
+The modifier stands between a member and the Safe and lets the Safe make only the calls it describes: here
+the two of a keeper, with the vault, connectors, keys, selectors and token of the policy as conditions. Limits
+that need the book (caps, leverage, the queue) are the portfolio's and the signers', not the role's.
 
 Format: `Role`, `Target`, `Function` and `Condition` of the SDK (packages/sdk/src/main/types.ts) and
 `ConditionFlat`, `ParameterType` and `Operator` of Types.sol, both of gnosisguild/zodiac-modifier-roles,
@@ -94,11 +94,11 @@ def flatten(root: Condition) -> tuple[tuple[int, int, int, bytes], ...]:
 
     Raises PolicyError when there are more nodes than a byte can name.
     """
-    flat, nodes = [], [(0, root)]
-    while nodes and len(flat) < len(nodes):
-        at = len(flat)
-        parent, node = nodes[at]
+    nodes: list[tuple[int, Condition]] = [(0, root)]
+    flat: list[tuple[int, int, int, bytes]] = []
+    for at, (parent, node) in enumerate(nodes):
         flat.append((parent, int(node.type), int(node.operator), node.value))
+        # Read on by this very loop: children come after everything on their parent's level.
         nodes += [(at, child) for child in node.children]
     if len(flat) > MAX_CONDITIONS:
         raise PolicyError(

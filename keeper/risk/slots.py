@@ -52,6 +52,7 @@ REQUIREMENTS: Final[Mapping[str, str]] = {
 
 Share = Annotated[int, Field(strict=True, gt=0, le=BPS)]
 Seconds = Annotated[int, Field(strict=True, ge=0)]
+Weight = Annotated[int, Field(strict=True, ge=0)]
 
 
 def _word(value: object) -> bytes:
@@ -125,7 +126,7 @@ class Range(StrictModel):
 class Regimes(StrictModel):
     """R29: a row of weights for each regime, and which values of the input mean it."""
 
-    weights: Annotated[dict[str, dict[str, Seconds]], Field(min_length=1)]
+    weights: Annotated[dict[str, dict[str, Weight]], Field(min_length=1)]
     ranges: Annotated[tuple[Range, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -15,9 +15,8 @@ from keeper.chain.history import read_history
 from keeper.chain.pool import Endpoints, Pool, open_pools
 from keeper.chain.snapshot import Snapshot, take
 from keeper.config import load_toml
-from keeper.connectors.base import checked_address
-from keeper.contracts import Contract
-from keeper.errors import ConfigError, PolicyError
+from keeper.contracts import Contract, address
+from keeper.errors import PolicyError
 from keeper.grants import Disagreement, Grants, Wider, disagreements, set_up
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.oracle.source import told
@@ -27,7 +26,6 @@ from keeper.planning.roles import role
 from keeper.reads import VaultReads
 from keeper.risk.slots import REQUIREMENTS, RiskPolicy
 from keeper.timelock import Queued, query, queued
-from keeper.units import Address
 
 app = typer.Typer(help="Policies: valid, generated on-chain permissions, agreement.", no_args_is_help=True)
 
@@ -46,20 +44,22 @@ def check(
     slots = [
         name for name in RiskPolicy.model_fields if getattr(rules.risk or RiskPolicy(), name) is not None
     ]
+    venues = [each.venue for each in rules.positions]
+    optional = [name for name in policies.OPTIONAL if getattr(rules, name) is not None]
     data = {
         "ok": True,
         "name": rules.name,
         "policy_hash": rules.hash,
         "vault": rules.vault.vault,
-        "positions": [each.venue for each in rules.positions],
+        "positions": venues,
         "limits": slots,
-        "optional": [name for name in policies.OPTIONAL if getattr(rules, name) is not None],
+        "optional": optional,
     }
     text = [
         f"{rules.name}: policy 0x{rules.hash.hex()} of vault {rules.vault.vault}",
-        f"positions: {', '.join(data['positions'])}",
+        f"positions: {', '.join(venues)}",
         f"risk limits: {', '.join(f'{name} {REQUIREMENTS[name]}' for name in slots)}",
-        f"optional sections: {', '.join(data['optional']) or 'none'}",
+        f"optional sections: {', '.join(optional) or 'none'}",
     ]
     show(data, "\n".join(text), json=json)
 
@@ -90,9 +90,9 @@ def roles(
     key: Annotated[str, typer.Option("--key", help="The role's name, at most 32 bytes.")] = "keeper",
     json: JsonOption = False,
 ) -> None:
-    """Describe the policy as a role of a Zodiac Roles Modifier, version 2, for a Safe with the keeper role."""
+    """Describe the policy as a role of a Zodiac Roles Modifier 2, for a Safe with the keeper role."""
     rules = policies.load(policy)
-    found = role(rules, key, [_address(each) for each in member])
+    found = role(rules, key, [address(each) for each in member])
     counts = [len(each["conditionsFlat"]) for target in found["targets"] for each in target["functions"]]
     lines = [
         f"{each['address']} {called['selector']}: {len(called['conditionsFlat'])} conditions"
@@ -102,13 +102,6 @@ def roles(
     lines.append(f"{sum(counts)} conditions in all; --json prints them")
     text = "\n".join([f"role {key} of {', '.join(found['members'])}", *lines])
     show({"ok": True, "policy_hash": rules.hash, "role": found}, text, json=json)
-
-
-def _address(text: str) -> Address:
-    try:
-        return checked_address(text)
-    except ValueError as error:
-        raise ConfigError("Not an address", seen=text, where="--member", hint=str(error)) from error
 
 
 # DIFF
@@ -170,7 +163,7 @@ def _text(rules: Policy, seen: _Seen) -> str:
     where = f"block {seen.block.number} of chain {seen.block.chain_id}"
     lines = [str(each) for each in seen.differences]
     lines += [
-        f"queued from {each.executable_at} on: {each.says} ({'as' if each.in_policy else 'NOT in'} the policy)"
+        f"queued from {each.executable_at} on: {each.says} ({'' if each.in_policy else 'NOT '}in the policy)"
         for each in seen.queued
     ]
     if seen.not_stated:
@@ -224,14 +217,14 @@ async def _code(rules: Policy, pool: Pool, block: BlockRef) -> list[Disagreement
     own = (rules.vault.vault, rules.vault.portfolio, rules.vault.registry, rules.vault.quorum)
     pinned = rules.code or {}
     found = []
-    for address in sorted({*own, *(each.address for each in rules.positions), *pinned}):
+    for place in sorted({*own, *(each.address for each in rules.positions), *pinned}):
         at = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
-        code = hex_bytes(await pool.rpc("eth_getCode", [address, at]))
+        code = hex_bytes(await pool.rpc("eth_getCode", [place, at]))
         if not code:
-            found.append(Disagreement(f"code of {address}", "a contract", "none", Wider.OTHER))
-        elif address in pinned and keccak(code) != pinned[address]:
-            said = f"0x{pinned[address].hex()}"
-            found.append(Disagreement(f"code of {address}", said, f"0x{keccak(code).hex()}", Wider.OTHER))
+            found.append(Disagreement(f"code of {place}", "a contract", "none", Wider.OTHER))
+        elif place in pinned and keccak(code) != pinned[place]:
+            said = f"0x{pinned[place].hex()}"
+            found.append(Disagreement(f"code of {place}", said, f"0x{keccak(code).hex()}", Wider.OTHER))
     return found
 
 
