@@ -240,6 +240,21 @@ FAULTS: Final = (
         {"neutrality": "Functions that no action tries: expected every function .* saw claim"},
     ),
     Fault(
+        "v_is_never_seen_with_a_debt",
+        (
+            Change(
+                "kit.py",
+                "secure=lambda w: secure(w),\n        borrow=lambda w, assets: borrow(w, assets),",
+                "secure=lambda w: secure(w),\n        borrow=lambda w, assets: borrow(w, 10**30),",
+            ),
+        ),
+        {
+            "valuation": "No loan of ours was ever accepted: expected reports with a debt, saw 0",
+            "solvency": "Reverted with UnknownError",
+        },
+        of=LOMBARD,
+    ),
+    Fault(
         "s_does_not_say_how_it_borrows",
         (Change("kit.py", "debts: ClassVar = Debts(", "other: ClassVar = Debts("),),
         {"solvency": "A connector that can borrow says how: expected `debts` in its kit, saw None"},

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from conftest import Post
 from eth_account import Account
 from eth_typing import HexStr
+from guardian_post import Post
 
 from keeper.contracts import encode_call
 from keeper.contracts.abi import encode

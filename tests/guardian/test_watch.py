@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Post
 from eth_hash.auto import keccak
+from guardian_post import Post
 
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
