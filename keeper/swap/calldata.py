@@ -82,12 +82,17 @@ def decode(data: bytes) -> GenericSwap:
         raise RefusedError("The calldata is too long", expected=MAX_CALLDATA, seen=len(data), where=where)
     *head, steps = _arguments(function, data)
     rows = [steps] if function is SINGLE else steps
-    swap = GenericSwap(function.selector, *head, tuple(SwapStep(*row) for row in rows))
+    swap = _named(function, head, tuple(SwapStep(*row) for row in rows))
     if encode(swap) != data:
         raise DecodeError(
             "The calldata holds more than its arguments, or holds them in another order", where=where
         )
     return swap
+
+
+def _named(function: Function, head: Sequence[Any], steps: tuple[SwapStep, ...]) -> GenericSwap:
+    transaction_id, integrator, referrer, receiver, minimum = head
+    return GenericSwap(function.selector, transaction_id, integrator, referrer, receiver, minimum, steps)
 
 
 def _arguments(function: Function, data: bytes) -> tuple[Any, ...]:

@@ -24,8 +24,8 @@ class Expected:
     """What was asked for and what is allowed: from the policy and the plan, nothing from the answer.
 
     Amounts are in smallest units; times in seconds since 1970. `handler` sends and receives.
-    `targets` are the contracts a step may call, as the handler on chain has them. Native value is refused above
-    `max_native`, which is 0 where nothing is declared.
+    `targets` are the contracts a step may call, as the handler on chain has them. Native value is
+    refused above `max_native`, which is 0 where nothing is declared.
     """
 
     chain_id: int

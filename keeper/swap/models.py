@@ -297,7 +297,7 @@ def load(data: bytes, *, where: object) -> Any:
 
 
 def parse(data: bytes, model: type[M], *, where: object) -> M:
-    """An answer's bytes as a model. Raises DecodeError naming the fields that are missing or of another type."""
+    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
     content = load(data, where=where)
     try:
         # Strict about types, but a list in JSON is a tuple here: only reading as JSON allows that.
