@@ -198,4 +198,4 @@ def require(field: str, expected: object, seen: object) -> None:
 
 def refuse(field: str, expected: object, seen: object) -> RefusedError:
     """A refusal that names the field, what should be there and what is."""
-    return RefusedError(f"The quote is refused for its {field}", expected=expected, seen=seen, where=field)
+    return RefusedError("The quote is refused", expected=expected, seen=seen, where=field)

@@ -4,6 +4,7 @@ Amounts are whole numbers of a token's smallest unit, written in decimal digits;
 """
 
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Final, NoReturn, TypeVar
@@ -16,6 +17,9 @@ from keeper.errors import DecodeError
 
 MAX_BYTES: Final = 32 * 2**20
 """Of one answer. All tokens of all chains are the longest by far."""
+MAX_DEPTH: Final = 64
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _UINT256: Final = 2**256
 _DIGITS: Final = 78
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
@@ -288,6 +292,7 @@ def load(data: bytes, *, where: object) -> Any:
         raise DecodeError(
             "The answer is too long", expected=f"{MAX_BYTES} bytes", seen=len(data), where=where
         )
+    _check_depth(data, where)
     try:
         return json.loads(
             data.decode(), object_pairs_hook=_object, parse_float=Decimal, parse_constant=_no_number
@@ -306,6 +311,15 @@ def parse(data: bytes, model: type[M], *, where: object) -> M:
         details = error.errors(include_input=False, include_url=False)
         lines = "; ".join(f"{_path(each['loc'])}: {_said(each)}" for each in details[:8])
         raise DecodeError(f"The answer lacks or misstates fields: {lines}", where=where) from None
+
+
+def _check_depth(data: bytes, where: object) -> None:
+    # Python's reader recurses in C: far enough down the process is gone, and no error raised.
+    depth = 0
+    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise DecodeError("The answer is nested too deeply", expected=MAX_DEPTH, where=where)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def _walks() -> ModuleType:
 Walk = _walks().Walk
 sys.path.append(str(CONNECTORS))
 sys.path.append(str(CONNECTORS.parent / "oracle"))
+sys.path.append(str(CONNECTORS.parent / "swap"))
 
 
 @pytest.fixture
