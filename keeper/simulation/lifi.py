@@ -189,7 +189,7 @@ class Service:
             "toAmountUSD": "0",
             "steps": [step],
         }
-        return web.json_response({"routes": [route], "unavailableRoutes": {"filteredOut": [], "failed": []}})
+        return web.json_response({"routes": [route], "unavailableRoutes": []})
 
     async def _step_transaction(self, request: web.Request) -> web.Response:
         body = await request.json()
