@@ -2,16 +2,17 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import AMOUNT, SWAP_LIFI, USDC, Stage
+from stage import AMOUNT, MAX_AGE, SWAP_LIFI, USDC, Stage
 
 from keeper.clock import FixedClock
 from keeper.contracts import encode_call
 from keeper.errors import DecodeError, EndpointDownError, KeeperError, RefusedError
 from keeper.simulation.lifi_lies import LIES
-from keeper.simulation.lifi_quotes import LIFETIME
+from keeper.simulation.lifi_quotes import EXCHANGE, LIFETIME
 from keeper.swap.check import check
 from keeper.swap.client import LiFi
 from keeper.swap.refusals import LiFiError, RateBudgetError
@@ -184,3 +185,42 @@ async def test_a_transfer_is_followed_through_a_refund_to_its_end(stage: Stage, 
         stage.service.behave(statuses=[("DONE", "MELTED")])
         with pytest.raises(KeeperError, match="not documented"):
             await follow(lifi, hash_, clock, until=clock.at, pause=0)
+
+
+async def test_every_other_endpoint_is_read(stage: Stage, tmp_path: Path) -> None:
+    chain = stage.devnet.chain_id
+    async with stage.client(tmp_path) as lifi:
+        assert [each.id for each in (await lifi.chains()).chains] == [chain]
+        symbols = {each.symbol for each in (await lifi.tokens(chain)).tokens[str(chain)]}
+        assert symbols == set(stage.devnet.manifest["tokens"])
+        assert [each.key for each in (await lifi.tools()).exchanges] == [EXCHANGE]
+        price = await lifi.gas_price(chain)
+        assert price.fast > 0
+        assert set((await lifi.gas_prices()).root) == {str(chain)}
+        assert (await lifi.gas_suggestion(chain)).available
+        assert (await lifi.status("0x" + "11" * 32)).status == "NOT_FOUND"
+        routes = await lifi.routes(stage.request())
+        assert int(routes.routes[0].to_amount_min) > FLOOR
+
+
+async def test_the_transaction_of_a_step_is_checked_alike(stage: Stage, tmp_path: Path) -> None:
+    request = stage.request()
+    async with stage.client(tmp_path) as lifi:
+        honest = json.loads((await lifi.quote(request)).data)
+        step = {name: each for name, each in honest.items() if name != "transactionRequest"}
+        quote = await lifi.step_transaction(step)
+    assert check(quote.data, stage.expected(request, quote, FLOOR)).min_out > FLOOR
+
+
+async def test_age_minimum_and_tools_are_the_signers_own(stage: Stage, tmp_path: Path) -> None:
+    request = stage.request()
+    async with stage.client(tmp_path) as lifi:
+        quote = await lifi.quote(request)
+    expected = stage.expected(request, quote, FLOOR)
+    for seconds in (-1, MAX_AGE + 1):
+        with pytest.raises(RefusedError, match=rf"\[age\]: expected 0 to {MAX_AGE} s, saw {seconds} s"):
+            check(quote.data, replace(expected, now=expected.observed_at + seconds))
+    with pytest.raises(RefusedError, match="toAmountMin"):
+        check(quote.data, replace(expected, min_out=10**18))
+    with pytest.raises(RefusedError, match=r"tool.*expected one of 1inch"):
+        check(quote.data, replace(expected, tools=frozenset({"1inch"})))

@@ -54,7 +54,6 @@ async def post(stage: Stage, path: str, body: Any) -> tuple[int, Any]:
         ("tools", "get /v1/tools 200"),
         ("gas/prices", "get /v1/gas/prices 200"),
         ("gas/prices/31337", "get /v1/gas/prices/{chainId} 200"),
-        ("gas/suggestion/31337", "get /v1/gas/suggestion/{chain} 200"),
     ],
 )
 async def test_an_answer_without_arguments_is_as_specified(stage: Stage, path: str, key: str) -> None:
