@@ -148,3 +148,12 @@ def test_any_bytes_are_refused_as_a_quote(data: bytes) -> None:
     _, expected = local()
     with pytest.raises(KeeperError):
         check(data, expected)
+
+
+@pytest.mark.parametrize("hidden", ["00", "00" * 32, "dead"])
+def test_calldata_with_anything_behind_its_arguments_is_refused(hidden: str) -> None:
+    honest, expected = local()
+    content = json.loads(honest)
+    content["transactionRequest"]["data"] += hidden
+    with pytest.raises(DecodeError, match="more than its arguments"):
+        check(json.dumps(content).encode(), expected)
