@@ -34,6 +34,7 @@ Walk = _walks().Walk
 sys.path.append(str(CONNECTORS))
 sys.path.append(str(CONNECTORS.parent / "oracle"))
 sys.path.append(str(CONNECTORS.parent / "planning"))
+sys.path.append(str(CONNECTORS.parent / "swap"))
 
 
 @pytest.fixture

@@ -1,0 +1,350 @@
+"""LiFi's answers as types: fields that are not named here are let through, those that are must be there.
+
+Amounts are whole numbers of a token's smallest unit, written in decimal digits; no floating point is read.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from keeper.errors import DecodeError
+
+MAX_BYTES: Final = 32 * 2**20
+"""Of one answer. All tokens of all chains are the longest by far."""
+MAX_DEPTH: Final = 64
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_UINT256: Final = 2**256
+_DIGITS: Final = 78
+_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+
+
+def _amount(value: str) -> str:
+    # Python's own reading also takes signs, spaces, underscores and the digits of other scripts.
+    plain = value.isascii() and value.isdigit() and len(value) <= _DIGITS
+    if not plain or (len(value) > 1 and value[0] == "0") or int(value) >= _UINT256:
+        raise PydanticCustomError("amount", "expected decimal digits of a 256-bit number")
+    return value
+
+
+def _hex(value: str) -> str:
+    if value[:2] != "0x" or not _HEX_DIGITS.issuperset(value[2:]):
+        raise PydanticCustomError("hex", "expected 0x and hexadecimal digits")
+    return value
+
+
+Amount = Annotated[str, AfterValidator(_amount)]
+Hex = Annotated[str, Field(max_length=200_000), AfterValidator(_hex)]
+Text = Annotated[str, Field(max_length=10_000)]
+Id = Annotated[int, Field(gt=0, lt=2**64)]
+"""Of a chain. Those that are no EVM's have large ones."""
+
+
+class Answer(BaseModel):
+    """Base of every answer. Names are LiFi's in snake case."""
+
+    model_config = ConfigDict(
+        extra="ignore", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+
+class Token(Answer):
+    """A token; outside EVMs its address has another form."""
+
+    address: Text
+    chain_id: Id
+    symbol: Text
+    decimals: Annotated[int, Field(ge=0, le=255)]
+    name: Text
+
+
+class Action(Answer):
+    """What was asked for."""
+
+    from_chain_id: Id
+    to_chain_id: Id
+    from_token: Token
+    to_token: Token
+    from_amount: Amount
+    from_address: Text
+    to_address: Text
+
+
+class StepAction(Answer):
+    """What one included step does; LiFi's own contracts stand between, so that addresses may be left out."""
+
+    from_chain_id: Id
+    to_chain_id: Id
+    from_token: Token
+    to_token: Token
+    from_amount: Amount
+
+
+class FeeCost(Answer):
+    """A fee. Where it is included it comes out of the amounts, otherwise it is paid on top."""
+
+    name: Text
+    token: Token
+    amount: Amount
+    included: bool
+
+
+class GasCost(Answer):
+    """An estimate of gas: amount in the smallest unit of the chain's coin."""
+
+    type: Text
+    amount: Amount
+    token: Token
+
+
+class Estimate(Answer):
+    """What is expected of a quote. `to_amount_min` is what its transaction enforces."""
+
+    tool: Text
+    from_amount: Amount
+    to_amount: Amount
+    to_amount_min: Amount
+    approval_address: Text
+    fee_costs: tuple[FeeCost, ...] = ()
+    gas_costs: tuple[GasCost, ...] = ()
+
+
+class IncludedStep(Answer):
+    """One call of LiFi's contract inside a quote."""
+
+    id: Text
+    type: Text
+    tool: Text
+    action: StepAction
+    estimate: Estimate
+
+
+class TransactionRequest(Answer):
+    """The transaction of a quote, with quantities in hex."""
+
+    to: Text
+    data: Hex
+    value: Hex
+    chain_id: Id
+    from_: Annotated[Text, Field(alias="from")]
+
+
+class Step(Answer):
+    """A step of a route, not yet with its transaction."""
+
+    id: Text
+    type: Text
+    tool: Text
+    action: Action
+    estimate: Estimate
+    included_steps: tuple[IncludedStep, ...]
+
+
+class Quote(Step):
+    """A step with the transaction that does it."""
+
+    integrator: Text
+    transaction_request: TransactionRequest
+
+
+class Route(Answer):
+    """A way from one token to another, in steps."""
+
+    id: Text
+    from_chain_id: Id
+    to_chain_id: Id
+    from_amount: Amount
+    to_amount: Amount
+    to_amount_min: Amount
+    from_token: Token
+    to_token: Token
+    steps: tuple[Step, ...]
+
+
+class Routes(Answer):
+    routes: tuple[Route, ...]
+
+
+class Sent(Answer):
+    """A transaction as `/status` reports it."""
+
+    tx_hash: Hex
+    chain_id: Id
+
+
+class Received(Answer):
+    """What arrived, as far as it is known."""
+
+    chain_id: Id
+    tx_hash: Hex | None = None
+    amount: Amount | None = None
+    token: Token | None = None
+
+
+class Status(Answer):
+    """The state of a transfer; a substatus says more."""
+
+    status: Text
+    substatus: Text | None = None
+    substatus_message: Text | None = None
+    tool: Text | None = None
+    sending: Sent | None = None
+    receiving: Received | None = None
+
+
+class Chain(Answer):
+    id: Id
+    key: Text
+    name: Text
+    coin: Text
+    mainnet: bool
+
+
+class Chains(Answer):
+    chains: tuple[Chain, ...]
+
+
+class Tokens(Answer):
+    """Tokens by chain id."""
+
+    tokens: dict[str, tuple[Token, ...]]
+
+
+class Tool(Answer):
+    key: Text
+    name: Text
+
+
+class Tools(Answer):
+    exchanges: tuple[Tool, ...]
+    bridges: tuple[Tool, ...]
+
+
+class GasPrice(Answer):
+    """Wei per gas."""
+
+    standard: int | Decimal
+    fast: int | Decimal
+    fastest: int | Decimal
+    last_updated: int | Decimal
+
+
+class GasPrices(RootModel[dict[str, GasPrice]]):
+    """Gas prices by chain id."""
+
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class GasSuggestion(Answer):
+    """How much of a chain's coin to bring along."""
+
+    available: bool
+
+
+class ToolError(Answer):
+    """Why one bridge or exchange has no quote."""
+
+    code: Text
+    tool: Text | None = None
+
+
+class FailedPath(Answer):
+    subpaths: dict[str, tuple[ToolError, ...]] = {}
+
+
+class Unavailable(Answer):
+    """Routes that do not exist, and why."""
+
+    failed: tuple[FailedPath, ...] = ()
+
+
+class Failure(Answer):
+    """An answer that is an error. Older ones list what failed, today's hold unavailable routes."""
+
+    message: Text
+    code: int | None = None
+    errors: tuple[ToolError, ...] | Unavailable | None = None
+
+    def tools(self) -> tuple[str, ...]:
+        """The codes that tools gave."""
+        if isinstance(self.errors, Unavailable):
+            failed = (each for path in self.errors.failed for each in path.subpaths.values())
+            return tuple(error.code for errors in failed for error in errors)
+        return tuple(error.code for error in self.errors or ())
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load(data: bytes, *, where: object) -> Any:
+    """JSON as values, with decimals instead of floats.
+
+    Raises DecodeError where it is none, too long, or can be read in more than one way: of a name that comes
+    twice some readers take the first and others the last.
+    """
+    if len(data) > MAX_BYTES:
+        raise DecodeError(
+            "The answer is too long", expected=f"{MAX_BYTES} bytes", seen=len(data), where=where
+        )
+    _check_depth(data, where)
+    try:
+        return json.loads(
+            data.decode(), object_pairs_hook=_object, parse_float=Decimal, parse_constant=_no_number
+        )
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise DecodeError("The answer is not JSON with one reading", seen=error, where=where) from error
+
+
+def parse(data: bytes, model: type[M], *, where: object) -> M:
+    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
+    content = load(data, where=where)
+    try:
+        # Strict about types, but a list in JSON is a tuple here: only reading as JSON allows that.
+        return model.model_validate(_frozen(content))
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        lines = "; ".join(f"{_path(each['loc'])}: {_said(each)}" for each in details[:8])
+        raise DecodeError(f"The answer lacks or misstates fields: {lines}", where=where) from None
+
+
+def _check_depth(data: bytes, where: object) -> None:
+    # Python's reader recurses in C: far enough down the process is gone, and no error raised.
+    depth = 0
+    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise DecodeError("The answer is nested too deeply", expected=MAX_DEPTH, where=where)
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:100]!r} comes twice")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(each) for each in value)
+    if isinstance(value, dict):
+        return {name: _frozen(each) for name, each in value.items()}
+    return value
+
+
+def _path(parts: Sequence[int | str]) -> str:
+    return ".".join(str(part)[:100] for part in parts) or "the answer"
+
+
+def _said(detail: ErrorDetails) -> str:
+    return "missing" if detail["type"] == "missing" else detail["msg"]

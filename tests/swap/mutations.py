@@ -1,0 +1,126 @@
+"""Answers that are almost right: a field less, of another type, or with something hostile in it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from keeper.errors import DecodeError, PolicyError, RefusedError
+from keeper.swap import calldata
+from keeper.swap.calldata import Target
+from keeper.swap.check import CheckedQuote, Expected, check
+from keeper.units import Address
+
+DATA = Path(__file__).parent / "data"
+Path_ = tuple[str | int, ...]
+
+HOSTILE: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 1.5, 2**256, 10**400, "", "0", "-1", "+1", " 1", "1_0", "1e18", "٣", "0x",
+    "0x0", "0x1", "0xzz", "0x" + "00" * 20, "0x" + "ff" * 20, "0x000000000000000000000000000000000000dEaD",
+    str(2**256 - 1), str(2**256), "9" * 5_000, "\u0000", "\U0001d7cf",
+    "NaN", "Infinity", "__proto__", [], {}, [[]],
+    {"a": 1}, ["x"], "true", "null", "0x606326ff", "0x4666fc80", "0x5fd9ae2e",
+)  # fmt: skip
+
+
+def local() -> tuple[bytes, Expected]:
+    """A quote of the local service, and what its signers expected."""
+    kept = json.loads((DATA / "local-quote.json").read_text())
+    row = kept["expected"]
+    targets = tuple(
+        (Address(target), Target(Address(spender), frozenset(bytes.fromhex(each) for each in selectors)))
+        for target, spender, selectors in row["targets"]
+    )
+    expected = Expected(**{**row, "tools": frozenset(row["tools"]), "targets": targets})
+    return kept["quote"].encode(), expected
+
+
+def paths(value: Any, at: Path_ = ()) -> Iterator[Path_]:
+    """Every place in a JSON value but its root."""
+    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in rows:
+        yield (*at, name)
+        yield from paths(each, (*at, name))
+
+
+def holder(content: Any, path: Path_) -> Any:
+    """What holds the value at a path."""
+    for name in path[:-1]:
+        content = content[name]
+    return content
+
+
+def mutated(random: Random, honest: bytes) -> bytes:
+    """The quote with one to three fields taken away, replaced, or with bytes of its calldata changed."""
+    content = json.loads(honest)
+    for _ in range(random.randint(1, 3)):
+        path = random.choice(list(paths(content)))
+        at = holder(content, path)
+        kind = random.randrange(4)
+        if kind == 0:
+            del at[path[-1]]
+        elif kind == 1:
+            at[path[-1]] = random.choice(HOSTILE)
+        elif kind == 2:
+            at[path[-1]] = _altered(random, at[path[-1]])
+        else:
+            _damage(random, content)
+    return json.dumps(content).encode()
+
+
+def _altered(random: Random, value: Any) -> Any:
+    """Of the same type, and a little different."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + random.choice((-1, 1))
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return str(max(0, int(value) + random.choice((-1, 1, 10**18))))
+    if isinstance(value, str) and value:
+        place = random.randrange(len(value))
+        return value[:place] + random.choice("0123456789abcdefABCDEFx") + value[place + 1 :]
+    if isinstance(value, list):
+        return value[:-1] if random.randrange(2) else [*value, *value[:1]]
+    return value
+
+
+def _damage(random: Random, content: Any) -> None:
+    request = content.get("transactionRequest")
+    if not isinstance(request, dict) or not isinstance(request.get("data"), str):
+        return
+    data = request["data"]
+    if len(data) < 12:
+        return
+    place = random.randrange(10, len(data))
+    length = random.choice((1, 2, 64))
+    digits = "".join(random.choice("0123456789abcdef") for _ in range(length))
+    kind = random.randrange(3)
+    if kind == 0:
+        request["data"] = data[:place] + digits + data[place + length :]
+    elif kind == 1:
+        request["data"] = data[:place]
+    else:
+        request["data"] = data + digits
+
+
+def matters(quote: CheckedQuote) -> tuple[object, ...]:
+    """All of a checked quote that may not change unseen. Names for logs may, and so may what only the chain
+    can judge: by which pools a known router goes, and who gets the fees that are within the cap."""
+    swap = calldata.decode(quote.data)
+    steps = [
+        (s.call_to, s.approve_to, s.sending, s.receiving, s.from_amount, s.data[:4], s.requires_deposit)
+        for s in swap.steps
+    ]
+    scalars = (quote.token_in, quote.token_out, quote.amount_in, quote.min_out, quote.fees, quote.tool)
+    return (*scalars, swap.receiver, swap.min_amount_out, steps)
+
+
+def refused_or_same(data: bytes, expected: Expected, honest: tuple[object, ...]) -> bool:
+    """Whether the quote was refused. Raises AssertionError when it is accepted and means something else."""
+    try:
+        checked = check(data, expected)
+    except (DecodeError, RefusedError, PolicyError):
+        return True
+    assert matters(checked) == honest, data
+    return False
