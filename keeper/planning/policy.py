@@ -17,6 +17,7 @@ from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.safe.account import SafePolicy
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
@@ -42,7 +43,8 @@ Positive = Annotated[int, Field(strict=True, gt=0)]
 
 
 class VaultPolicy(StrictModel):
-    """The vault and its parts on the hub chain. `quorum` verifies the signatures."""
+    """The vault and its parts on the hub chain. `quorum` has the keeper role: a KeeperQuorum, or the Safe that
+    the policy's section `safe` describes."""
 
     chain_id: Positive
     vault: CheckedAddress
@@ -157,6 +159,7 @@ class Policy(StrictModel):
     caps: dict[str, Count]
     positions: tuple[PositionPolicy, ...]
     oracle: OraclePolicy | None = None
+    safe: SafePolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -178,9 +181,10 @@ class Policy(StrictModel):
     def _body(self) -> dict[str, Any]:
         body = self.model_dump(mode="python")
         body["chains"] = {str(chain): value for chain, value in body["chains"].items()}
-        if self.oracle is None:
-            # So that a policy without one has the hash it always had.
-            del body["oracle"]
+        # So that a policy without them has the hash it always had.
+        for name in ("oracle", "safe"):
+            if body[name] is None:
+                del body[name]
         return body
 
     @cached_property
