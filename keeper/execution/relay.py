@@ -55,8 +55,13 @@ class Relayer:
         when it would cost more gas than the policy allows; EndpointError when it cannot be found again.
         """
         data = artefact(plan).submit_data(approval.signatures)
-        call, max_gas = Call(policy.vault.quorum, data, bytes, plan.kind.value), policy.limits.max_gas
-        await self._rehearse(call, max_gas, plan.valid_after)
+        call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
+        return await self.perform(call, policy.limits.max_gas, plan.valid_after)
+
+    async def perform(self, call: Call[Any], max_gas: int, valid_after: int) -> Receipt:
+        """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is
+        simulated at `valid_after` (seconds) or in the next block, whichever is later. Raises as `submit`."""
+        await self._rehearse(call, max_gas, valid_after)
         signed = await sign(self.endpoint, self.account, call, gas=max_gas, tip=PRIORITY_FEE)
         self.events.emit(
             TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)

@@ -51,6 +51,7 @@ COMMANDS: Final = (
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
+    Command("safe", "keeper.ops.commands.safe", "Plans as transactions of a Safe in the keeper role."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),
 )

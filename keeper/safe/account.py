@@ -1,9 +1,9 @@
 """A Safe in the keeper role: what the policy says of it, and what is read of it.
 
-Facts from `Safe.sol`, `ModuleManager.sol`, `GuardManager.sol`, `FallbackManager.sol` and `StorageAccessible.sol`
-of safe-smart-account. A module acts without signatures; a guard may stop anything; a fallback handler is called
-by the Safe itself with whatever a stranger sends; the singleton is the Safe's code. So each is the policy's, or
-nothing is planned.
+Facts from `Safe.sol`, `ModuleManager.sol`, `GuardManager.sol`, `FallbackManager.sol` and
+`StorageAccessible.sol` of safe-smart-account. A module acts without signatures; a guard may stop anything; a
+fallback handler is called by the Safe itself with whatever a stranger sends; the singleton is the Safe's
+code. So each is the policy's, or nothing is planned.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _SLOTS: Final = {
 
 
 class SafePolicy(StrictModel):
-    """The Safe that `vault.quorum` is. Whatever could act for it without its owners' signatures is named here,
-    and is nobody where it is left out. `multi_send` is a MultiSendCallOnly; without one a transaction makes one
-    call."""
+    """The Safe that `vault.quorum` is. Whatever could act for it without its owners' signatures is named
+    here, and is nobody where it is left out. `multi_send` is a MultiSendCallOnly; without one a transaction
+    makes one call."""
 
     version: str
     singleton: _CheckedAddress
@@ -113,7 +113,7 @@ def facts(policy: SafePolicy, reads: SafeReads) -> tuple[tuple[str, object, Call
 
 
 def modules_of(answer: tuple[tuple[Address, ...], Address]) -> tuple[Address, ...]:
-    """Enabled modules, sorted, from the result of `SafeReads.modules`; with the next one's address where there
-    are more than were read."""
+    """Enabled modules, sorted, from the result of `SafeReads.modules`; with the next one's address where
+    there are more than were read."""
     listed, following = answer
     return tuple(sorted((*listed, *(() if following in (_SENTINEL, NOBODY) else (following,)))))

@@ -1,8 +1,8 @@
 """A Safe transaction on its way from owner to owner: a JSON file with the plans, the hash and the signatures.
 
-Nothing in it is believed: plans decode or are refused, the transaction and its hash follow from the plans, and
-a signature counts when it recovers to its owner over that hash. Whether the plans are right is for each owner
-to derive (`keeper.safe.owner`).
+Nothing in it is believed: plans decode or are refused, the transaction and its hash follow from the plans,
+and a signature counts when it recovers to its owner over that hash. Whether the plans are right is for each
+owner to derive (`keeper.safe.owner`).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class _Form(StrictModel):
 class Envelope:
     """Plans as one Safe transaction, and who has signed it. Signatures are sorted by owner, each valid.
 
-    `portfolio` and `multi_send` are those of the policy it was proposed by. Raises PlanError for plans that do
-    not go together, and QuorumError for a signature that is none.
+    `portfolio` and `multi_send` are those of the policy it was proposed by. Raises PlanError for plans that
+    do not go together, and QuorumError for a signature that is none.
     """
 
     safe: Address
@@ -138,8 +138,8 @@ class Envelope:
 
     @classmethod
     def from_json(cls, text: str, *, where: object = None) -> Envelope:
-        """Raises ConfigError for what is no such file, and PlanError, QuorumError or DecodeError for one whose
-        parts do not hold."""
+        """Raises ConfigError for what is no such file, and PlanError, QuorumError or DecodeError for one
+        whose parts do not hold."""
         form = _form(text, where)
         made = cls(
             safe=Address(form.safe),

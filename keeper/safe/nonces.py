@@ -1,7 +1,7 @@
 """Which nonce a Safe transaction may have: the chain's word comes first, then the queue's.
 
-A service that missed an execution still counts from the old nonce, and accepts a transaction that can never be
-executed (safe-client-gateway, issue 755). So nothing a service says lowers the chain's nonce.
+A service that missed an execution still counts from the old nonce, and accepts a transaction that can never
+be executed (safe-client-gateway, issue 755). So nothing a service says lowers the chain's nonce.
 """
 
 from __future__ import annotations

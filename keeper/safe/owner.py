@@ -1,7 +1,7 @@
 """An owner of the Safe derives every plan itself, rehearses the Safe's very transaction, and only then signs.
 
-The checks of a plan, the record of promises and the key are those of `keeper.quorum.signer`: a Safe's owner and
-a quorum's signer differ in the digest alone.
+The checks of a plan, the record of promises and the key are those of `keeper.quorum.signer`: a Safe's owner
+and a quorum's signer differ in the digest alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from keeper.safe.nonces import Queued, check_nonce, check_slots
 from keeper.safe.transaction import Operation, SafeTransaction
 
 SIMULATE: Final = Function("simulateAndRevert(address,bytes)")
-"""`StorageAccessible`: a delegate call from the Safe that is always undone, and ends with what it returned."""
+"""`StorageAccessible`: a delegate call from the Safe that is always undone, and ends with what it
+returned."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Owner:
     ) -> Signature:
         """A signature over the Safe transaction, after every plan in it is promised on disk.
 
-        `queue` is what a service says is waiting. Raises PolicyError, RefusedError for a nonce that cannot be,
-        and PlanRefusedError with the reason for all else.
+        `queue` is what a service says is waiting. Raises PolicyError, RefusedError for a nonce that cannot
+        be, and PlanRefusedError with the reason for all else.
         """
         policy = self.signer.policy
         envelope.require(policy)
