@@ -12,13 +12,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from keeper.chain.block import hex_bytes
 from keeper.config import CheckedAddress, StrictModel, parse
 from keeper.errors import ConfigError, DecodeError, PlanError, PolicyError, QuorumError
+from keeper.json_input import parse_json
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.typed_data import Signature, check
@@ -198,18 +199,7 @@ def save(envelope: Envelope, path: Path, *, new: bool = False) -> None:
 
 
 def _form(text: str, where: object) -> _Form:
-    try:
-        data = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError("Not a Safe transaction's file", expected="JSON", where=where) from error
+    data = parse_json(text, where=where)
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
         raise ConfigError("Not a Safe transaction's file", expected="a JSON object", where=where)
     return parse(data, _Form, where=where)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        # Two readers could each take another one.
-        raise ConfigError("A name occurs twice in one JSON object", seen=sorted(name for name, _ in pairs))
-    return found

@@ -31,6 +31,7 @@ from keeper.errors import (
     RateLimitedError,
     RefusedError,
 )
+from keeper.json_input import parse_json
 from keeper.quorum.typed_data import Signature, check
 from keeper.safe.nonces import Queued
 from keeper.safe.transaction import Operation, SafeTransaction, transaction_hash
@@ -270,8 +271,8 @@ async def _bounded(response: aiohttp.ClientResponse, where: str) -> bytes:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
+        return parse_json(body) if body else None
+    except DecodeError:
         return body[:_SAID].decode(errors="replace")
 
 
