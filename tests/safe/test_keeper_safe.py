@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from safe_service import KEY, Service, running
 from safe_world import DEPOSIT, Carry, MakeOwner, signed
 from staged import USDC, Staged
 
@@ -127,6 +128,42 @@ async def test_a_batch_and_a_settlement_are_one_multi_send(stage: Staged, carry:
     assert stage.accounting().settled_epoch == 2
     assert stage.state().idle <= 500_000 * USDC < DEPOSIT
     assert (await carry(Kind.BATCH)).nonce == 2
+    assert stage.state().idle < USDC
+
+
+async def test_a_rebalance_is_signed_through_a_transaction_service(
+    stage: Staged, carry: Carry, tmp_path: Path
+) -> None:
+    await carry(Kind.SETTLEMENT)
+    (tmp_path / "plan").write_bytes((await stage.propose(Kind.BATCH)).to_bytes())
+    owners = tuple(stage.policy.signers.addresses)
+    service = Service(stage.devnet.chain_id, stage.policy.vault.quorum, owners, nonce=1)
+    files, proposal, full = tmp_path / "files", tmp_path / "proposal.json", tmp_path / "full.json"
+    own_folder(files, stage)
+    policy = ["--policy", files / "policy.toml"]
+    async with running(service) as url:
+        through = ["--service", url, "--service-key-env", "SERVICE_KEY"]
+        paths = [*policy, "--endpoints", files / "endpoints.toml", "--out", proposal]
+        code, out = await command({"SERVICE_KEY": KEY}, "propose", tmp_path / "plan", *paths, *through)
+        assert code == 0, out
+        for role in SIGNERS[:2]:
+            folder = own_folder(tmp_path / role, stage)
+            own = folder / "own.toml"
+            own.write_text(f'service = "{url}"\nservice_key_env = "SERVICE_KEY"\n' + own.read_text())
+            keys = {"SERVICE_KEY": KEY, "OWN_KEY": stage.devnet.key(role)}
+            # Each signs the bare proposal: the other's signature is at the service only.
+            code, out = await command(
+                keys, "sign", proposal, "--config", own, "--out", folder / "signed.json"
+            )
+            assert code == 0, out
+        code, out = await command({"SERVICE_KEY": KEY}, "merge", proposal, "--out", full, *policy, *through)
+        assert code == 0, out
+        assert len(json.loads(out)["signed_by"]) == 2
+    assert sum(each.startswith("POST") for each in service.requests) == 2
+    relay = ["send", full, "--config", files / "own.toml"]
+    code, out = await command({"OWN_KEY": stage.devnet.key("user6")}, *relay)
+    assert code == 0, out
+    assert json.loads(out)["unexplained"] == 0
     assert stage.state().idle < USDC
 
 
