@@ -102,8 +102,8 @@ class Keeper:
         return Turn(plan, approval, receipt, result, after)
 
     async def reconcile(self, plans: Sequence[Plan], receipt: Receipt) -> tuple[Reconciliation, Book]:
-        """What the block did beside what the plans, in the order they were carried out in it, do; and the book
-        after it. Raises ReconciliationError when the outcome is not the predicted one."""
+        """What the block did beside what the plans, in the order they were carried out in it, do; and the
+        book after it. Raises ReconciliationError when the outcome is not the predicted one."""
         parent = await self._book_at(await self.endpoint.get_block(receipt.block.parent_hash))
         after = await self._book_at(receipt.block)
         others = await self._other_transactions(receipt.block)

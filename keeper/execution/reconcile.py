@@ -36,8 +36,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """Outcome of plans in one block; `others` counts the block's other transactions, which alone may explain a
-    remainder as third-party activity."""
+    """Outcome of plans in one block; `others` counts the block's other transactions, which alone may explain
+    a remainder as third-party activity."""
 
     lines: tuple[Line, ...]
     differing: tuple[str, ...]

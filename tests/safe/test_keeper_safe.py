@@ -12,36 +12,45 @@ from eth_account import Account
 from safe_service import KEY, Service, running
 from safe_world import DEPOSIT, Carry, MakeOwner, signed
 from staged import USDC, Staged
+from typer.testing import CliRunner
 
 from keeper.chain.rpc import Endpoint
 from keeper.contracts import encode_call
-from keeper.errors import PolicyError, QuorumError, RefusedError, RevertError
+from keeper.errors import KeeperError, PolicyError, QuorumError, RefusedError, RevertError
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
+from keeper.ops.commands.safe import app
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.signer import PlanRefusedError
 from keeper.safe import execution
 from keeper.safe.account import SafeReads
 from keeper.safe.owner import read_state
-from keeper.safe.transaction import Operation, SafeTransaction
+from keeper.safe.transaction import Operation, SafeTransaction, plan_call
 from keeper.simulation.vault import SIGNERS
+from keeper.units import Address
 
 GET_HASH = "getTransactionHash(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,uint256)"
 pytestmark = pytest.mark.asyncio
 
 
 async def command(environment: dict[str, str], *arguments: object) -> tuple[int, str]:
-    """`keeper safe …` as a process of its own: exit code and stdout."""
+    """`keeper safe …`: exit code, and stdout or the error's words."""
+    words = [*(str(each) for each in arguments), "--json"]
+    done = await asyncio.to_thread(lambda: CliRunner().invoke(app, words, env=environment))
+    if isinstance(done.exception, KeeperError):
+        return done.exception.exit_code, str(done.exception)
+    return done.exit_code, done.stdout
+
+
+async def own_process(environment: dict[str, str], *arguments: object) -> tuple[int, str]:
+    """The same as a process of its own, whose outputs are told apart by nobody."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "keeper.ops.cli",
-        "safe",
+        *(sys.executable, "-m", "keeper.ops.cli", "safe"),
         *(str(each) for each in arguments),
         "--json",
         env=os.environ | environment,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
@@ -61,10 +70,16 @@ def own_folder(folder: Path, stage: Staged) -> Path:
     return folder
 
 
-def exec_as_safe(stage: Staged, data: bytes, nonce: int) -> None:
-    """The Safe calls itself, by its owners' keys alone."""
+async def settle(stage: Staged) -> None:
+    """Settles the epoch that waits, as the Safe's first transaction."""
+    call = plan_call(await stage.propose(Kind.SETTLEMENT), stage.deployment.portfolio)
+    exec_as_safe(stage, call.data, 0, call.to)
+
+
+def exec_as_safe(stage: Staged, data: bytes, nonce: int, to: Address | None = None) -> None:
+    """A call of the Safe, by default to itself, by its owners' keys alone."""
     safe = stage.policy.vault.quorum
-    made = SafeTransaction(stage.devnet.chain_id, safe, safe, data, nonce)
+    made = SafeTransaction(stage.devnet.chain_id, safe, to or safe, data, nonce)
     accounts = [Account.from_key(stage.devnet.key(role)) for role in SIGNERS[:2]]
     signatures = [signed(made.hash, account) for account in accounts]
     stage.devnet.send(stage.devnet.key("user6"), safe, made.execute_data(signatures, 2))
@@ -87,7 +102,7 @@ async def test_a_settlement_goes_from_file_to_file_between_two_owners_processes(
     assert code == 0
     results = await asyncio.gather(
         *(
-            command(
+            own_process(
                 {"OWN_KEY": stage.devnet.key(role)},
                 *("sign", proposal, "--config", folders[role] / "own.toml"),
                 *("--out", tmp_path / f"{role}.json"),
@@ -131,10 +146,8 @@ async def test_a_batch_and_a_settlement_are_one_multi_send(stage: Staged, carry:
     assert stage.state().idle < USDC
 
 
-async def test_a_rebalance_is_signed_through_a_transaction_service(
-    stage: Staged, carry: Carry, tmp_path: Path
-) -> None:
-    await carry(Kind.SETTLEMENT)
+async def test_a_rebalance_is_signed_through_a_transaction_service(stage: Staged, tmp_path: Path) -> None:
+    await settle(stage)
     (tmp_path / "plan").write_bytes((await stage.propose(Kind.BATCH)).to_bytes())
     owners = tuple(stage.policy.signers.addresses)
     service = Service(stage.devnet.chain_id, stage.policy.vault.quorum, owners, nonce=1)
@@ -152,7 +165,7 @@ async def test_a_rebalance_is_signed_through_a_transaction_service(
             own.write_text(f'service = "{url}"\nservice_key_env = "SERVICE_KEY"\n' + own.read_text())
             keys = {"SERVICE_KEY": KEY, "OWN_KEY": stage.devnet.key(role)}
             # Each signs the bare proposal: the other's signature is at the service only.
-            code, out = await command(
+            code, out = await own_process(
                 keys, "sign", proposal, "--config", own, "--out", folder / "signed.json"
             )
             assert code == 0, out
@@ -168,9 +181,9 @@ async def test_a_rebalance_is_signed_through_a_transaction_service(
 
 
 async def test_two_transactions_for_one_slot_are_never_both_executed(
-    stage: Staged, carry: Carry, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner
+    stage: Staged, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner
 ) -> None:
-    await carry(Kind.SETTLEMENT)
+    await settle(stage)
     plan = await stage.propose(Kind.BATCH)
     first = await execution.propose([plan], stage.policy, hub)
     second = replace(first, nonce=first.nonce + 1)
@@ -201,9 +214,9 @@ async def test_one_owner_is_too_few_and_a_stranger_does_not_count(
 
 
 async def test_an_owner_signs_nothing_that_it_does_not_derive(
-    stage: Staged, carry: Carry, hub: Endpoint, make_owner: MakeOwner
+    stage: Staged, hub: Endpoint, make_owner: MakeOwner
 ) -> None:
-    await carry(Kind.SETTLEMENT)
+    await settle(stage)
     plan = await stage.propose(Kind.BATCH)
     bad = replace(plan, terms=replace(plan.batch, min_nav_after=plan.batch.min_nav_after // 2))
     envelope = await execution.propose([bad], stage.policy, hub)
@@ -230,9 +243,9 @@ async def test_an_owner_promises_a_slot_to_one_plan(
 
 
 async def test_an_owner_signs_no_multi_send_that_would_revert(
-    stage: Staged, carry: Carry, hub: Endpoint, make_owner: MakeOwner
+    stage: Staged, hub: Endpoint, make_owner: MakeOwner
 ) -> None:
-    await carry(Kind.SETTLEMENT)
+    await settle(stage)
     stage.request_deposit("user2", 500_000 * USDC)
     stage.close_epoch()
     plans: list[Plan] = [await stage.propose(kind) for kind in (Kind.SETTLEMENT, Kind.BATCH)]
