@@ -43,8 +43,8 @@ Positive = Annotated[int, Field(strict=True, gt=0)]
 
 
 class VaultPolicy(StrictModel):
-    """The vault and its parts on the hub chain. `quorum` has the keeper role: a KeeperQuorum, or the Safe that
-    the policy's section `safe` describes."""
+    """The vault and its parts on the hub chain. `quorum` has the keeper role: a KeeperQuorum, or the Safe of
+    the policy's section `safe`."""
 
     chain_id: Positive
     vault: CheckedAddress
