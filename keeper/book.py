@@ -137,7 +137,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         accounting=Accounting.from_abi(must(reads.accounting)),
         params=Params.from_abi(must(reads.params)),
         nonce=must(reads.nonce),
-        signer_set_version=must(reads.signer_set_version),
+        signer_set_version=must(reads.signer_set_version) if reads.signer_set_version else 0,
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),

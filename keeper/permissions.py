@@ -11,6 +11,7 @@ from keeper.errors import DecodeError, PolicyError
 from keeper.exposures import risk_id
 from keeper.planning.policy import Policy
 from keeper.reads import VaultReads
+from keeper.safe.account import SafePolicy, SafeReads, facts, modules_of
 from keeper.units import Address
 from keeper.valuation import Must
 
@@ -54,6 +55,15 @@ def check_permissions(policy: Policy, reads: VaultReads, must: Must) -> None:
     _same("keeper role", policy.vault.quorum, must(reads.keeper))
     _same("signers", sorted(policy.signers.addresses), sorted(must(reads.signers)))
     _same("threshold", policy.signers.threshold, must(reads.threshold))
+    if policy.safe is not None and reads.safe is not None:
+        _check_safe(policy.safe, reads.safe, must)
+
+
+def _check_safe(policy: SafePolicy, reads: SafeReads, must: Must) -> None:
+    """That nothing acts for the Safe, or instead of it, but what the policy names."""
+    for what, expected, call in facts(policy, reads):
+        _same(what, expected, must(call))
+    _same("Safe's modules", _joined(policy.modules), _joined(modules_of(must(reads.modules))))
 
 
 def _named(positions: Mapping[Place, Any], venues: Mapping[Place, str]) -> str:

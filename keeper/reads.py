@@ -9,6 +9,7 @@ from keeper.chain.call import Call
 from keeper.contracts import Contract, Function
 from keeper.exposures import risk_id
 from keeper.planning.policy import Policy, PositionPolicy
+from keeper.safe.account import SafeReads
 
 _REPORT: Final = Function("report(bytes32)", "(bytes)")
 
@@ -23,7 +24,13 @@ class VaultReads:
     def parts(self) -> dict[str, Call[Any]]:
         """Where the vault itself says its parts are, by their names in the policy."""
         own = {name: self._vault.call(name) for name in ("portfolio", "escrow", "registry", "asset")}
-        return {**own, "vault": self._quorum.call("vault")}
+        # A Safe knows no vault.
+        return own if self.safe else {**own, "vault": self._quorum.call("vault")}
+
+    @property
+    def safe(self) -> SafeReads | None:
+        """Reads of the Safe in the keeper role, where it is one."""
+        return None if self.policy.safe is None else SafeReads(self.policy.vault.quorum)
 
     @property
     def accounting(self) -> Call[Any]:
@@ -67,15 +74,16 @@ class VaultReads:
 
     @property
     def signers(self) -> Call[Any]:
-        return self._quorum.call("signers")
+        return self.safe.owners if self.safe else self._quorum.call("signers")
 
     @property
     def threshold(self) -> Call[Any]:
-        return self._quorum.call("threshold")
+        return self.safe.threshold if self.safe else self._quorum.call("threshold")
 
     @property
-    def signer_set_version(self) -> Call[Any]:
-        return self._quorum.call("signerSetVersion")
+    def signer_set_version(self) -> Call[Any] | None:
+        """None for a Safe, which has none: it checks signatures against its present owners."""
+        return None if self.safe else self._quorum.call("signerSetVersion")
 
     def position_value(self, position: PositionPolicy) -> Call[Any]:
         return self._portfolio.call("positionValue", position.address, position.key)
@@ -126,9 +134,7 @@ class VaultReads:
             self.keeper,
             self.paused_until,
             self.oracle,
-            self.signers,
-            self.threshold,
-            self.signer_set_version,
+            *self._keepers,
         )
         return (
             *self.parts.values(),
@@ -136,6 +142,12 @@ class VaultReads:
             *(call for position in self.policy.positions for call in self.of(position)),
             *(call for name in self.policy.caps for call in (self.exposure(name), self.cap(name))),
         )
+
+    @property
+    def _keepers(self) -> tuple[Call[Any], ...]:
+        if self.safe:
+            return self.safe.all()
+        return self.signers, self.threshold, self._quorum.call("signerSetVersion")
 
     @property
     def _vault(self) -> Contract:

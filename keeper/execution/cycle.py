@@ -99,20 +99,27 @@ class Keeper:
                 hint="Configure a key to send it.",
             )
         receipt = await self.relayer.submit(plan, approval, self.policy)
+        result, after = await self.reconcile((plan,), receipt)
+        return Turn(plan, approval, receipt, result, after)
+
+    async def reconcile(self, plans: Sequence[Plan], receipt: Receipt) -> tuple[Reconciliation, Book]:
+        """What the block did beside what the plans, in the order they were carried out in it, do; and the
+        book after it. Raises ReconciliationError when the outcome is not the predicted one."""
         parent = await self._book_at(await self.endpoint.get_block(receipt.block.parent_hash))
         after = await self._book_at(receipt.block)
         others = await self._other_transactions(receipt.block)
-        result = reconcile(plan, parent, after, others=others)
-        self.events.emit(
-            Reconciled(
-                plan=plan.plan_hash,
-                elapsed_yield=result.elapsed_yield,
-                third_party=result.third_party,
-                unexplained=result.unexplained,
+        result = reconcile(plans, parent, after, others=others)
+        for plan in plans:
+            self.events.emit(
+                Reconciled(
+                    plan=plan.plan_hash,
+                    elapsed_yield=result.elapsed_yield,
+                    third_party=result.third_party,
+                    unexplained=result.unexplained,
+                )
             )
-        )
         result.require_explained()
-        return Turn(plan, approval, receipt, result, after)
+        return result, after
 
     async def _book_at(self, block: BlockRef) -> Book:
         calls = engine.calls(self.policy)

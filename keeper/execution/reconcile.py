@@ -6,14 +6,14 @@ interest accrue to the inclusion block's timestamp, applies our calls, and is co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from keeper.book import Book
 from keeper.errors import ReconciliationError
 from keeper.ledger.vault import Accounting, settle
-from keeper.planning.outcome import IDLE, predict
-from keeper.planning.plan import BatchTerms, Plan
+from keeper.planning.outcome import IDLE, after_calls
+from keeper.planning.plan import BatchTerms, Kind, Plan
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """Outcome for one plan; `others` counts the block's other transactions, which alone may explain a
-    remainder as third-party activity."""
+    """Outcome of plans in one block; `others` counts the block's other transactions, which alone may explain
+    a remainder as third-party activity."""
 
     lines: tuple[Line, ...]
     differing: tuple[str, ...]
@@ -73,15 +73,16 @@ class Reconciliation:
         )
 
 
-def reconcile(plan: Plan, parent: Book, after: Book, *, others: int) -> Reconciliation:
-    """Compares `after`, the book at the inclusion block, with what the plan does to `parent`, the book at
-    the block before it."""
-    if isinstance(plan.terms, BatchTerms):
-        predicted: Mapping[str, int] = predict(parent, plan.terms.calls, after.at)
-        differing: tuple[str, ...] = ()
-    else:
-        predicted, accounting = _after_settlement(plan, parent, after.at)
-        differing = _differences(accounting, after.accounting)
+def reconcile(plans: Sequence[Plan], parent: Book, after: Book, *, others: int) -> Reconciliation:
+    """Compares `after`, the book at the inclusion block, with what the plans, one after the other, do to
+    `parent`, the book at the block before it."""
+    book = parent
+    for plan in plans:
+        step = _after_batch if isinstance(plan.terms, BatchTerms) else _after_settlement
+        book = step(plan, book, after.at)
+    settled = any(plan.kind is Kind.SETTLEMENT for plan in plans)
+    differing = _differences(book.accounting, after.accounting) if settled else ()
+    predicted = {each.ref.venue: each.report(after.at).low for each in book.positions} | {IDLE: book.idle}
     before = parent.allocation | {IDLE: parent.idle}
     grown = {p.ref.venue: p.report(after.at).low for p in parent.positions} | {IDLE: parent.idle}
     actual = after.allocation | {IDLE: after.idle}
@@ -98,20 +99,23 @@ def reconcile(plan: Plan, parent: Book, after: Book, *, others: int) -> Reconcil
     return Reconciliation(lines, differing, others)
 
 
-def _after_settlement(plan: Plan, parent: Book, at: int) -> tuple[Mapping[str, int], Accounting]:
-    nav = parent.nav_at(at)
+def _after_batch(plan: Plan, book: Book, at: int) -> Book:
+    positions, idle = after_calls(book, plan.batch.calls, at)
+    return replace(book, positions=positions, idle=idle)
+
+
+def _after_settlement(plan: Plan, book: Book, at: int) -> Book:
     settled = settle(
-        parent.accounting,
-        parent.params,
-        idle=parent.idle,
-        nav=nav,
-        healthy=parent.healthy,
+        book.accounting,
+        book.params,
+        idle=book.idle,
+        nav=book.nav_at(at),
+        healthy=book.healthy,
         at=at,
-        risk_paused_until=parent.risk_paused_until,
+        risk_paused_until=book.risk_paused_until,
         max_pps=plan.settlement.max_pps,
     )
-    values = {position.ref.venue: position.report(at).low for position in parent.positions}
-    return values | {IDLE: parent.idle + settled.idle_change}, settled.accounting
+    return replace(book, idle=book.idle + settled.idle_change, accounting=settled.accounting)
 
 
 def _differences(expected: Accounting, seen: Accounting) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Anyone may relay; the quorum's signatures are the authority. The key here pays g
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
@@ -33,5 +34,9 @@ class Relayer:
         """
         data = artefact(plan).submit_data(approval.signatures)
         call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
-        sender = Sender(self.endpoint, self.account, self.events)
-        return await sender.send(call, policy.limits.max_gas, plan.valid_after)
+        return await self.perform(call, policy.limits.max_gas, plan.valid_after)
+
+    async def perform(self, call: Call[Any], max_gas: int, valid_after: int) -> Receipt:
+        """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is
+        simulated at `valid_after` (seconds) or in the next block, whichever is later. Raises as `submit`."""
+        return await Sender(self.endpoint, self.account, self.events).send(call, max_gas, valid_after)

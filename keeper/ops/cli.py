@@ -55,6 +55,7 @@ COMMANDS: Final = (
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("policy", "keeper.ops.commands.policy", "Check a policy, and that chain and code agree with it."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
+    Command("safe", "keeper.ops.commands.safe", "Plans as transactions of a Safe in the keeper role."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),
     Command("verify", "keeper.ops.commands.verify", "Derive a plan again: identical, or what differs."),

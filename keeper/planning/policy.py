@@ -30,6 +30,7 @@ from keeper.planning.outcome import IDLE as IDLE
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.risk import structure
 from keeper.risk.slots import RiskPolicy
+from keeper.safe.account import SafePolicy
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
@@ -38,7 +39,7 @@ ARGUMENTS: Final = ("assets",)
 """Arguments of an action that a policy may bound; its key is the position's own."""
 MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
-OPTIONAL: Final = ("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code")
+OPTIONAL: Final = ("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code", "safe")
 """Sections that may be left out; one that is has no part in the hash."""
 
 
@@ -54,7 +55,8 @@ HexWord = Annotated[bytes, BeforeValidator(_word)]
 
 
 class VaultPolicy(StrictModel):
-    """The vault and its parts on the hub chain. `quorum` verifies the signatures."""
+    """The vault and its parts on the hub chain. `quorum` has the keeper role: a KeeperQuorum, or the Safe of
+    the policy's section `safe`."""
 
     chain_id: Positive
     vault: CheckedAddress
@@ -183,6 +185,7 @@ class Policy(StrictModel):
     governor: GovernorPolicy | None = None
     risk: RiskPolicy | None = None
     code: dict[CheckedAddress, HexWord] | None = None
+    safe: SafePolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":

@@ -103,15 +103,29 @@ class Signer:
 
         Raises PlanRefusedError with the reason; every other outcome is a defect.
         """
+        own, now, head = await self.examine(data)
+        # From here on only what this signer derived itself is used.
+        struct = artefact(own)
+        await self._simulate(own, struct, head, now)
+        self.promise(own, head)
+        digest = struct.digest(own.chain_id, self.policy.vault.quorum)
+        return self.sign(digest)
+
+    async def examine(self, data: bytes) -> tuple[Plan, int, BlockRef]:
+        """The plan as this signer derives it itself, the present in seconds, and the plan's chain's head.
+
+        Raises PlanRefusedError for a plan in `data` (canonical bytes) that is any other, or is not allowed.
+        """
         plan = self._decode(data)
         self._check_identity(plan)
         now, head = await self._check_blocks(plan)
         self._check_time(plan, now)
         own = await self._recompute(plan)
         self._check_same(own, plan)
-        # From here on only what this signer derived itself is used.
-        struct = artefact(own)
-        await self._simulate(own, struct, head, now)
+        return own, now, head
+
+    def promise(self, own: Plan, head: BlockRef) -> None:
+        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it."""
         # By the chain's time, as only that ends what was signed.
         other = self._promises.promise(own, head.timestamp)
         if other is not None:
@@ -122,7 +136,9 @@ class Signer:
                 seen=own.plan_hash,
                 where=f"{own.kind} {own.slot}",
             )
-        digest = struct.digest(own.chain_id, self.policy.vault.quorum)
+
+    def sign(self, digest: bytes) -> Signature:
+        """By this signer's key, without any check: for digests of what was examined and promised."""
         signed = self._account.unsafe_sign_hash(Hash32(digest))
         return Signature(self.address, bytes(signed.signature))
 

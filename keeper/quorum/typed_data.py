@@ -68,6 +68,10 @@ _BATCH_ABI: Final = (
 _SETTLEMENT_ABI: Final = "(address,uint256,uint256,uint256,uint256,uint256,bytes32)"
 _SIGNATURES_ABI: Final = "(address,bytes)[]"
 
+EXECUTE_BATCH: Final = Function(f"execute({_BATCH_ABI})")
+SETTLE: Final = Function(f"settle({_SETTLEMENT_ABI})")
+"""What has to be called as the keeper."""
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -172,7 +176,7 @@ def _batch(plan: Plan, terms: BatchTerms) -> Artefact:
         primary="Batch",
         types=BATCH_TYPES,
         message=message,
-        execute=Function(f"execute({_BATCH_ABI})"),
+        execute=EXECUTE_BATCH,
         submit=Function(f"execute({_BATCH_ABI},{_SIGNATURES_ABI})"),
     )
 
@@ -194,7 +198,7 @@ def artefact(plan: Plan) -> Artefact:
         primary="Settlement",
         types=SETTLEMENT_TYPES,
         message=message,
-        execute=Function(f"settle({_SETTLEMENT_ABI})"),
+        execute=SETTLE,
         submit=Function(f"settle({_SETTLEMENT_ABI},{_SIGNATURES_ABI})"),
     )
 

@@ -16,9 +16,8 @@ from keeper.errors import DecodeError, PlanError, QuorumError
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum import eip712
 from keeper.quorum.typed_data import Signature, artefact, check
+from keeper.safe.account import NOBODY
 from keeper.units import Address
-
-NOBODY: Final = Address("0x" + "0" * 40)
 
 _MEMBERS: Final = (
     ("address", "to"),
@@ -120,20 +119,27 @@ def plan_call(plan: Plan, portfolio: Address) -> InnerCall:
 
 
 def combine(
-    calls: Sequence[InnerCall], *, chain_id: int, safe: Address, nonce: int, multi_send: Address
+    calls: Sequence[InnerCall], *, chain_id: int, safe: Address, nonce: int, multi_send: Address | None
 ) -> SafeTransaction:
     """The transaction that makes all the calls, in order, or none: a plain call where there is one, else a
-    delegate call of `multi_send`, a MultiSendCallOnly. Raises PlanError for no calls."""
+    delegate call of `multi_send`, a MultiSendCallOnly. Raises PlanError for no calls, and for several where
+    there is no `multi_send`."""
     if not calls:
         raise PlanError("A Safe transaction needs a call", expected="one or more", seen=0)
     if len(calls) == 1:
         return SafeTransaction(chain_id, safe, calls[0].to, calls[0].data, nonce)
+    if multi_send is None:
+        raise PlanError(
+            "Several calls in one transaction need a MultiSendCallOnly",
+            expected="multi_send in the policy's section safe",
+            seen=f"{len(calls)} calls",
+        )
     packed = b"".join(_packed(each) for each in calls)
     data = MULTI_SEND.encode(packed)
     return SafeTransaction(chain_id, safe, multi_send, data, nonce, Operation.DELEGATECALL)
 
 
-def calls_of(transaction: SafeTransaction, multi_send: Address) -> tuple[InnerCall, ...]:
+def calls_of(transaction: SafeTransaction, multi_send: Address | None) -> tuple[InnerCall, ...]:
     """What a transaction does, call by call: the inverse of `combine`.
 
     Raises DecodeError for a delegate call of anything but `multi_send`, and for inner calls with value or

@@ -15,6 +15,7 @@ from keeper.planning.plan import SUPPLY, WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.keeper_safe import create_safe, safe_section
 from keeper.units import WAD, Address
 
 DAY: Final = 86_400
@@ -95,14 +96,22 @@ class Listing:
 
 
 def deploy_vault(
-    devnet: Devnet, params: tuple[int | str, ...] = PARAMS, groups: Mapping[str, Sequence[str]] = _ALONE
+    devnet: Devnet,
+    params: tuple[int | str, ...] = PARAMS,
+    groups: Mapping[str, Sequence[str]] = _ALONE,
+    *,
+    safe: bool = False,
 ) -> Deployment:
     """Deploys, configures and seals a USDC vault over Aave, Morpho Blue and MetaMorpho.
 
     `params` are `IVault.Params` without the fee recipient, who is the treasury; `groups` names risk ids that
-    several venues count under beside their own, and those venues.
+    several venues count under beside their own, and those venues. With `safe` the signers' Safe has the
+    keeper role, and is the deployment's `quorum`.
     """
     core = deploy_core(devnet, params)
+    if safe:
+        core = replace(core, quorum=create_safe(devnet, signers(devnet), THRESHOLD))
+        govern(devnet, core, "setKeeper", core.vault, core.quorum)
     oracle = deploy_oracle(devnet)
     govern(devnet, core, "setOracle", core.vault, oracle.router)
     listings = [
@@ -111,6 +120,8 @@ def deploy_vault(
     ]
     list_and_seal(devnet, core, listings)
     policy_toml = _policy(devnet, core, listings, oracle)
+    if safe:
+        policy_toml += "\n" + _table("safe", safe_section(devnet))
     policy = parse(tomllib.loads(policy_toml), Policy)
     return Deployment(**vars(core), oracle=oracle.router, policy=policy, policy_toml=policy_toml)
 

@@ -123,7 +123,7 @@ async def test_a_tampered_batch_expectation_is_an_error(stage: Staged, make_keep
         assets=first.assets - 5 * USDC,
     )
     tampered = replace(plan, terms=replace(plan.batch, calls=(less, *rest)))
-    result = reconcile(tampered, before, done.book, others=0)
+    result = reconcile([tampered], before, done.book, others=0)
     assert 5 * USDC - 2 <= result.unexplained // 2 <= 5 * USDC + 2
     with pytest.raises(ReconciliationError) as caught:
         result.require_explained()
@@ -144,7 +144,7 @@ async def test_a_differing_number_of_the_accounting_is_an_error(
     before, after = await stage.book(at=parent), done.book
     one_more = after.accounting.total_supply + 1
     wrong = replace(after, accounting=replace(after.accounting, total_supply=one_more))
-    result = reconcile(done.plan, before, wrong, others=0)
+    result = reconcile([done.plan], before, wrong, others=0)
     assert result.remainder == 0
     with pytest.raises(
         ReconciliationError, match=f"total_supply: expected {one_more - 1:,}, saw {one_more:,}"
