@@ -8,8 +8,8 @@ same on every machine (keeper-spec 9).
    any shape. No float seeds it, and no closed form is needed, because a rate is a few integer operations.
 2. The step shrinks eightfold, and the same programme runs on the window of eight new steps either side of the
    last optimum, until the step is one `quantum`. Every level again is exact on its own grid and window.
-3. A curve may have several peaks, as above the kink of a lending market, and a higher one may lie between grid
-   points. So the first window is also laid around the best splits near other peaks that the first grid
+3. A curve may have several peaks, as above the kink of a lending market, and a higher one may lie between
+   grid points. So the first window is also laid around the best splits near other peaks that the first grid
    shows, one venue moved at a time, and the best of these answers is refined.
 
 Equal yields are settled by venue id: the first venue in order gets the most, then the second, and so on.
