@@ -1,6 +1,6 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -13,12 +13,13 @@ from keeper import ENGINE_VERSION
 from keeper.book import Book, open_book
 from keeper.chain import lens
 from keeper.chain.call import Call
-from keeper.chain.snapshot import Snapshot
+from keeper.chain.snapshot import Snapshot, followers
 from keeper.connectors.base import load
-from keeper.errors import ConfigError, PlanError
+from keeper.errors import ConfigError, DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
 from keeper.planning.build import Basis, build_batch, build_settlement
+from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
@@ -34,13 +35,47 @@ def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:
     return {policy.vault.chain_id: (*VaultReads(policy).all(), *oracle, *positions)}
 
 
-def derive(snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
-    """The one plan of this kind that follows from the snapshot.
+def require_call_set(snapshot: Snapshot, policy: Policy) -> None:
+    """Raises DecodeError unless the snapshot holds exactly the reads that the policy asks for, and no
+    history."""
+    held = {
+        (block.chain_id, result.target, result.data)
+        for block, results in zip(snapshot.blocks, snapshot.results, strict=True)
+        for result in results
+    }
+    asked = calls(policy)
+    wanted = {(chain, call.target, call.data) for chain, each in asked.items() for call in each}
+    if wanted <= held:
+        wanted |= {
+            (chain, call.target, call.data)
+            for chain, each in asked.items()
+            for call in followers(each, partial(snapshot.result, chain))
+        }
+    if wanted != held or snapshot.history:
+        raise DecodeError(
+            "The snapshot is not of this policy",
+            expected=f"{len(wanted)} calls",
+            seen=f"{len(wanted - held)} of them missing, {len(held - wanted)} others, "
+            f"{len(snapshot.history)} histories",
+        )
 
-    Raises NothingToDoError when there is nothing to do, PlanError when no epoch waits for settlement, and
-    whatever `open_book` refuses.
+
+def derive(
+    snapshot: Snapshot,
+    policy: Policy,
+    kind: Kind,
+    evidence: tuple[Evidence, ...] = (),
+    parent: bytes | None = None,
+) -> Plan:
+    """The one plan of this kind that follows from the snapshot and the evidence, as a leg of `parent`.
+
+    Evidence that asks for an allocation decides in the strategy's place. Raises NothingToDoError when there
+    is nothing to do, PlanError when no epoch waits for settlement or evidence does not hold, and whatever
+    `open_book` refuses.
     """
+    check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
+    asked = decide(evidence, book, policy)
     strategy = load_strategy(policy)
     basis = Basis(
         snapshot_hash=snapshot.hash,
@@ -49,10 +84,14 @@ def derive(snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
         code=code_stamp(strategy),
         signer_set_version=book.signer_set_version,
         nonce=book.nonce,
+        evidence=evidence,
+        parent=parent,
     )
     if kind is Kind.SETTLEMENT:
+        if asked is not None:
+            raise PlanError("Evidence asks for an allocation, and this is a settlement")
         return _settlement(policy, book, basis)
-    return build_batch(policy, book, strategy.decide(book), basis)
+    return build_batch(policy, book, asked or strategy.decide(book), basis)
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from keeper.book import Book
-from keeper.connectors.base import after_move
 from keeper.errors import ReconciliationError
 from keeper.ledger.vault import Accounting, settle
-from keeper.planning.plan import SUPPLY, BatchTerms, Plan
-from keeper.planning.policy import IDLE
+from keeper.planning.outcome import IDLE, predict
+from keeper.planning.plan import BatchTerms, Plan
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def reconcile(plan: Plan, parent: Book, after: Book, *, others: int) -> Reconcil
     """Compares `after`, the book at the inclusion block, with what the plan does to `parent`, the book at
     the block before it."""
     if isinstance(plan.terms, BatchTerms):
-        predicted = _after_batch(plan.terms, parent, after.at)
+        predicted: Mapping[str, int] = predict(parent, plan.terms.calls, after.at)
         differing: tuple[str, ...] = ()
     else:
         predicted, accounting = _after_settlement(plan, parent, after.at)
@@ -97,18 +96,6 @@ def reconcile(plan: Plan, parent: Book, after: Book, *, others: int) -> Reconcil
         for name in sorted(before)
     )
     return Reconciliation(lines, differing, others)
-
-
-def _after_batch(terms: BatchTerms, parent: Book, at: int) -> Mapping[str, int]:
-    positions, idle = parent.positions, parent.idle
-    for call in terms.calls:
-        if call.function == SUPPLY.name:
-            positions, _ = after_move(positions, call.venue, call.assets, at)
-            idle -= call.assets
-        else:
-            positions, received = after_move(positions, call.venue, -call.assets, at)
-            idle += received
-    return {position.ref.venue: position.report(at).low for position in positions} | {IDLE: idle}
 
 
 def _after_settlement(plan: Plan, parent: Book, at: int) -> tuple[Mapping[str, int], Accounting]:

@@ -7,20 +7,22 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from keeper.connectors.base import EVERYTHING, Position, after_move
+from keeper.connectors.base import EVERYTHING, Position
 from keeper.errors import PlanError
 from keeper.exposures import doubtful
-from keeper.ledger.portfolio import nav_for_batch, touched
+from keeper.ledger.portfolio import touched
+from keeper.planning.outcome import after_calls, least_nav, predict
 from keeper.planning.plan import (
     BatchTerms,
     CodeStamp,
+    Evidence,
     PinnedBlock,
     Plan,
     PlannedCall,
     SettlementTerms,
     Terms,
 )
-from keeper.planning.policy import IDLE, Policy
+from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, Address, mul_div_down, mul_div_up
 
@@ -66,7 +68,7 @@ class Holdings(Protocol):
 @dataclass(frozen=True)
 class Basis:
     """What a plan rests on, from the snapshot: pinned blocks, code, signer set, and the next nonce of the
-    policy's nonce key (batches only)."""
+    policy's nonce key (batches only); and from outside it the evidence, and the hash of the parent plan."""
 
     snapshot_hash: bytes
     blocks: tuple[PinnedBlock, ...]
@@ -74,6 +76,8 @@ class Basis:
     code: CodeStamp
     signer_set_version: int
     nonce: int
+    evidence: tuple[Evidence, ...] = ()
+    parent: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
     for exits; what such a withdrawal would have brought is taken off the largest supply before that is
     judged, so that what should stay idle does. A withdrawal that touches a position in doubt waits until
-    there is nothing else to do, and is then the only one. `min_nav_after` is the low NAV that the portfolio
-    counts for these calls at the snapshot, less `max_loss`, which allows the policy's rounding loss for
-    every call.
+    there is nothing else to do, and is then the only one. `min_nav_after` is the least low NAV that the
+    portfolio counts for these calls at any time until the plan ends, less `max_loss`, which allows the
+    policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
@@ -98,21 +102,18 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     withdrawals, supplies = _moves(policy, book, allocation)
     if not withdrawals and not supplies:
         raise NothingToDoError("The vault is already where the allocation wants it", hint=allocation.reason)
-    positions, idle = book.positions, book.idle
-    calls = []
-    for move in withdrawals:
-        positions, received = after_move(positions, move.venue, -move.assets, book.at)
-        idle += received
-        calls.append(_call(policy, move, withdraw=True))
-    for move in supplies:
-        positions, _ = after_move(positions, move.venue, move.assets, book.at)
-        idle -= move.assets
-        calls.append(_call(policy, move, withdraw=False))
+    calls = tuple(
+        _call(policy, move, withdraw=withdraw)
+        for moves, withdraw in ((withdrawals, True), (supplies, False))
+        for move in moves
+    )
+    _, idle = after_calls(book, calls, book.at)
     _check_reserve(book, idle, spends=bool(supplies))
     max_loss = policy.limits.rounding_loss_per_call * len(calls)
     read = touched(((call.target, call.data) for call in calls), book.positions, book.isolated)
-    nav_low = nav_for_batch(book.idle, book.positions, book.marks, read, book.at)
-    predicted = {IDLE: idle} | {each.ref.venue: each.report(book.at).low for each in positions}
+    ends = basis.reference_time, basis.reference_time + policy.time.validity
+    first, last = (tuple(sorted(predict(book, calls, at).items())) for at in ends)
+    nav_low = least_nav(book, book.marks, read, book.at, ends[1])
     return _finish(
         policy,
         basis,
@@ -120,10 +121,12 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
             nonce_key=policy.nonce_key,
             nonce=basis.nonce,
             executor=policy.executor,
-            calls=tuple(calls),
-            predicted=tuple(sorted(predicted.items())),
+            calls=calls,
+            predicted=first,
+            predicted_until=last,
             min_nav_after=max(nav_low - max_loss, 0),
             max_loss=max_loss,
+            reason=allocation.reason,
         ),
     )
 
@@ -158,6 +161,8 @@ def _finish(policy: Policy, basis: Basis, terms: Terms) -> Plan:
         valid_after=basis.reference_time,
         valid_until=basis.reference_time + policy.time.validity,
         terms=terms,
+        evidence=basis.evidence,
+        parent=basis.parent,
     )
     policy.check(plan)
     return plan

@@ -59,10 +59,10 @@ class Fields:
             raise self._wrong(name, "32 bytes")
         return value
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, limit: int = MAX_TEXT) -> str:
         value = self._value[name]
-        if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
-            raise self._wrong(name, f"printable text of at most {MAX_TEXT} characters")
+        if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+            raise self._wrong(name, f"printable text of at most {limit} characters")
         return value
 
     def choice(self, name: str, allowed: list[str]) -> str:

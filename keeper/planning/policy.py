@@ -16,13 +16,12 @@ from keeper.connectors.base import PositionRef, checked_address
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
+from keeper.planning.outcome import IDLE as IDLE
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
 SCHEMA: Final = 1
-IDLE: Final = "idle"
-"""Name of the assets at hand among the predicted values; no venue may be called so."""
 MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
 

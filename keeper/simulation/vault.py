@@ -11,7 +11,7 @@ from keeper.config import parse
 from keeper.contracts import Contract, artifact
 from keeper.exposures import risk_id
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.plan import ACTIONS
+from keeper.planning.plan import SUPPLY, WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
@@ -157,7 +157,7 @@ def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> No
     for each in listings:
         ids = [risk_id(name) for name in each.risk_ids]
         govern(devnet, core, "listPosition", core.vault, each.address, each.key, ids)
-        for function in ACTIONS.values():
+        for function in (SUPPLY, WITHDRAW):
             govern(devnet, core, "setSelector", core.vault, each.address, function.selector, True)
     govern(devnet, core, "seal", core.vault, TIMELOCK)
 

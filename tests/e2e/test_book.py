@@ -16,7 +16,7 @@ from keeper.contracts import Contract
 from keeper.errors import PolicyError, ValuationError
 from keeper.exposures import risk_id
 from keeper.planning.build import NothingToDoError
-from keeper.planning.plan import ACTIONS, SUPPLY, Kind
+from keeper.planning.plan import SUPPLY, WITHDRAW, Kind
 from keeper.planning.policy import Policy
 from keeper.reads import VaultReads
 from keeper.simulation.market import Draws, MarketAgent
@@ -156,7 +156,7 @@ def test_every_power_on_chain_is_one_that_was_deployed(stage: Staged) -> None:
     *settings, positions, allowed, caps, exit_only, abdicated = stage.read(registry, "policy", vault)
     assert settings == [*roles, TIMELOCK, 0]
     assert sorted(positions) == sorted((at, key, (risk,)) for at, (key, risk) in listed.items())
-    assert sorted(allowed) == sorted((at, each.selector) for at in listed for each in ACTIONS.values())
+    assert sorted(allowed) == sorted((at, each.selector) for at in listed for each in (SUPPLY, WITHDRAW))
     assert sorted(caps) == sorted((risk, CAP) for _, risk in listed.values())
     assert (exit_only, abdicated) == ((), ())
 

@@ -22,6 +22,9 @@ POLICY = example_policy()
 GOLDEN = "5b0e80ad021d9fd84a9445e0b67ac423bd028eef161127f59ca6fa2157a4e1cc"
 
 
+QUOTE = {"kind": "quote", "source": "a desk", "observed_at": 1, "data": b"1 for 2"}
+
+
 def batch() -> Plan:
     book = holding(POLICY, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
     wanted = Allocation.of({"morpho:A": 3_000 * UNIT, "morpho:B": 1_000 * UNIT}, "because")
@@ -91,13 +94,22 @@ def test_strange_bytes_are_refused(raw: bytes) -> None:
         (lambda body: body.update(policy_hash=b"short"), "plan.policy_hash"),
         (lambda body: body.update(kind="loan"), "plan.kind"),
         (lambda body: body.update(kind="settlement"), "plan.terms"),
-        (lambda body: body.update(schema=2), "schema"),
+        (lambda body: body.update(schema=1), "schema"),
         (lambda body: body.update(evidence=[b"quote"]), "plan.evidence"),
+        (lambda body: body.update(evidence=[{**QUOTE, "kind": "rumour"}]), "evidence.0..kind"),
+        (lambda body: body.update(evidence=[{**QUOTE, "data": b""}]), "empty"),
+        (lambda body: body.update(evidence=[{**QUOTE, "data": bytes(64 * 1024 + 1)}]), "too large"),
+        (lambda body: body.update(parent=b"short"), "plan.parent"),
+        (lambda body: body["terms"].update(reason="x" * 2_049), "terms.reason"),
+        (lambda body: body["terms"]["predicted_until"].update(idle=-1), "predicted_until.idle"),
         (lambda body: body.update(blocks=[]), "hub chain"),
         (lambda body: body.update(blocks=body["blocks"] * 2), "sorted by chain"),
         (lambda body: body.update(valid_after=body["valid_until"] + 1), "ends after"),
         (lambda body: body["terms"].update(calls=body["terms"]["calls"] * 40), "plan.terms.calls"),
-        (lambda body: body["terms"]["calls"][0].update(data=b""), "do not say"),
+        (lambda body: body["terms"]["calls"][0].update(data=b""), "Not a call of"),
+        (lambda body: body["terms"]["calls"][0]["decoded"]["args"].update(assets=6), "do not say"),
+        (lambda body: body["terms"]["calls"][0]["decoded"]["args"].update(more=1), "do not say"),
+        (lambda body: body["terms"]["calls"][0]["decoded"].update(args=[]), "a map"),
         (lambda body: body["terms"]["calls"][0]["decoded"].update(function="drain"), "No such action"),
         (lambda body: body["terms"]["calls"][0]["decoded"].update(venue="a\nb"), "printable"),
     ],
@@ -135,7 +147,7 @@ def test_differences_are_named_causes_first() -> None:
 def test_call_bytes_have_to_say_what_the_plan_says() -> None:
     call = PlannedCall.supply(target=account(1), token=account(2), venue="v", key=bytes(32), assets=5)
     with pytest.raises(PlanError, match="do not say"):
-        replace(call, assets=6)
+        replace(call, args={**call.args, "assets": 6})
 
 
 def test_the_hub_block_is_pinned() -> None:

@@ -1,7 +1,6 @@
 """`keeper snapshot`: pinned blocks and what was read at them, as a file that anyone can check."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +9,10 @@ import typer
 from keeper import clock, engine
 from keeper.book import Book, open_book
 from keeper.chain.pool import Endpoints, open_pools
-from keeper.chain.snapshot import Snapshot, followers, retake
+from keeper.chain.snapshot import Snapshot, retake
 from keeper.chain.snapshot import take as take_snapshot
 from keeper.config import load_toml
-from keeper.errors import ConfigError, DecodeError
+from keeper.errors import ConfigError
 from keeper.ops.output import JsonOption, amount, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
@@ -138,26 +137,7 @@ def _data(taken: Snapshot, policy: Policy | None) -> dict[str, Any]:
 
 
 def _book(taken: Snapshot, policy: Policy) -> Book:
-    held = {
-        (block.chain_id, result.target, result.data)
-        for block, results in zip(taken.blocks, taken.results, strict=True)
-        for result in results
-    }
-    wanted = {
-        (chain, call.target, call.data) for chain, calls in engine.calls(policy).items() for call in calls
-    }
-    if wanted <= held:
-        wanted |= {
-            (chain, call.target, call.data)
-            for chain, calls in engine.calls(policy).items()
-            for call in followers(calls, partial(taken.result, chain))
-        }
-    if wanted != held:
-        raise DecodeError(
-            "The snapshot is not of this policy",
-            expected=f"{len(wanted)} calls",
-            seen=f"{len(wanted - held)} of them missing, {len(held - wanted)} others",
-        )
+    engine.require_call_set(taken, policy)
     return open_book(taken, policy)
 
 

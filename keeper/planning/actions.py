@@ -1,0 +1,106 @@
+"""What a batch may ask of our contracts: every typed action, with names for its arguments.
+
+One table for all connectors: an action of one name has one signature everywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from keeper.contracts import Function
+from keeper.errors import DecodeError, PlanError
+
+
+@dataclass(frozen=True)
+class Action:
+    """A function and the names of its arguments, in order.
+
+    `key` names the argument that says which position it is about, `pushes` the one with the amount of the
+    call's token that the portfolio sends along; None where there is no such argument.
+    """
+
+    function: Function
+    arguments: tuple[str, ...]
+    key: str | None = None
+    pushes: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.function.name
+
+    @property
+    def selector(self) -> bytes:
+        return self.function.selector
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """Arguments of `data` by name. Raises PlanError unless `data` is the one encoding of a call."""
+        try:
+            values = self.function.decode_input(data)
+        except DecodeError as error:
+            raise PlanError(f"Not a call of {self.function.signature}: {error}") from error
+        if self.function.encode(*values) != data:
+            raise PlanError("Not the canonical bytes of a call", expected=self.function.signature, seen=data)
+        return dict(zip(self.arguments, values, strict=True))
+
+
+SUPPLY: Final = Function("supply(bytes32,uint256)")
+"""IConnector.supply(key, assets): the assets have been pushed just before."""
+WITHDRAW: Final = Function("withdraw(bytes32,uint256)", "(uint256)")
+"""IConnector.withdraw(key, assets): 2**256 - 1 is a full exit."""
+
+
+def _of_key(signature: str, *more: str, pushes: str | None = None) -> Action:
+    return Action(Function(signature), ("key", *more), key="key", pushes=pushes)
+
+
+_LENDING: Final = (
+    Action(SUPPLY, ("key", "assets"), key="key", pushes="assets"),
+    Action(WITHDRAW, ("key", "assets"), key="key"),
+    _of_key("borrow(bytes32,uint256)", "assets"),
+    _of_key("repay(bytes32,uint256)", "assets", pushes="assets"),
+    _of_key("repayShares(bytes32,uint256,uint256)", "shares", "assets", pushes="assets"),
+    _of_key("repayWithATokens(bytes32,uint256)", "assets"),
+    _of_key("supplyCollateral(bytes32,uint256)", "assets", pushes="assets"),
+    _of_key("withdrawCollateral(bytes32,uint256)", "assets"),
+    _of_key("setCollateral(bytes32,bool)", "used"),
+    Action(Function("setEMode(uint8)"), ("category",)),
+    Action(Function("claimRewards(address)"), ("reward",)),
+    Action(Function("collect(address)"), ("token",)),
+)
+_SHARES: Final = (
+    _of_key("deposit(bytes32,uint256,uint256)", "assets", "min_shares", pushes="assets"),
+    _of_key("redeem(bytes32,uint256,uint256)", "shares", "min_assets"),
+    _of_key("requestRedeem(bytes32,uint256)", "shares"),
+    _of_key("claim(bytes32)"),
+)
+_LIQUIDITY: Final = (
+    _of_key("hold(bytes32,address,uint256)", "token", "amount", pushes="amount"),
+    _of_key("release(bytes32,address,uint256)", "token", "amount"),
+    _of_key(
+        "mint(bytes32,int24,int24,uint256,uint256,uint256,uint256)",
+        *("tick_lower", "tick_upper", "amount0", "amount1", "min0", "min1"),
+    ),
+    Action(
+        Function("increase(uint256,uint256,uint256,uint256,uint256)"),
+        ("token_id", "amount0", "amount1", "min0", "min1"),
+    ),
+    Action(Function("decrease(uint256,uint128,uint256,uint256)"), ("token_id", "liquidity", "min0", "min1")),
+    Action(Function("collectFees(uint256)"), ("token_id",)),
+    Action(Function("burn(uint256)"), ("token_id",)),
+)
+_SWAPS: Final = (
+    Action(
+        Function("swapUniswap(bytes,uint256,uint256)"), ("path", "amount_in", "min_out"), pushes="amount_in"
+    ),
+    Action(
+        Function("swapLiFi(address,address,uint256,uint256,bytes)"),
+        ("token_in", "token_out", "amount_in", "min_out", "data"),
+        pushes="amount_in",
+    ),
+)
+
+ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
+    {action.name: action for action in (*_LENDING, *_SHARES, *_LIQUIDITY, *_SWAPS)}
+)
+"""By name. What a policy does not allow for a position is refused, whatever this lists."""
