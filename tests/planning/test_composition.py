@@ -1,7 +1,7 @@
 """Several strategies over one vault: the weighted mean of what they want, within all that bounds each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +20,10 @@ from keeper.units import BPS
 YIELD = "yield_allocation"
 
 
+class Empty(BaseModel):
+    """No parameters."""
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Wants the same whatever the book says."""
@@ -27,7 +31,7 @@ class Fixed:
     decision: Allocation | Sequence[Intent]
     name: str = "fixed"
     version: str = "1"
-    params: BaseModel = BaseModel()
+    params: Empty = field(default_factory=Empty)
 
     def decide(self, book: Book) -> Allocation | Sequence[Intent]:
         return self.decision
