@@ -48,11 +48,13 @@ COMMANDS: Final = (
     Command("connector", "keeper.ops.commands.connector", "List, write and test connectors."),
     Command("demo", "keeper.ops.commands.demo", "Play one day of a vault on real protocols and check it."),
     Command("devnet", "keeper.ops.commands.devnet", "Local chains with the real protocols."),
+    Command("intend", "keeper.ops.commands.intend", "Do to a vault what people want, by a signed plan."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),
+    Command("strategy", "keeper.ops.commands.strategy", "List and write strategies."),
 )
 
 # What follows the command's name belongs to the command, --help included.
