@@ -30,13 +30,14 @@ def read(path: Path, *, decimals: int, issued_at: int) -> Intents:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        body = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigError("Cannot read the intents", where=path, seen=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError("Neither TOML nor JSON (*.json)", where=path, seen=error) from error
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError("Too large a file of intents", expected=f"{MAX_FILE_BYTES:,} bytes", where=path)
+    try:
+        body = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("Neither TOML nor JSON (*.json)", where=path, seen=error) from error
     if not isinstance(body, dict):
         raise ConfigError("A file of intents is a table", seen=type(body).__name__, where=path)
     wanted = body.get("intents")

@@ -82,7 +82,13 @@ def test_what_does_not_fit_is_named(tmp_path: Path, intent: str, message: str) -
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "intents.json"
-    for text, message in (("[" * 100_000, "Neither"), ("[]", "is a table"), ('{"intents": 3}', "intents")):
+    wrong = {
+        "[" * 70_000: "Too large",
+        "[" * 2_000: "Neither",
+        "[]": "is a table",
+        '{"intents": 3}': "intents",
+    }
+    for text, message in wrong.items():
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             read(path, decimals=6, issued_at=7)
