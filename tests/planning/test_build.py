@@ -110,10 +110,7 @@ class Doubtful(MorphoBluePosition):
 
 def in_doubt(book: Holding, venue: str) -> Holding:
     """The book with one position in doubt."""
-    positions = tuple(
-        Doubtful(**vars(each)) if each.ref.venue == venue else each
-        for each in book.positions
-    )
+    positions = tuple(Doubtful(**vars(each)) if each.ref.venue == venue else each for each in book.positions)
     return replace(book, positions=positions)
 
 
