@@ -1,13 +1,7 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
-from functools import cache, partial
-from hashlib import sha256
-from importlib import import_module
-from importlib.metadata import entry_points
-from inspect import getsource
-from typing import Any, Final
-
-from pydantic import ValidationError
+from functools import partial
+from typing import Any
 
 from keeper import ENGINE_VERSION
 from keeper.book import Book, open_book
@@ -15,18 +9,18 @@ from keeper.chain import lens
 from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot, followers
 from keeper.connectors.base import load
-from keeper.errors import ConfigError, DecodeError, PlanError
+from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
+from keeper.planning import strategy as strategies
 from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
+from keeper.planning.intents import settled
 from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
-
-ENTRY_POINTS: Final = "keeper.strategies"
 
 
 def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:
@@ -92,7 +86,8 @@ def derive(
         if asked is not None:
             raise PlanError("Evidence asks for an allocation, and this is a settlement")
         return _settlement(policy, book, basis)
-    return limits.allowed(book, policy, build_batch(policy, book, asked or strategy.decide(book), basis))
+    allocation = asked or settled(strategy.decide(book), book)
+    return limits.allowed(book, policy, build_batch(policy, book, allocation, basis))
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:
@@ -131,22 +126,7 @@ def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:
 
 def load_strategy(policy: Policy) -> Strategy:
     """The policy's strategy with its parameters. Raises ConfigError when either does not fit."""
-    name = policy.strategy.name
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        known = sorted(entry_points(group=ENTRY_POINTS).names)
-        raise ConfigError("There is no such strategy", expected=" or ".join(known), seen=name)
-    kind = next(iter(found)).load()
-    params = import_module(kind.__module__).Params
-    try:
-        strategy: Strategy = kind(params(**policy.strategy.params))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}"
-        ) from error
-    return strategy
+    return strategies.load(policy.strategy.name, policy.strategy.params)
 
 
 def code_stamp(strategy: Strategy) -> CodeStamp:
@@ -158,11 +138,6 @@ def code_stamp(strategy: Strategy) -> CodeStamp:
             name=strategy.name,
             version=strategy.version,
             params=strategy.params.model_dump(mode="json"),
-            source_digest=_source_digest(type(strategy).__module__),
+            source_digest=strategies.source_digest(strategy),
         ),
     )
-
-
-@cache
-def _source_digest(module: str) -> bytes:
-    return sha256(getsource(import_module(module)).encode()).digest()

@@ -1,6 +1,7 @@
 """Writes the package of a new connector: the template, in another name."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,22 +21,33 @@ def write(name: str, folder: Path) -> tuple[str, ...]:
 
     Raises ConfigError when the name is none, or taken by an installed connector, and when the folder exists.
     """
+    return render(TEMPLATE, _OLD, name, folder, kind="connector", taken=base.names())
+
+
+def render(
+    template: Path, old: str, name: str, folder: Path, *, kind: str, taken: Collection[str]
+) -> tuple[str, ...]:
+    """Writes a template to a new folder with `name` for `old`, one word in lower case, in files and their
+    names; returns the files, relative to the folder.
+
+    Raises ConfigError when the name is none, or `taken`, and when the folder exists.
+    """
     if not _NAME.fullmatch(name):
-        raise ConfigError("Not a name for a connector", expected="such as my_protocol", seen=name)
-    if name in base.names():
-        raise ConfigError("There is an installed connector of that name", seen=name)
+        raise ConfigError(f"Not a name for a {kind}", expected=f"such as my_{old}", seen=name)
+    if name in taken:
+        raise ConfigError(f"There is an installed {kind} of that name", seen=name)
     if folder.exists():
         raise ConfigError("The folder exists", where=folder, hint="Name another with --dir.")
     title = "".join(part.capitalize() for part in name.split("_"))
     files = []
-    for path in sorted(each for each in TEMPLATE.rglob("*") if each.suffix in _SUFFIXES):
-        relative = _renamed(path.relative_to(TEMPLATE).as_posix(), name, title)
+    for path in sorted(each for each in template.rglob("*") if each.suffix in _SUFFIXES):
+        relative = _renamed(path.relative_to(template).as_posix(), old, name, title)
         target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_renamed(path.read_text(), name, title))
+        target.write_text(_renamed(path.read_text(), old, name, title))
         files.append(relative)
     return tuple(files)
 
 
-def _renamed(text: str, name: str, title: str) -> str:
-    return text.replace(_OLD, name).replace(_OLD.capitalize(), title)
+def _renamed(text: str, old: str, name: str, title: str) -> str:
+    return text.replace(old, name).replace(old.capitalize(), title)

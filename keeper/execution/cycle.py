@@ -15,6 +15,7 @@ from keeper.events import EventStream, PlanBuilt, PlanRefused, PlanSigned, Recon
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
 from keeper.execution.sending import Receipt
+from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval, collect
@@ -62,10 +63,13 @@ class Keeper:
         """The book of the chain's present, checked against the contracts."""
         return open_book(await self.snapshot(), self.policy)
 
-    async def propose(self, kind: Kind) -> Plan:
-        """The plan of that kind that follows from the present. Raises NothingToDoError when there is none."""
+    async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
+        """The plan of that kind that follows from the present and the evidence.
+
+        Raises NothingToDoError when there is none.
+        """
         taken = await self.snapshot()
-        plan = engine.derive(taken, self.policy, kind)
+        plan = engine.derive(taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
             PlanBuilt(plan=plan.plan_hash, snapshot=taken.hash, kind=plan.kind.value, calls=calls)

@@ -90,9 +90,11 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
     """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits. A withdrawal that touches a position in doubt waits until there is nothing else to do, and is
-    then the only one. `min_nav_after` is the least low NAV that the portfolio counts for these calls at any
-    time until the plan ends, less `max_loss`, which allows the policy's rounding loss for every call.
+    for exits; what such a withdrawal would have brought is taken off the largest supply before that is
+    judged, so that what should stay idle does. A withdrawal that touches a position in doubt waits until
+    there is nothing else to do, and is then the only one. `min_nav_after` is the least low NAV that the
+    portfolio counts for these calls at any time until the plan ends, less `max_loss`, which allows the
+    policy's rounding loss for every call.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.

@@ -8,10 +8,14 @@ same on every machine (keeper-spec 9).
    any shape. No float seeds it, and no closed form is needed, because a rate is a few integer operations.
 2. The step shrinks eightfold, and the same programme runs on the window of eight new steps either side of the
    last optimum, until the step is one `quantum`. Every level again is exact on its own grid and window.
+3. A curve may have several peaks, as above the kink of a lending market, and a higher one may lie between
+   grid points. So the first window is also laid around the best splits near other peaks that the first grid
+   shows, one venue moved at a time, and the best of these answers is refined.
 
 Equal yields are settled by venue id: the first venue in order gets the most, then the second, and so on.
 Rates are floored per second or per year: a `quantum` far below a token may stop on a plateau of that floor.
-A yield curve with a second peak narrower than the first step can be missed; a larger grid narrows that.
+A peak narrower than the first step, or a pair of lesser peaks that only together earn more, can be missed; a
+larger grid narrows that.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from typing import Final
 from keeper.errors import PlanError
 
 SHRINK: Final = 8
+ALTERNATIVES: Final = 2
+"""How many splits near other peaks are looked at more closely."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +73,48 @@ def best_split(venues: Sequence[Venue], budget: int, *, grid: int, quantum: int 
     step = max(1, -(-spare // (grid * quantum)))
     ranges = [_units(venue, quantum) for venue in ordered]
     programme = _Programme(ordered, spare // quantum, quantum)
-    units = programme.solve([range(0, most + 1, step) for most in ranges], step)
-    while step > 1:
-        step = -(-step // SHRINK)
-        # Anchored at the last optimum: its own multiples need not be the finer grid's.
-        windows = [
-            range(
-                max(unit - unit // step * step, unit - SHRINK * step),
-                min(most, unit + SHRINK * step) + 1,
-                step,
-            )
-            for unit, most in zip(units, ranges, strict=True)
-        ]
-        units = programme.solve(windows, step)
+    grids = [range(0, most + 1, step) for most in ranges]
+    first = programme.solve(grids, step)
+    others = sorted(_other_peaks(programme, grids, step, first), key=programme.merit, reverse=True)
+    starts = [first, *others[:ALTERNATIVES]]
+    # Of equals the one that gives most to the first venue, as within a programme.
+    finer = -(-step // SHRINK)
+    units = max((_finer(programme, ranges, start, finer) for start in starts), key=programme.merit)
+    while finer > 1:
+        finer = -(-finer // SHRINK)
+        units = _finer(programme, ranges, units, finer)
     assets = {venue.id: venue.low + unit * quantum for venue, unit in zip(ordered, units, strict=True)}
     return Split(assets, income(ordered, assets))
+
+
+def _finer(
+    programme: _Programme, ranges: Sequence[int], units: tuple[int, ...], step: int
+) -> tuple[int, ...]:
+    """The best split on a window of smaller steps around another. It is anchored there: that split's own
+    multiples need not be the finer grid's."""
+    windows = [
+        range(
+            max(unit - unit // step * step, unit - SHRINK * step),
+            min(most, unit + SHRINK * step) + 1,
+            step,
+        )
+        for unit, most in zip(units, ranges, strict=True)
+    ]
+    return programme.solve(windows, step)
+
+
+def _other_peaks(
+    programme: _Programme, grids: Sequence[range], step: int, found: tuple[int, ...]
+) -> Iterator[tuple[int, ...]]:
+    """The best split near each peak of a venue's own income that `found` is not near."""
+    for index, options in enumerate(grids):
+        for peak in programme.peaks(index, options):
+            if abs(peak - found[index]) <= step:
+                continue
+            near = options[max(0, peak // step - 1) : peak // step + 2]
+            around = [*grids[:index], near, *grids[index + 1 :]]
+            if programme.affords(around):
+                yield programme.solve(around, step)
 
 
 def exchanged(
@@ -147,6 +180,23 @@ class _Programme:
     def _compute_income(self, index: int, unit: int) -> int:
         venue = self._venues[index]
         return venue.income(venue.low + unit * self._quantum)
+
+    def merit(self, units: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """By what splits are compared: their income, then what the first venue gets, then the second."""
+        return sum(self._income(index, unit) for index, unit in enumerate(units)), units
+
+    def peaks(self, index: int, options: range) -> Iterator[int]:
+        """The options of a venue next to which it earns no more; of a plateau the last."""
+        for place, unit in enumerate(options):
+            earned = self._income(index, unit)
+            rises = place == 0 or self._income(index, options[place - 1]) <= earned
+            falls = place + 1 == len(options) or self._income(index, options[place + 1]) < earned
+            if rises and falls:
+                yield unit
+
+    def affords(self, candidates: Sequence[range]) -> bool:
+        """Whether the least of every venue's candidates is within the budget."""
+        return sum(options.start for options in candidates) <= self._budget
 
     def solve(self, candidates: Sequence[range], step: int) -> tuple[int, ...]:
         """The best candidates; all of one venue's are congruent modulo `step`."""

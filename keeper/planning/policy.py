@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from keeper import canonical
 from keeper.config import CheckedAddress, StrictModel, load_toml
@@ -116,10 +116,19 @@ class SignerPolicy(StrictModel):
 
 
 class StrategyPolicy(StrictModel):
-    """The strategy by entry point name, and its parameters."""
+    """The strategy by entry point name, its parameters, and whether people may decide in its place."""
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
+    intents: bool = Field(default=False, strict=True)
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, body: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A policy that allows no intents has the hash it always had."""
+        made: dict[str, Any] = body(self)
+        if not self.intents:
+            del made["intents"]
+        return made
 
 
 def _own_risk_id(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import getsource
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from keeper.errors import PlanError
+from keeper.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
     from keeper.book import Book
+    from keeper.planning.intents import Intent
+
+ENTRY_POINTS: Final = "keeper.strategies"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,42 @@ class Strategy(Protocol):
         """Parameters, as validated."""
         ...
 
-    def decide(self, book: Book) -> Allocation:
-        """The allocation wanted. Raises PlanError when the book allows none."""
+    def decide(self, book: Book) -> Allocation | Sequence[Intent]:
+        """The allocation wanted, or the intents that lead to it (`keeper.planning.intents.settled`).
+
+        Raises PlanError when the book allows none.
+        """
         ...
+
+
+def names() -> tuple[str, ...]:
+    """The installed strategies, sorted."""
+    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+
+
+def load(name: str, params: Mapping[str, Any]) -> Strategy:
+    """An installed strategy with its parameters. Raises ConfigError when either does not fit."""
+    found = entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise ConfigError("There is no such strategy", expected=" or ".join(names()), seen=name)
+    kind = next(iter(found)).load()
+    model = import_module(kind.__module__).Params
+    try:
+        strategy: Strategy = kind(model(**params))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}".rstrip(".")
+        ) from error
+    return strategy
+
+
+def source_digest(strategy: Strategy) -> bytes:
+    """SHA-256 of the module that holds the strategy's class."""
+    return _digest(type(strategy).__module__)
+
+
+@cache
+def _digest(module: str) -> bytes:
+    return sha256(getsource(import_module(module)).encode()).digest()

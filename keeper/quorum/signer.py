@@ -25,6 +25,7 @@ from keeper.errors import (
     RefusedError,
 )
 from keeper.planning.comparison import compare, explain
+from keeper.planning.evidence import Evidence
 from keeper.planning.plan import CodeStamp, Kind, Plan, difference
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
@@ -61,7 +62,9 @@ class Engine(Protocol):
         """Every read of a snapshot, by chain id."""
         ...
 
-    def derive(self, snapshot: Snapshot, policy: Policy, kind: Kind) -> Plan:
+    def derive(
+        self, snapshot: Snapshot, policy: Policy, kind: Kind, evidence: tuple[Evidence, ...] = ()
+    ) -> Plan:
         """The one plan of that kind. Raises PlanError where there is none, and the errors of valuation."""
         ...
 
@@ -238,7 +241,7 @@ class Signer:
             snapshot = await take_at(
                 self._endpoints, self._engine.calls(self.policy), plan.blocks, plan.reference_time
             )
-            return self._engine.derive(snapshot, self.policy, plan.kind)
+            return self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence)
         except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
         except KeeperError as error:
