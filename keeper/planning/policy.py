@@ -17,6 +17,7 @@ from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.quorum.proposers import ProposerPolicy
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
@@ -157,6 +158,7 @@ class Policy(StrictModel):
     caps: dict[str, Count]
     positions: tuple[PositionPolicy, ...]
     oracle: OraclePolicy | None = None
+    proposers: ProposerPolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -181,6 +183,8 @@ class Policy(StrictModel):
         if self.oracle is None:
             # So that a policy without one has the hash it always had.
             del body["oracle"]
+        if self.proposers is None:
+            del body["proposers"]
         return body
 
     @cached_property
