@@ -82,7 +82,7 @@ def ethereum_signature(digest: bytes, der: bytes, signer: Address) -> bytes:
 
 def _address(key_id: str, answer: Any) -> Address:
     key = load_der_public_key(answer["PublicKey"])
-    kind = answer.get("KeySpec")
+    kind = answer.get("KeySpec") or answer.get("CustomerMasterKeySpec")
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256K1):
         raise ConfigError("Key of another kind", expected="ECC_SECG_P256K1", seen=kind, where=key_id)
     if ALGORITHM not in answer.get("SigningAlgorithms", ()):
