@@ -16,10 +16,11 @@ from keeper.connectors.base import Position, Report
 from keeper.contracts import Artifact, Contract, Function, artifact, encode_call, parse_revert
 from keeper.contracts.abi import type_of
 from keeper.errors import ConfigError, RevertError, RpcError
+from keeper.exposures import risk_id
 from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import TIMELOCK, Core, deploy_core, govern, risk_id
+from keeper.simulation.vault import TIMELOCK, Core, deploy_core, govern
 from keeper.units import WAD, Address, Value
 
 KEEPER: Final = "relayer"

@@ -106,10 +106,7 @@ class Doubtful(MorphoBluePosition):
 
 def in_doubt(book: Holding, venue: str) -> Holding:
     """The book with one position in doubt."""
-    positions = tuple(
-        Doubtful(each.ref, each.params, each.market, each.shares) if each.ref.venue == venue else each
-        for each in book.positions
-    )
+    positions = tuple(Doubtful(**vars(each)) if each.ref.venue == venue else each for each in book.positions)
     return replace(book, positions=positions)
 
 
