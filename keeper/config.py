@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError
+from keeper.units import Address
 
 
 def public_url(url: str) -> str:
@@ -74,16 +75,16 @@ def _endpoint_url(value: object) -> EndpointUrl:
         ) from error
 
 
-def _address(value: str) -> str:
+def _address(value: object) -> Address:
     try:
-        return address(value)
+        return address(value if isinstance(value, str) else "")
     except ConfigError as error:
         raise PydanticCustomError("address", "expected an address, EIP-55 where mixed case") from error
 
 
 Url = Annotated[EndpointUrl, BeforeValidator(_endpoint_url)]
 """Field type of an endpoint's URL."""
-CheckedAddress = Annotated[str, AfterValidator(_address)]
+CheckedAddress = Annotated[Address, BeforeValidator(_address)]
 """Field type of an address: any hex form in, EIP-55 out."""
 
 

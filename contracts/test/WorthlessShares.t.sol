@@ -102,20 +102,12 @@ contract WorthlessSharesTest is Test {
         for (uint256 i; i < 10; ++i) {
             _open(digits[i / 2], i % 2 == 1);
             target.set(true, true);
+            assertEq(connector.dustOf(key), dust[i / 2]);
             target.mint(address(connector), dust[i / 2]);
             assertEq(_value(), 0);
             target.mint(address(connector), 1);
             _assertImpaired();
         }
-    }
-
-    /// @dev Shares that are worth nothing the moment they were minted were no deposit.
-    function test_class_E_nothing_is_put_into_shares_worth_nothing() public {
-        RobbingVault robbing = new RobbingVault(asset);
-        _connect(address(robbing));
-        asset.mint(address(connector), 1_000e6);
-        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
-        connector.deposit(key, 1_000e6, 1);
     }
 
     function _open(uint256 digits, bool onRequest) private {
@@ -140,28 +132,5 @@ contract WorthlessSharesTest is Test {
     function _assertImpaired() private {
         vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
         connector.report(key);
-    }
-}
-
-/// @dev Takes a deposit for shares that are worth nothing.
-contract RobbingVault is Token {
-    Token public immutable asset;
-
-    constructor(Token asset_) Token("R", 6) {
-        asset = asset_;
-    }
-
-    function maxDeposit(address) external pure returns (uint256) {
-        return type(uint256).max;
-    }
-
-    function deposit(uint256 assets, address receiver) external returns (uint256) {
-        assert(asset.transferFrom(msg.sender, address(this), assets));
-        _mint(receiver, assets);
-        return assets;
-    }
-
-    function previewRedeem(uint256) external pure returns (uint256) {
-        return 0;
     }
 }

@@ -75,7 +75,6 @@ class Debts:
 
     `secure` makes a position that may borrow; the builders take amounts in the smallest unit, `release` of
     what secures the debt. `weaken` moves the market until health is below the floor, but not below 1.
-    `mirrored`: the mirror follows debts, so that valuation is tested with them.
     """
 
     floor: int
@@ -84,7 +83,6 @@ class Debts:
     repay: Callable[[World, int], Sequence[Move]]
     release: Callable[[World, int], Sequence[Move]]
     weaken: Callable[[World], None]
-    mirrored: bool = True
 
 
 class Kit(ABC):

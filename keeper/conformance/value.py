@@ -18,9 +18,9 @@ def valuation(world: World, states: int = STATES) -> str:
 
     Each state is compared at its own time and at a later one, to which the mirror has to accrue.
     """
-    compared = moved = 0
+    compared = moved = owing = 0
     debts = world.kit.debts
-    if debts is not None and debts.mirrored:
+    if debts is not None:
         debts.secure(world)
     for step in range(states):
         if step % 2 == 0:
@@ -28,11 +28,14 @@ def valuation(world: World, states: int = STATES) -> str:
         world.kit.disturb(world)
         position = world.position()
         for at in (world.now(), world.later()):
-            same(position, world.report(at), at, world)
-            compared += 1
+            reported = world.report(at)
+            same(position, reported, at, world)
+            compared, owing = compared + 1, owing + (reported.debt != 0)
     if not moved:
         raise MissError("No move of ours was ever accepted", expected="supplies and withdrawals", seen=0)
-    return f"{states} states, {compared} reports, difference 0"
+    if debts is not None and not owing:
+        raise MissError("No loan of ours was ever accepted", expected="reports with a debt", seen=0)
+    return f"{states} states, {compared} reports, difference 0" + (f", {owing} with a debt" if owing else "")
 
 
 def same(position: Position, reported: Report, at: int, world: World) -> None:
@@ -58,7 +61,7 @@ def _move(world: World) -> bool:
     """A supply, withdrawal, loan or repayment of some amount, or a full exit; false when it is refused."""
     held, debts, kind = world.report(world.now()).low, world.kit.debts, world.draw(6)
     moves: Sequence[Move]
-    if held and kind > 3 and debts is not None and debts.mirrored:
+    if held and kind > 3 and debts is not None:
         build = debts.borrow if kind == 4 else debts.repay
         moves = build(world, world.amount(held // 4))
     elif held == 0 or kind > 1:

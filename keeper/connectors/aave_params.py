@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress
 from keeper.units import Address
 
 
@@ -16,9 +16,9 @@ class ReserveParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    asset: AddressField
-    a_token: AddressField
-    variable_debt_token: AddressField
+    asset: CheckedAddress
+    a_token: CheckedAddress
+    variable_debt_token: CheckedAddress
     decimals: int | None = None
 
 
@@ -33,15 +33,15 @@ class AccountParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: tuple[AddressField, ...]
-    borrowable: tuple[AddressField, ...] = ()
-    rewards: tuple[AddressField, ...] = ()
+    keys: tuple[CheckedAddress, ...]
+    borrowable: tuple[CheckedAddress, ...] = ()
+    rewards: tuple[CheckedAddress, ...] = ()
     reserves: tuple[ReserveParams, ...] = ()
     e_modes: tuple[int, ...] = ()
-    addresses_provider: AddressField
-    oracle: AddressField
-    sentinel: AddressField | None = None
-    rewards_controller: AddressField | None = None
+    addresses_provider: CheckedAddress
+    oracle: CheckedAddress
+    sentinel: CheckedAddress | None = None
+    rewards_controller: CheckedAddress | None = None
     min_health: int
 
 
@@ -53,11 +53,11 @@ class AaveParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pool: AddressField
-    asset: AddressField
-    a_token: AddressField
-    variable_debt_token: AddressField
-    rate_strategy: AddressField
+    pool: CheckedAddress
+    asset: CheckedAddress
+    a_token: CheckedAddress
+    variable_debt_token: CheckedAddress
+    rate_strategy: CheckedAddress
     decimals: int | None = None
     account: AccountParams | None = None
 

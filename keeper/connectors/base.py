@@ -13,12 +13,11 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from keeper.chain.call import Call, CallFailure
-from keeper.contracts.abi import address
 from keeper.errors import ConfigError, PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
 from keeper.units import Address, Value
@@ -180,20 +179,6 @@ class Connector(Protocol):
 
 
 P = TypeVar("P", bound=BaseModel)
-
-
-def checked_address(value: object) -> Address:
-    """Pydantic hook of address fields: EIP-55 form, or ValueError naming what was seen."""
-    if not isinstance(value, str):
-        raise ValueError(f"expected an address, saw {value!r}")
-    try:
-        return address(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
-AddressField = Annotated[Address, BeforeValidator(checked_address)]
-"""An address as a field of a pydantic model."""
 
 
 def names() -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from keeper.connectors.erc4626_position import (
     Proportion,
     Requests,
     in_a_word,
+    require_worth,
 )
 from keeper.contracts import Function
 from keeper.errors import DecodeError, ValuationError
@@ -34,6 +35,7 @@ __all__ = ["ERC4626", "ERC4626Params", "ERC4626Position"]
 
 _IS_ASYNC: Final = Function("isAsync(bytes32)", "(bool,bool)")
 _TOKEN_OF: Final = Function("tokenOf(bytes32)", "(address)")
+_DUST_OF: Final = Function("dustOf(bytes32)", "(uint256)")
 _ASSET: Final = Function("asset()", "(address)")
 _MAX_DECIMALS: Final = 36
 _MANY: Final = 10**18
@@ -57,7 +59,7 @@ class ERC4626:
         vault knows no requests; only those that count are asked to succeed."""
         params, holder = parse_params(ERC4626Params, ref), ref.address
         kind = replace(_of_connector(ref, _IS_ASYNC), then=partial(self._more, ref))
-        own = (kind, _of_connector(ref, _TOKEN_OF))
+        own = (kind, _of_connector(ref, _TOKEN_OF), _of_connector(ref, _DUST_OF))
         limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW, _MAX_REDEEM)
         asset = _ASSET.at(params.vault, owner="ERC4626")
         return (
@@ -117,6 +119,7 @@ class ERC4626:
             paid = None if requests.redemptions else _answer(read, preview)
             sound = requests.redemptions or paid is not None
             quoted = _must(read, convert, ref) if paid is None else paid
+        require_worth(total, quoted, required(read, _of_connector(ref, _DUST_OF), ref), ref)
         in_a_word(quoted + requests.entering + requests.ready, ref)
         redeem = min(shares, _answer(read, _view(params.vault, _MAX_REDEEM, ref.address)) or 0)
         limits = Limits(

@@ -11,14 +11,30 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from keeper.connectors.base import EVERYTHING, AddressField, Leg, PositionRef, Report, Role, StateKey
+from keeper.config import CheckedAddress
+from keeper.connectors.base import EVERYTHING, Leg, PositionRef, Report, Role, StateKey
 from keeper.errors import PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
 from keeper.units import MAX_UINT256, mul_div_down, mul_div_up
 
 LOSS_DIVISOR: Final = 1000
 """`ERC4626Connector.LOSS_DIVISOR`: the largest part of a deposit that entering may cost is one in so many."""
+DUST_UNITS: Final = 1000
+"""`ERC4626Connector.DUST_UNITS`: units of the asset, as shares begin, that may be worth nothing."""
 _ROUNDINGS: Final = 2
+
+
+def require_worth(shares: int, worth: int, dust: int, ref: PositionRef) -> None:
+    """Raises ValuationError for shares worth nothing, but for a few (`ERC4626Connector._checkWorth`): the
+    vault has lost everything, or is made to say so for a moment, and nobody can tell which."""
+    if worth == 0 and shares > dust:
+        raise ValuationError(
+            "The vault says that our shares are worth nothing",
+            expected=f"at most {dust:,} shares",
+            seen=f"{shares:,} shares",
+            where=ref.venue,
+            hint="The position counts as impaired until its shares are worth something again.",
+        )
 
 
 class ERC4626Params(BaseModel):
@@ -26,8 +42,8 @@ class ERC4626Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vault: AddressField
-    asset: AddressField
+    vault: CheckedAddress
+    asset: CheckedAddress
 
 
 @dataclass(frozen=True)

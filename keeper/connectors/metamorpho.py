@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from keeper.chain.call import Call, CallFailure
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -27,7 +27,7 @@ from keeper.connectors.base import (
     parse_params,
     required,
 )
-from keeper.connectors.erc4626_position import LOSS_DIVISOR
+from keeper.connectors.erc4626_position import DUST_UNITS, LOSS_DIVISOR, require_worth
 from keeper.connectors.metamorpho_vault import Allocated, Vault
 from keeper.connectors.morpho_blue import market_calls, market_key, read_market
 from keeper.connectors.morpho_market import MarketParams
@@ -58,8 +58,8 @@ class MetaMorphoParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vault: AddressField
-    morpho: AddressField
+    vault: CheckedAddress
+    morpho: CheckedAddress
     markets: tuple[MarketParams, ...] = Field(min_length=1)
 
     @property
@@ -79,8 +79,13 @@ class MetaMorphoPosition:
     shares: int
 
     def report(self, at: int) -> Report:
-        """What `vault.previewRedeem(shares)` at `at` is worth."""
-        quote = self.prices.worth(self.params.asset, self.assets(at))
+        """What `vault.previewRedeem(shares)` at `at` is worth.
+
+        Raises ValuationError where our connector reverts: when more than a few shares are worth nothing.
+        """
+        assets = self.assets(at)
+        require_worth(self.shares, assets, DUST_UNITS * 10**self.vault.decimals_offset, self.ref)
+        quote = self.prices.worth(self.params.asset, assets)
         return Report(quote.low, quote.high, quote.status)
 
     def legs(self, at: int) -> tuple[Leg, ...]:

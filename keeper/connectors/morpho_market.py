@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from eth_hash.auto import keccak
 from pydantic import BaseModel, ConfigDict
 
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress
 from keeper.connectors.morpho_math import (
     VIRTUAL_ASSETS,
     VIRTUAL_SHARES,
@@ -31,10 +31,10 @@ class MarketParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    loan_token: AddressField
-    collateral_token: AddressField
-    oracle: AddressField
-    irm: AddressField
+    loan_token: CheckedAddress
+    collateral_token: CheckedAddress
+    oracle: CheckedAddress
+    irm: CheckedAddress
     lltv: int
 
     @property

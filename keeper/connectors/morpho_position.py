@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from keeper.connectors.base import EVERYTHING, AddressField, Leg, PositionRef, Report, Role, StateKey
+from keeper.config import CheckedAddress
+from keeper.connectors.base import EVERYTHING, Leg, PositionRef, Report, Role, StateKey
 from keeper.connectors.equity import net
 from keeper.connectors.morpho_market import MAX_UINT128, Market, MarketParams
 from keeper.connectors.morpho_math import VIRTUAL_ASSETS, VIRTUAL_SHARES
@@ -33,7 +34,7 @@ class MorphoBlueParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    morpho: AddressField
+    morpho: CheckedAddress
     market: MarketParams
     borrowable: bool = False
 

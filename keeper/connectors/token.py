@@ -9,9 +9,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from keeper.chain.call import Call
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -37,7 +37,7 @@ class TokenParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    token: AddressField
+    token: CheckedAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from keeper.chain.call import Call
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -53,9 +53,9 @@ class UniswapV3Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pool: AddressField
-    token0: AddressField
-    token1: AddressField
+    pool: CheckedAddress
+    token0: CheckedAddress
+    token1: CheckedAddress
 
 
 @dataclass(frozen=True, slots=True)

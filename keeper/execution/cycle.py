@@ -21,7 +21,8 @@ from keeper.events import (
     SnapshotTaken,
 )
 from keeper.execution.reconcile import Reconciliation, reconcile
-from keeper.execution.relay import Receipt, Relayer
+from keeper.execution.relay import Relayer
+from keeper.execution.sending import Receipt
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval, collect

@@ -3,41 +3,18 @@
 Anyone may relay; the quorum's signatures are the authority. The key here pays gas and nothing else.
 """
 
-import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
-from keeper.chain.block import BlockRef, hex_bytes, quantity
 from keeper.chain.call import Call
 from keeper.chain.rpc import Source
-from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
-from keeper.chain.transaction import Signed, sign
-from keeper.errors import EndpointError, KeeperError, RefusedError
-from keeper.events import EventStream, TransactionMined, TransactionSent
+from keeper.events import EventStream
+from keeper.execution.sending import Receipt, Sender
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval
 from keeper.quorum.typed_data import artefact
-from keeper.units import Address
-
-REVERTING: Final = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
-RECEIPT_POLL_SECONDS: Final = 0.1
-RECEIPT_PATIENCE_SECONDS: Final = 120.0
-PRIORITY_FEE: Final = 10**9
-"""Tip in wei per gas."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
-
-    transaction: bytes
-    block: BlockRef
-    index: int
-    gas_used: int
-    logs: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -55,85 +32,6 @@ class Relayer:
         when it would cost more gas than the policy allows; EndpointError when it cannot be found again.
         """
         data = artefact(plan).submit_data(approval.signatures)
-        call, max_gas = Call(policy.vault.quorum, data, bytes, plan.kind.value), policy.limits.max_gas
-        await self._rehearse(call, max_gas, plan.valid_after)
-        signed = await sign(self.endpoint, self.account, call, gas=max_gas, tip=PRIORITY_FEE)
-        self.events.emit(
-            TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
-        )
-        await self._broadcast(signed)
-        receipt, succeeded = await self._mined(signed.hash)
-        if not succeeded:
-            raise await self._reason(call, receipt.block, max_gas)
-        return receipt
-
-    async def _rehearse(self, call: Call[Any], max_gas: int, valid_after: int) -> None:
-        head = await self.endpoint.latest()
-        scene = self._scene(call, head, max(head.timestamp + 1, valid_after), max_gas)
-        revert = await first_revert(self.endpoint, scene, *REVERTING)
-        if revert is None:
-            return
-        if revert.name == OUT_OF_GAS:
-            raise RefusedError(
-                "The call would cost more gas than the policy allows",
-                expected=f"at most {max_gas:,}",
-                where=call.label,
-            )
-        raise revert.as_error()
-
-    def _scene(self, call: Call[Any], block: BlockRef, time: int, gas: int) -> Scene:
-        return Scene(block, time, Address(self.account.address), (call,), gas=gas)
-
-    async def _broadcast(self, signed: Signed) -> None:
-        try:
-            await self.endpoint.send_raw(signed.raw)
-        except EndpointError:
-            # It may have arrived all the same; a second send could only make things worse.
-            known = await self.endpoint.rpc("eth_getTransactionByHash", ["0x" + signed.hash.hex()])
-            if known is None:
-                raise
-
-    async def _mined(self, name: bytes) -> tuple[Receipt, bool]:
-        """The receipt, and whether the transaction succeeded."""
-        for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
-            raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
-            if raw is not None:
-                break
-            await asyncio.sleep(RECEIPT_POLL_SECONDS)
-        else:
-            raise EndpointError(
-                "The transaction is sent and not mined",
-                expected=f"a receipt within {RECEIPT_PATIENCE_SECONDS:.0f} s",
-                where="0x" + name.hex(),
-                hint="Do not send it again: look for this hash first.",
-            )
-        block = await self.endpoint.get_block(hex_bytes(raw["blockHash"]))
-        receipt = Receipt(
-            transaction=name,
-            block=block,
-            index=quantity(raw["transactionIndex"]),
-            gas_used=quantity(raw["gasUsed"]),
-            logs=tuple(raw["logs"]),
-        )
-        succeeded = quantity(raw["status"]) == 1
-        self.events.emit(
-            TransactionMined(
-                chain_id=self.endpoint.chain_id,
-                transaction=name,
-                block=block.number,
-                gas_used=receipt.gas_used,
-                succeeded=succeeded,
-            )
-        )
-        return receipt, succeeded
-
-    async def _reason(self, call: Call[Any], block: BlockRef, gas: int) -> KeeperError:
-        parent = await self.endpoint.get_block(block.parent_hash)
-        scene = self._scene(call, parent, block.timestamp, gas)
-        revert = await first_revert(self.endpoint, scene, *REVERTING)
-        if revert is not None:
-            return revert.as_error()
-        return EndpointError(
-            "The transaction reverted, and does not when it is repeated on the parent block",
-            where=f"block {block.number}",
-        )
+        call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
+        sender = Sender(self.endpoint, self.account, self.events)
+        return await sender.send(call, policy.limits.max_gas, plan.valid_after)

@@ -48,6 +48,7 @@ COMMANDS: Final = (
     Command("connector", "keeper.ops.commands.connector", "List, write and test connectors."),
     Command("demo", "keeper.ops.commands.demo", "Play one day of a vault on real protocols and check it."),
     Command("devnet", "keeper.ops.commands.devnet", "Local chains with the real protocols."),
+    Command("guardian", "keeper.ops.commands.guardian", "Pause, veto, exit-only, and what is queued."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from keeper.chain.call import Call, CallFailure
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress
 from keeper.contracts import Function
 from keeper.oracle.price_math import MAX_DECIMALS, mul_div_down, mul_div_up
 from keeper.oracle.quote import Status
@@ -76,13 +76,13 @@ class ChainlinkPolicy(SourcePolicy):
     artifact: ClassVar[str] = "ChainlinkSource"
 
     kind: Literal["chainlink"]
-    aggregator: AddressField
+    aggregator: CheckedAddress
     decimals: Annotated[int, Field(strict=True, ge=0, le=MAX_DECIMALS)]
     heartbeat: Positive
     minimum: Positive
     maximum: Positive
     deviation_bps: Part
-    sequencer: AddressField = NOWHERE
+    sequencer: CheckedAddress = NOWHERE
     grace_period: Count = 0
     cross_check: str = ""
     tolerance_bps: Part = 0

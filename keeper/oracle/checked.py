@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from keeper.chain.call import Call
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress
 from keeper.oracle.folding import Hops, addresses, fold
 from keeper.oracle.price_math import mul_div_down, mul_div_up
 from keeper.oracle.quote import Quote, Status
@@ -25,7 +25,7 @@ class CheckedPolicy(SourcePolicy):
     artifact: ClassVar[str] = "CheckedSource"
 
     kind: Literal["checked"]
-    feeds: AddressField
+    feeds: CheckedAddress
     hops: Hops
     market: str
     tolerance_bps: Annotated[int, Field(strict=True, gt=0, lt=BPS)]

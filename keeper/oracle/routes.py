@@ -12,8 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import Field, model_validator
 
 from keeper.chain.call import Call
-from keeper.config import StrictModel
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress, StrictModel
 from keeper.contracts import Function
 from keeper.errors import PolicyError
 from keeper.oracle.chainlink import ChainlinkPolicy
@@ -57,7 +56,7 @@ class OraclePolicy(StrictModel):
     """Which prices are believed: the vault's router, and all that it is made of. Tokens and sources go by
     names of this section, those of tokens being their symbols."""
 
-    router: AddressField
+    router: CheckedAddress
     tokens: dict[str, TokenPolicy]
     sources: dict[str, AnySource]
     routes: tuple[RoutePolicy, ...]

@@ -7,8 +7,7 @@ from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
 
 from keeper.chain.call import Call, CallFailure
-from keeper.config import StrictModel
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress, StrictModel
 from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError, ValuationError
 from keeper.oracle.quote import Status
@@ -47,7 +46,7 @@ def contract_call(target: Address, artifact: str, name: str, *args: Any) -> Call
 class TokenPolicy(StrictModel):
     """An end of a source or route. Without `decimals` it is no token but stands for one, like the dollar."""
 
-    address: AddressField
+    address: CheckedAddress
     decimals: int | None = None
 
 
@@ -102,7 +101,7 @@ class SourcePolicy(StrictModel):
     """Name of the contract."""
 
     kind: str
-    address: AddressField
+    address: CheckedAddress
     base: str
     quote: str
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import Field
 
 from keeper.chain.call import Call, CallFailure
-from keeper.connectors.base import AddressField
+from keeper.config import CheckedAddress
 from keeper.errors import PolicyError
 from keeper.oracle.price_math import mul_div_down, mul_div_up, signed
 from keeper.oracle.quote import Status
@@ -58,7 +58,7 @@ class TwapPolicy(SourcePolicy):
     artifact: ClassVar[str] = "UniswapV3TwapSource"
 
     kind: Literal["uniswap_v3_twap"]
-    pool: AddressField
+    pool: CheckedAddress
     window: Annotated[int, Field(strict=True, ge=_MIN_WINDOW, lt=2**32)]
     min_cardinality: Annotated[int, Field(strict=True, gt=0, lt=2**16)]
     min_liquidity: Annotated[int, Field(strict=True, gt=0, le=_UINT128_MAX)]

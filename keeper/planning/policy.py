@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 
 from keeper import canonical
-from keeper.config import StrictModel, load_toml
-from keeper.connectors.base import PositionRef, checked_address
+from keeper.config import CheckedAddress, StrictModel, load_toml
+from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
@@ -37,7 +37,6 @@ def _word(value: object) -> bytes:
 
 
 HexWord = Annotated[bytes, BeforeValidator(_word)]
-CheckedAddress = Annotated[Address, BeforeValidator(checked_address)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, gt=0)]
 

@@ -105,7 +105,7 @@ def draw_vault(walk: Walk, holder: Holder, state: State) -> None:
     state.code[vault] = ANSWERS
     holder.symbol = ("USDC", "WETH", "USDT")[max(0, walk.draw(6) - 3)]
     kind, token = walk.draw(4), int(holder.stage.token(holder.symbol), 16)
-    stored = token | (kind & 1) << 160 | (kind >> 1) << 168
+    stored = token | (kind & 1) << 160 | (kind >> 1) << 168 | magnitude(walk, 2**80 - 1) << 176
     state.put(holder.address, slot(TARGETS_SLOT, key_of(vault)), stored)
     state.put(vault, selector("asset()"), token)
     state.put(vault, selector("decimals()"), walk.draw(30))

@@ -270,7 +270,7 @@ async def test_a_call_dearer_than_the_policy_allows(stage: Staged, make_keeper: 
     plan = await rebalance(stage)
     relayer = make_keeper().relayer
     assert relayer is not None
-    with refused(stage, RefusedError, "more gas than the policy allows", "expected at most 100,000"):
+    with refused(stage, RefusedError, "more gas than is allowed", "expected at most 100,000"):
         await relayer.submit(plan, Approval(tuple(stage.sign(plan, *SIGNERS[:2])), ()), thrifty)
 
 

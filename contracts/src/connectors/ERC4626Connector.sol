@@ -95,7 +95,7 @@ contract ERC4626Connector is Connector, IIsolated {
     function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 status) {
         Target memory target = _target(key);
         (uint256 least, uint256 most, bool sound) =
-            target.asyncDeposit || target.asyncRedeem ? _requested(key, target) : _quote(key, _shares(key));
+            target.asyncDeposit || target.asyncRedeem ? _requested(key, target) : _held(key, _shares(key));
         (low, high, status) = _worth(target.token, most);
         if (sound) return (low, high, status);
         (low,,) = _worth(target.token, least);
@@ -105,6 +105,11 @@ contract ERC4626Connector is Connector, IIsolated {
     /// @notice Asset of the vault that is the key.
     function tokenOf(bytes32 key) external view returns (address) {
         return _targets[key].token;
+    }
+
+    /// @notice Shares of the vault that may be worth nothing; more of them that are make a report revert.
+    function dustOf(bytes32 key) external view returns (uint256) {
+        return _target(key).dust;
     }
 
     /// @notice Whether the vault takes deposits, and whether it redeems, on request.
@@ -292,7 +297,7 @@ contract ERC4626Connector is Connector, IIsolated {
             _checkWorth(key, shares, most);
             (least, sound) = (most, true);
         } else {
-            (least, most, sound) = _quote(key, shares);
+            (least, most, sound) = _held(key, shares);
         }
         (least, most) = (least + waiting, most + waiting);
     }
@@ -305,9 +310,19 @@ contract ERC4626Connector is Connector, IIsolated {
     {
         if (shares == 0) return (0, 0, true);
         (sound, most) = _tryView(key, abi.encodeCall(IERC4626.previewRedeem, (shares)));
-        if (!sound) most = _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+        if (sound) return (most, most, true);
+        most = _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
+        least = most - most / LOSS_DIVISOR;
+    }
+
+    /// @dev The same of shares that are a position.
+    function _held(bytes32 key, uint256 shares)
+        private
+        view
+        returns (uint256 least, uint256 most, bool sound)
+    {
+        (least, most, sound) = _quote(key, shares);
         _checkWorth(key, shares, most);
-        least = sound ? most : most - most / LOSS_DIVISOR;
     }
 
     /// @dev A vault to which shares are worth nothing has lost everything, or is made to say so for the moment of a

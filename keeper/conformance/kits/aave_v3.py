@@ -42,6 +42,13 @@ class AaveV3Kit(Kit):
             "a_token": reserve["a_token"],
             "variable_debt_token": reserve["variable_debt_token"],
             "rate_strategy": aave["rate_strategy"],
+            "account": {
+                "keys": [world.asset],
+                "borrowable": [world.asset],
+                "addresses_provider": aave["addresses_provider"],
+                "oracle": aave["oracle"],
+                "min_health": _FLOOR,
+            },
         }
         ref = PositionRef("aave_v3", connector, key, f"aave:{symbol}", params)
         return Venue(ref, contract, rests_on=(aave["pool"], reserve["a_token"]))
@@ -91,7 +98,6 @@ class AaveV3Kit(Kit):
         repay=lambda w, assets: _repay(w, assets),
         release=lambda w, assets: [w.withdraw(assets)],
         weaken=lambda w: _weaken(w),
-        mirrored=False,
     )
 
 

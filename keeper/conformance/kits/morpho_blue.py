@@ -33,7 +33,7 @@ class MorphoBlueKit(Kit):
         morpho, contract = morpho_market.address(world), artifact("MorphoBlueConnector")
         connector = world.create(contract, world.core.portfolio, morpho, ([], [market.id], [], _FLOOR))
         world.govern("setOracle", _router(world))
-        params = {"morpho": morpho, "market": market.model_dump()}
+        params = {"morpho": morpho, "market": market.model_dump(), "borrowable": True}
         ref = PositionRef("morpho_blue", connector, market.id, "morpho:WETH", params)
         return Venue(ref, contract, rests_on=(morpho, market.irm))
 
@@ -74,7 +74,6 @@ class MorphoBlueKit(Kit):
         repay=lambda w, assets: _repay(w, assets),
         release=lambda w, assets: [Move("withdrawCollateral", (w.venue.ref.key, WAD // 10))],
         weaken=lambda w: _weaken(w),
-        mirrored=False,
     )
 
 

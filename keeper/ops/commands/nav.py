@@ -12,7 +12,8 @@ from keeper.book import Book, open_book
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.snapshot import Snapshot, take, take_at
 from keeper.config import load_toml
-from keeper.connectors.base import Position, Report, checked_address
+from keeper.connectors.base import Position, Report
+from keeper.contracts import address
 from keeper.errors import ConfigError, PolicyError
 from keeper.exposures import Exposure
 from keeper.ledger.vault import pps_high, pps_low
@@ -55,9 +56,11 @@ def nav(
 
 def _require_same(vault: str, policy: Policy) -> None:
     try:
-        named = checked_address(vault)
-    except ValueError as error:
-        raise ConfigError("Not a vault's address", seen=vault, where="VAULT", hint=str(error)) from error
+        named = address(vault)
+    except ConfigError as error:
+        raise ConfigError(
+            "Not a vault's address", expected=error.expected, seen=vault, where="VAULT"
+        ) from error
     if named != policy.vault.vault:
         raise PolicyError(
             "The policy is another vault's",

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from keeper.chain.call import Call
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -36,8 +36,8 @@ MOST = 2**112 - 1
 class LombardParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    house: AddressField
-    asset: AddressField
+    house: CheckedAddress
+    asset: CheckedAddress
 
 
 @dataclass(frozen=True)

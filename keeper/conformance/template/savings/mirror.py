@@ -9,9 +9,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from keeper.chain.call import Call
+from keeper.config import CheckedAddress
 from keeper.connectors.base import (
     EVERYTHING,
-    AddressField,
     Leg,
     PositionRef,
     Read,
@@ -46,8 +46,8 @@ class SavingsParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bank: AddressField
-    asset: AddressField
+    bank: CheckedAddress
+    asset: CheckedAddress
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""One look at a vault: what is queued, what the policy contains of it, and where chain and policy differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from keeper.chain.rpc import Source
+from keeper.clock import Clock
+from keeper.errors import EndpointError
+from keeper.events import EndpointFailed, EventStream
+from keeper.guardian.judgement import Verdict, differences, judge
+from keeper.guardian.queue import Queued, Stage, Submissions
+from keeper.guardian.section import Section, read_section
+from keeper.planning.policy import Policy
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A queued change with its stage at the section's block and the policy's verdict."""
+
+    change: Queued
+    stage: Stage
+    verdict: Verdict
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it can still be made and the policy does not contain it."""
+        return self.stage is not Stage.EXPIRED and not self.verdict.contained
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one block."""
+
+    section: Section
+    queue: tuple[Seen, ...]
+    differences: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing foreign is queued, and chain and policy agree."""
+        return not self.differences and not any(each.foreign for each in self.queue)
+
+    @property
+    def findings(self) -> tuple[object, ...]:
+        """What a guardian wants to hear of when it changes; blocks pass without that."""
+        return self.queue, self.differences, self.section.risk_paused_until, self.section.exit_only
+
+
+class Watcher:
+    """Looks at a vault through one source. Everything follows from the chain at the block of each look."""
+
+    def __init__(self, source: Source, policy: Policy, clock: Clock, since: int = 0) -> None:
+        self._source: Final = source
+        self._clock: Final = clock
+        self._policy: Final = policy
+        self._submissions: Final = Submissions(source, policy.vault, since)
+
+    async def look(self) -> Look:
+        """What is there at the head. Raises StaleHeadError when that is too old for the endpoint's settings,
+        and as `read_section` and `Submissions.queued`."""
+        head = await self._source.latest(await self._clock.now())
+        section = await read_section(self._source, self._policy.vault, head)
+        queue = await self._submissions.queued(section)
+        seen = (Seen(each, each.stage(head.timestamp), judge(self._policy, each)) for each in queue)
+        return Look(section, tuple(seen), tuple(differences(self._policy, section)))
+
+    async def follow(
+        self, tell: Callable[[Look], None], stop: asyncio.Event, interval: int, events: EventStream
+    ) -> None:
+        """Looks again every `interval` seconds until `stop` is set, and tells what is new: the first look,
+        and each whose findings differ from the last one that was told.
+
+        An endpoint that fails is an event, and is asked again: the watch must outlive it.
+        """
+        told: Look | None = None
+        while not stop.is_set():
+            try:
+                seen = await self.look()
+            except EndpointError as error:
+                events.emit(
+                    EndpointFailed(
+                        chain_id=self._source.chain_id, endpoint=self._source.public_url, reason=str(error)
+                    )
+                )
+            else:
+                if told is None or seen.findings != told.findings:
+                    tell(seen)
+                    told = seen
+            await _pause(stop, interval)
+
+
+async def _pause(stop: asyncio.Event, seconds: int) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,354 @@
+"""`keeper guardian watch`: every kind of queued change decoded and judged, and what already differs."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from conftest import Post
+from eth_hash.auto import keccak
+
+from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
+from keeper.contracts import Contract
+from keeper.events import EndpointFailed, Event, EventStream
+from keeper.exposures import risk_id
+from keeper.guardian.queue import REORGANISED
+from keeper.guardian.watch import Look, Watcher
+from keeper.planning.policy import PositionPolicy
+from keeper.simulation.vault import CAP, DAY, TIMELOCK
+
+AAVE, MORPHO = "aave:USDC", "morpho:WETH/USDC"
+SUPPLY = keccak(b"supply(bytes32,uint256)")[:4]
+OTHER_KEY = b"\x07" * 32
+
+
+def position(post: Post, venue: str = AAVE) -> PositionPolicy:
+    return post.deployment.policy.position(venue)
+
+
+def queue(post: Post, code: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = post.data("watch", "--once", code=code)["queue"]
+    return found
+
+
+def submit(post: Post, function: str, *args: Any) -> str:
+    return "0x" + post.submit(function, *args).hex()
+
+
+def test_an_empty_queue_and_a_chain_like_the_policy_are_fine(post: Post) -> None:
+    said = post.data("watch", "--once")
+    assert (said["ok"], said["queue"], said["differences"]) == (True, [], [])
+    assert said["block"]["hash"] == post.devnet.block()["hash"]
+    done = post.run("watch", "--once")
+    assert "nothing is queued\nThe policy contains everything.\n" in done.stdout
+
+
+def test_a_foreign_listing_is_decoded_flagged_and_ends_with_one(post: Post) -> None:
+    connector = position(post).address
+    id_ = submit(post, "listPosition", connector, OTHER_KEY, [risk_id(AAVE)])
+    at = int(post.devnet.block()["timestamp"], 16) + TIMELOCK
+    (change,) = queue(post, 1)
+    assert change["id"] == id_
+    assert (change["contract"], change["function"]) == ("Registry", "listPosition")
+    assert change["arguments"] == {
+        "vault": post.deployment.vault,
+        "connector": connector,
+        "key": "0x" + OTHER_KEY.hex(),
+        "riskIds": ["0x" + risk_id(AAVE).hex()],
+    }
+    assert (change["executable_at"], change["expires_at"]) == (at, at + 14 * DAY)
+    assert (change["stage"], change["vetoable"], change["foreign"]) == ("waiting", True, True)
+    done = post.run("watch", "--once")
+    assert done.returncode == 1
+    assert f"FOREIGN  {id_}  waiting\n  Registry.listPosition(vault=" in done.stdout
+    assert "  the policy has no such position\n" in done.stdout
+    assert "The policy does not contain what is flagged.\n" in done.stdout
+
+
+def contained(post: Post) -> list[tuple[str, tuple[Any, ...]]]:
+    aave, policy = position(post), post.deployment.policy
+    assert policy.oracle is not None
+    return [
+        ("listPosition", (aave.address, aave.key, [risk_id(AAVE)])),
+        ("setSelector", (aave.address, SUPPLY, True)),
+        ("setSelector", (aave.address, b"\x01\x02\x03\x04", False)),
+        ("setCap", (risk_id(AAVE), CAP)),
+        ("setCap", (risk_id("unheard of"), 0)),
+        ("clearExitOnly", (aave.address,)),
+        ("setOracle", (policy.oracle.router,)),
+        ("setKeeper", (policy.vault.quorum,)),
+        ("abandonPosition", (aave.address, OTHER_KEY)),
+    ]
+
+
+def foreign(post: Post) -> list[tuple[str, tuple[Any, ...], str]]:
+    aave, stranger = position(post), post.devnet.address("user4")
+    return [
+        ("listPosition", (stranger, aave.key, [risk_id(AAVE)]), "the policy has no such position"),
+        ("listPosition", (aave.address, aave.key, [risk_id(MORPHO)]), f"{AAVE} counts under {AAVE}"),
+        ("setSelector", (aave.address, b"\x01\x02\x03\x04", True), "the policy does not use it"),
+        ("setSelector", (aave.address, SUPPLY, False), f"the policy uses supply of {AAVE}"),
+        ("setCap", (risk_id(AAVE), CAP + 1), "5,000,000,000,001 is above the policy's 5,000,000,000,000"),
+        ("setCap", (risk_id("unheard of"), 1), "1 is above the policy's 0"),
+        ("clearExitOnly", (stranger,), "the policy has no position there"),
+        ("setOracle", (stranger,), f"not {stranger}"),
+        ("setKeeper", (stranger,), f"not {stranger}"),
+        ("setGuardian", (stranger,), "the policy says nothing about it"),
+        ("setDelay", (2 * TIMELOCK,), "the policy says nothing about it"),
+        ("proposeGovernor", (stranger,), "the policy says nothing about it"),
+        ("abandonPosition", (aave.address, aave.key), f"the policy has {AAVE}"),
+        ("terminate", (), "the policy says nothing about it"),
+        ("abdicate", (post.registry.address, b"\x01\x02\x03\x04"), "the policy says nothing about it"),
+    ]
+
+
+def test_what_the_policy_contains_is_shown_and_not_flagged(post: Post) -> None:
+    ids = {submit(post, function, *args) for function, args in contained(post)}
+    seen = queue(post, 0)
+    assert {each["id"] for each in seen} == ids
+    assert [each["why"] for each in seen if each["foreign"]] == []
+
+
+def test_what_the_policy_does_not_contain_is_flagged_with_its_reason(post: Post) -> None:
+    whys = {submit(post, function, *args): why for function, args, why in foreign(post)}
+    seen = {each["id"]: each for each in queue(post, 1)}
+    assert seen.keys() == whys.keys()
+    for id_, why in whys.items():
+        assert seen[id_]["foreign"], seen[id_]
+        assert why in seen[id_]["why"]
+    unstoppable = {each["function"] for each in seen.values() if not each["vetoable"]}
+    assert unstoppable == {"setGuardian", "terminate", "abdicate"}
+
+
+def test_changes_of_the_vaults_other_contracts_are_decoded_too(post: Post) -> None:
+    policy, user = post.deployment.policy, post.devnet.address("user4")
+    quorum = Contract(policy.vault.quorum, "KeeperQuorum")
+    signers = sorted(policy.signers.addresses, key=lambda each: int(each, 16))
+    same = post.submit_call(quorum.address, quorum.encode("setSigners", signers, policy.signers.threshold))
+    fewer = post.submit_call(quorum.address, quorum.encode("setSigners", signers[:1], 1))
+    skim = Contract(policy.vault.portfolio, "Portfolio").encode("skim", policy.vault.asset, user)
+    taken = post.submit_call(policy.vault.portfolio, skim)
+    unknown = post.submit_call(user, b"\x01\x02\x03\x04\x05")
+    short = post.submit_call(post.registry.address, post.registry.encode("pauseRisk", user)[:20])
+    seen = {each["id"]: each for each in queue(post, 1)}
+    told = {id_: seen["0x" + id_.hex()] for id_ in (same, fewer, taken, unknown, short)}
+    assert (told[same]["function"], told[same]["foreign"]) == ("setSigners", False)
+    assert told[fewer]["foreign"]
+    assert told[fewer]["why"].startswith(f"the policy's are {policy.signers.threshold} of ")
+    assert told[taken]["arguments"] == {"token": policy.vault.asset, "to": user}
+    assert told[taken]["foreign"]
+    for id_ in (unknown, short):
+        assert (told[id_]["function"], told[id_]["arguments"], told[id_]["foreign"]) == (None, {}, True)
+    assert told[unknown]["data"] == "0x0102030405"
+
+
+def test_a_change_in_another_vaults_name_cannot_be_made_and_is_flagged(post: Post) -> None:
+    other = post.devnet.address("user4")
+    data = post.registry.encode("setCap", other, risk_id(AAVE), 0)
+    post.submit_call(post.registry.address, data)
+    (change,) = queue(post, 1)
+    assert change["why"] == f"it names another vault, {other}: it cannot be made"
+
+
+def test_a_change_leaves_the_queue_when_it_is_made_or_vetoed_and_expires_in_it(post: Post) -> None:
+    for days in (4, 5, 6):
+        submit(post, "setDelay", days * DAY)
+    made, vetoed, left = queue(post, 1)
+    post.data("veto", vetoed["id"], key="guardian")
+    assert [each["id"] for each in queue(post, 1)] == [made["id"], left["id"]]
+    post.later(TIMELOCK)
+    assert {each["stage"] for each in queue(post, 1)} == {"ready"}
+    post.accept("setDelay", 4 * DAY)
+    assert [each["id"] for each in queue(post, 1)] == [left["id"]]
+    post.later(14 * DAY + 60)
+    (expired,) = queue(post, 0)
+    assert (expired["stage"], expired["foreign"]) == ("expired", False)
+
+
+def test_a_change_submitted_again_waits_anew(post: Post) -> None:
+    submit(post, "setDelay", 4 * DAY)
+    post.later(14 * DAY + 60)
+    submit(post, "setDelay", 4 * DAY)
+    (change,) = queue(post, 1)
+    now = int(post.devnet.block()["timestamp"], 16)
+    assert (change["stage"], change["executable_at"]) == ("waiting", now + TIMELOCK)
+
+
+def test_what_differs_already_is_named_and_ends_with_one(post: Post) -> None:
+    aave, stranger = position(post), post.devnet.address("user4")
+    changes: list[tuple[str, tuple[Any, ...]]] = [
+        ("setSelector", (aave.address, b"\x01\x02\x03\x04", True)),
+        ("setSelector", (aave.address, SUPPLY, False)),
+        ("setCap", (risk_id(AAVE), CAP + 1)),
+        ("abandonPosition", (aave.address, OTHER_KEY)),
+        ("setKeeper", (stranger,)),
+        ("setOracle", (stranger,)),
+        ("proposeGovernor", (stranger,)),
+        ("listPosition", (aave.address, OTHER_KEY, [risk_id(MORPHO)])),
+    ]
+    for function, args in changes:
+        post.submit(function, *args)
+    post.later(TIMELOCK)
+    for function, args in changes:
+        if function != "abandonPosition":
+            post.accept(function, *args)
+    said = post.data("watch", "--once", code=1)
+    policy = post.deployment.policy
+    assert policy.oracle is not None
+    assert sorted(said["differences"]) == sorted(
+        [
+            f"{stranger} may accept to be governor at any time",
+            f"keeper: the policy's keeper is {policy.vault.quorum}, not {stranger}",
+            f"oracle: the policy's oracle is {policy.oracle.router}, not {stranger}",
+            f"position {aave.address} key 0x{OTHER_KEY.hex()}: the policy has no such position",
+            f"function 0x01020304 of {aave.address}: the policy does not use it",
+            f"cap of {AAVE}: 5,000,000,000,001 is above the policy's 5,000,000,000,000",
+            f"{AAVE}: the policy uses supply, and the chain does not allow it",
+        ]
+    )
+    assert [each["foreign"] for each in said["queue"]] == [False]
+
+
+def test_a_pause_and_a_lower_cap_are_no_difference(post: Post) -> None:
+    post.data("pause", key="guardian")
+    post.data("exit-only", AAVE, key="guardian")
+    data = post.registry.encode("lowerCap", post.deployment.vault, risk_id(MORPHO), 1)
+    post.devnet.send(post.devnet.key("guardian"), post.registry.address, data)
+    said = post.data("watch", "--once")
+    assert said["differences"] == []
+    assert said["exit_only"] == [position(post).address]
+    assert "paused until " in post.run("watch", "--once").stdout
+
+
+def test_a_first_block_after_the_registration_is_refused(post: Post) -> None:
+    """The change from before it would be missed."""
+    submit(post, "setDelay", 4 * DAY)
+    head = int(post.devnet.block()["number"], 16)
+    said = post.refused("watch", "--once", "--since", str(head), code=2)
+    assert "A change that was submitted before the first block may still be queued [--since]" in said
+    post.later(DAY)
+    post.later(380 * DAY)
+    assert post.data("watch", "--once", "--since", str(head + 1))["queue"] == []
+
+
+# LOOK AFTER LOOK
+
+
+async def look_twice(post: Post, between: Callable[[], Any]) -> tuple[Look, Look]:
+    async with Endpoint(post.devnet.url, post.devnet.chain_id) as endpoint:
+        watcher = Watcher(endpoint, post.deployment.policy, ChainClock(endpoint))
+        first = await watcher.look()
+        between()
+        return first, await watcher.look()
+
+
+def delays(look: Look) -> list[Any]:
+    return [each.change.argument("delay") for each in look.queue]
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_is_reorganised_away_is_forgotten_and_its_successor_seen(post: Post) -> None:
+    def reorganise() -> None:
+        post.devnet.rpc("anvil_reorg", 1, [])
+        post.submit("setDelay", 5 * DAY)
+
+    post.submit("setDelay", 4 * DAY)
+    first, second = await look_twice(post, reorganise)
+    assert delays(first) == [4 * DAY]
+    assert delays(second) == [5 * DAY]
+
+
+@pytest.mark.asyncio
+async def test_even_one_below_the_kept_blocks_is(post: Post) -> None:
+    mark = post.devnet.rpc("evm_snapshot")
+
+    def reorganise() -> None:
+        assert post.devnet.rpc("evm_revert", mark)
+        post.submit("setDelay", 5 * DAY)
+        post.devnet.rpc("anvil_mine", hex(REORGANISED + 10))
+
+    post.submit("setDelay", 4 * DAY)
+    post.devnet.rpc("anvil_mine", hex(REORGANISED + 20))
+    first, second = await look_twice(post, reorganise)
+    assert delays(first) == [4 * DAY]
+    assert delays(second) == [5 * DAY]
+
+
+@pytest.mark.asyncio
+async def test_kept_events_are_not_asked_for_again_and_still_count(post: Post) -> None:
+    post.submit("setDelay", 4 * DAY)
+    post.devnet.rpc("anvil_mine", hex(REORGANISED + 20))
+    first, second = await look_twice(post, lambda: post.submit("setDelay", 5 * DAY))
+    assert delays(first) == [4 * DAY]
+    assert delays(second) == [4 * DAY, 5 * DAY]
+
+
+@dataclass
+class Director:
+    """A clock that does something to the chain before each look, and ends the watch when nothing is left."""
+
+    post: Post
+    acts: list[Callable[[], Any]]
+    stop: asyncio.Event
+
+    async def now(self) -> int:
+        if self.acts:
+            self.acts.pop(0)()
+        if not self.acts:
+            self.stop.set()
+        return int(self.post.devnet.block()["timestamp"], 16)
+
+
+@pytest.mark.asyncio
+async def test_the_watch_tells_what_is_new_and_outlives_an_endpoint(post: Post) -> None:
+    """A block with nothing new is not told; for one look the endpoint serves no such chain."""
+    told: list[Look] = []
+    failed: list[Event] = []
+    events, stop, rpc = EventStream(), asyncio.Event(), post.devnet.rpc
+    events.subscribe(failed.append)
+    director = Director(
+        post,
+        [
+            lambda: None,
+            lambda: rpc("evm_mine"),
+            lambda: post.submit("setDelay", 4 * DAY),
+            lambda: rpc("anvil_setChainId", 1),
+            lambda: rpc("anvil_setChainId", post.devnet.chain_id),
+            lambda: post.later(TIMELOCK),
+        ],
+        stop,
+    )
+    async with Endpoint(post.devnet.url, post.devnet.chain_id) as endpoint:
+        await Watcher(endpoint, post.deployment.policy, director).follow(told.append, stop, 0, events)
+    assert [[each.stage.value for each in look.queue] for look in told] == [[], ["waiting"], ["ready"]]
+    (failure,) = failed
+    assert isinstance(failure, EndpointFailed)
+    assert "chain" in failure.reason
+
+
+def test_the_command_prints_a_line_for_each_change_until_it_is_stopped(post: Post) -> None:
+    files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
+    command = (
+        sys.executable,
+        "-m",
+        "keeper.ops.cli",
+        "guardian",
+        "watch",
+        *files,
+        "--interval",
+        "1",
+        "--json",
+    )
+    with subprocess.Popen(command, cwd=post.folder, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["queue"] == []
+        id_ = submit(post, "setDelay", 4 * DAY)
+        (change,) = json.loads(watching.stdout.readline())["queue"]
+        watching.terminate()
+        assert watching.wait(timeout=60) == 0
+    assert change["id"] == id_
