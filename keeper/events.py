@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
 
@@ -62,6 +62,23 @@ class PlanRefused(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RequestRefused(Event):
+    """A request that no listed proposer made, or not now, or not for the first time."""
+
+    signer: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignerEquivocated(Event):
+    """One signer, two plans for one slot; `first` and `second` are their hashes."""
+
+    signer: str
+    first: bytes
+    second: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransactionSent(Event):
     chain_id: int
     transaction: bytes
@@ -100,6 +117,8 @@ class EndpointFailed(Event):
     endpoint: str
     reason: str
 
+
+WARNINGS: Final = (PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
 
 Listener = Callable[[Event], None]
 
@@ -149,7 +168,7 @@ def log_sink(log: structlog.BoundLogger) -> Listener:
     def write(event: Event) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
         shown = {name: "0x" + v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
-        say = log.warning if isinstance(event, PlanRefused | EndpointFailed) else log.info
+        say = log.warning if isinstance(event, WARNINGS) else log.info
         say(type(event).__name__, **shown)
 
     return write

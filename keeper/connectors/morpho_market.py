@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from eth_hash.auto import keccak
 from pydantic import BaseModel, ConfigDict
@@ -37,7 +38,7 @@ class MarketParams(BaseModel):
     irm: CheckedAddress
     lltv: int
 
-    @property
+    @cached_property
     def id(self) -> bytes:
         """Market id (`MarketParamsLib.id`): keccak256 of the five words."""
         fields = (self.loan_token, self.collateral_token, self.oracle, self.irm, self.lltv)

@@ -10,8 +10,16 @@ from keeper.chain import snapshot
 from keeper.chain.block import BlockRef
 from keeper.chain.rpc import Source
 from keeper.clock import Clock
-from keeper.errors import RefusedError
-from keeper.events import EventStream, PlanBuilt, PlanRefused, PlanSigned, Reconciled, SnapshotTaken
+from keeper.errors import ConfigError, RefusedError
+from keeper.events import (
+    EventStream,
+    PlanBuilt,
+    PlanRefused,
+    PlanSigned,
+    Reconciled,
+    SignerEquivocated,
+    SnapshotTaken,
+)
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
 from keeper.execution.sending import Receipt
@@ -19,6 +27,8 @@ from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval, collect
+from keeper.quorum.equivocation import Sightings
+from keeper.quorum.requests import Proposer
 
 PATIENCE_SECONDS: Final = 20.0
 
@@ -36,7 +46,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Keeper:
-    """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans."""
+    """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans, and
+    without a key of its own that the policy lists nobody signs. `sightings` find dishonest signers out."""
 
     policy: Policy
     endpoint: Source
@@ -44,6 +55,8 @@ class Keeper:
     signers: Sequence[str]
     events: EventStream
     relayer: Relayer | None = None
+    proposer: Proposer | None = None
+    sightings: Sightings | None = None
 
     async def snapshot(self) -> snapshot.Snapshot:
         """The policy's call set at the chain's present."""
@@ -78,9 +91,22 @@ class Keeper:
 
     async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
         """Asks the signers. Raises QuorumError with what each said when too few sign."""
-        approval = await collect(plan, self.policy, self.signers, patience=PATIENCE_SECONDS, ask_all=ask_all)
+        if self.proposer is None:
+            raise ConfigError("No proposer's key is configured", expected="a key that the policy lists")
+        approval = await collect(
+            plan,
+            self.policy,
+            self.signers,
+            proposer=self.proposer,
+            patience=PATIENCE_SECONDS,
+            ask_all=ask_all,
+            sightings=self.sightings,
+        )
         for signature in approval.signatures:
             self.events.emit(PlanSigned(plan=plan.plan_hash, signer=signature.signer))
+        for found in (each.evidence for each in approval.outcomes if each.evidence is not None):
+            first, second = found.first.plan_hash, found.second.plan_hash
+            self.events.emit(SignerEquivocated(signer=found.signer, first=first, second=second))
         for refusal in approval.refusals:
             self.events.emit(PlanRefused(plan=plan.plan_hash, signer=refusal.url, reason=refusal.reason))
         return approval

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from keeper.config import CheckedAddress, StrictModel
 
@@ -10,14 +10,6 @@ DAY: Final = 86_400
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, gt=0)]
-
-
-def _public_key(value: object) -> bytes:
-    if isinstance(value, bytes) and len(value) == 32:
-        return value
-    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
-        return bytes.fromhex(value[2:])
-    raise ValueError("expected an Ed25519 public key as 0x and 64 hex digits")
 
 
 class FeePolicy(StrictModel):
@@ -86,22 +78,6 @@ class Bound(StrictModel):
         if self.values is not None:
             parts.append(" or ".join(f"{value:,}" for value in self.values))
         return ", ".join(parts)
-
-
-class ProposerPolicy(StrictModel):
-    """Who may propose, by Ed25519 public key, first to last; each waits `patience` seconds of silence for
-    the one before."""
-
-    keys: Annotated[
-        tuple[Annotated[bytes, BeforeValidator(_public_key)], ...], Field(min_length=1, strict=False)
-    ]
-    patience: Positive
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "ProposerPolicy":
-        if len(set(self.keys)) != len(self.keys):
-            raise ValueError("a proposer is named twice")
-        return self
 
 
 class GuardianPolicy(StrictModel):

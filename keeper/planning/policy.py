@@ -24,10 +24,10 @@ from keeper.planning.bounds import (
     GovernorPolicy,
     GuardianPolicy,
     Positive,
-    ProposerPolicy,
 )
 from keeper.planning.outcome import IDLE as IDLE
 from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
 from keeper.risk.slots import RiskPolicy
 from keeper.safe.account import SafePolicy

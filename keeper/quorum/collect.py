@@ -6,6 +6,7 @@ counted yet; an endpoint that answers for someone else gains nothing.
 
 import asyncio
 import json
+import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,8 @@ from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, QuorumError
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
-from keeper.quorum.signer_service import APPROVE, UNIX
+from keeper.quorum.equivocation import Equivocation, Sightings
+from keeper.quorum.requests import APPROVE, UNIX, Proposer
 from keeper.quorum.typed_data import Signature, artefact, check, verify
 from keeper.units import Address
 
@@ -31,13 +33,15 @@ class Outcome:
     """What became of one signer: its signature, or the code and reason of its refusal or failure.
 
     Codes of the collector itself: `unreachable`, `timeout`, `bad_answer`, `bad_signature`, `stranger`,
-    `duplicate`, and `not_needed` for one that had not answered when enough others had.
+    `duplicate`, `equivocation` for one that has signed another plan for the same slot, and `not_needed` for
+    one that had not answered when enough others had.
     """
 
     url: str
     signature: Signature | None = None
     code: str = ""
     reason: str = ""
+    evidence: Equivocation | None = None
 
     def __str__(self) -> str:
         if self.signature is not None:
@@ -60,9 +64,18 @@ class Approval:
 
 
 async def collect(
-    plan: Plan, policy: Policy, urls: Sequence[str], *, patience: float, ask_all: bool = False
+    plan: Plan,
+    policy: Policy,
+    urls: Sequence[str],
+    *,
+    proposer: Proposer,
+    patience: float,
+    ask_all: bool = False,
+    sightings: Sightings | None = None,
 ) -> Approval:
-    """Asks the signers at `urls` ("http://127.0.0.1:PORT" or "unix:PATH") to approve `plan`.
+    """Asks the signers at `urls` ("https://HOST:PORT", "http://127.0.0.1:PORT" or "unix:PATH") to approve
+    `plan`, in the proposer's name. With `sightings` a signer that has signed another plan for the same slot
+    is found out, and does not count.
 
     Stops at the policy's threshold, or with `ask_all` when everyone has answered; `patience` is seconds per
     signer. Raises QuorumError, with what every signer said, when too few signed.
@@ -70,7 +83,7 @@ async def collect(
     digest = artefact(plan).digest(plan.chain_id, policy.vault.quorum)
     signers, threshold = frozenset(policy.signers.addresses), policy.signers.threshold
     data = plan.to_bytes()
-    tasks = {asyncio.create_task(ask(url, data, patience)): i for i, url in enumerate(urls)}
+    tasks = {asyncio.create_task(ask(url, data, patience, proposer)): i for i, url in enumerate(urls)}
     outcomes: dict[int, Outcome] = {}
     signatures: dict[Address, Signature] = {}
     pending = set(tasks)
@@ -79,6 +92,7 @@ async def collect(
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=lambda each: tasks[each]):
                 outcome = _judge(task.result(), digest, signers, signatures)
+                outcome = _watch(outcome, plan, policy, sightings)
                 outcomes[tasks[task]] = outcome
                 if outcome.signature is not None:
                     signatures[outcome.signature.signer] = outcome.signature
@@ -120,24 +134,40 @@ def _judge(
     return outcome
 
 
-async def ask(url: str, data: bytes, patience: float) -> Outcome:
-    """One signer's answer to plan bytes, within `patience` seconds; never raises for what it says."""
+def _watch(outcome: Outcome, plan: Plan, policy: Policy, sightings: Sightings | None) -> Outcome:
+    """The outcome, without its signature if that proves the signer to be dishonest."""
+    if outcome.signature is None or sightings is None:
+        return outcome
+    found = sightings.see(plan, outcome.signature, policy.vault.quorum)
+    if found is None:
+        return outcome
+    return Outcome(outcome.url, code="equivocation", reason=str(found), evidence=found)
+
+
+async def ask(url: str, data: bytes, patience: float, proposer: Proposer) -> Outcome:
+    """One signer's answer to plan bytes, within `patience` seconds; never raises for what it says, but what
+    the proposer's clock raises."""
+    headers = await proposer.headers(data)
     try:
         async with asyncio.timeout(patience):
-            return await _post(url, data)
+            return await _post(url, data, headers, proposer.trust)
     except TimeoutError:
         return Outcome(url, code="timeout", reason=f"no answer within {patience} s")
     except (aiohttp.ClientError, OSError) as error:
         return Outcome(url, code="unreachable", reason=str(error) or type(error).__name__)
 
 
-async def _post(url: str, data: bytes) -> Outcome:
+async def _post(url: str, data: bytes, headers: Mapping[str, str], trust: ssl.SSLContext | None) -> Outcome:
     unix = url.startswith(UNIX)
-    connector = aiohttp.UnixConnector(url.removeprefix(UNIX)) if unix else aiohttp.TCPConnector()
+    connector = (
+        aiohttp.UnixConnector(url.removeprefix(UNIX))
+        if unix
+        else aiohttp.TCPConnector(ssl=True if trust is None else trust)
+    )
     base = "http://signer" if unix else url
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        session.post(base + APPROVE, data=data, allow_redirects=False) as response,
+        session.post(base + APPROVE, data=data, headers=headers, allow_redirects=False) as response,
     ):
         body = b""
         async for chunk in response.content.iter_any():

@@ -1,8 +1,6 @@
 """A signer's key: where it comes from, and who else could have read it. Its bytes are never shown."""
 
 import json
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,25 +10,38 @@ from pydantic import model_validator
 
 from keeper.config import StrictModel
 from keeper.errors import ConfigError
-
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
+from keeper.quorum.external import ExternalSigner, LocalKey
+from keeper.quorum.kms import AwsKmsSigner
+from keeper.quorum.private_file import read_private
 
 
 class KeySource(StrictModel):
-    """Either `env`, the name of a variable that holds the key in hex, or `keystore`, the path of an encrypted
-    keystore file with `password_env`, the name of the variable that holds its password."""
+    """One of three: `env`, the name of a variable that holds the key in hex; `keystore`, the path of an
+    encrypted keystore file, with `password_env`, the name of the variable that holds its password; `aws_kms`,
+    the id, ARN or alias of a key in that service, with its `aws_region`."""
 
     env: str | None = None
     keystore: Path | None = None
     password_env: str | None = None
+    aws_kms: str | None = None
+    aws_region: str | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "KeySource":
-        if (self.env is None) == (self.keystore is None):
-            raise ValueError("name exactly one of env and keystore")
+        if [self.env, self.keystore, self.aws_kms].count(None) != 2:
+            raise ValueError("name exactly one of env, keystore and aws_kms")
+        if (self.aws_kms is None) != (self.aws_region is None):
+            raise ValueError("aws_region belongs to aws_kms, and aws_kms needs it")
         if (self.keystore is None) != (self.password_env is None):
             raise ValueError("password_env belongs to a keystore, and a keystore needs it")
         return self
+
+
+def load_signing_key(source: KeySource, environment: Mapping[str, str]) -> ExternalSigner:
+    """What signs, wherever its key is. Raises as `load_key` and `AwsKmsSigner` do."""
+    if source.aws_kms is not None and source.aws_region is not None:
+        return AwsKmsSigner(source.aws_kms, source.aws_region)
+    return LocalKey(load_key(source, environment))
 
 
 def load_key(source: KeySource, environment: Mapping[str, str]) -> LocalAccount:
@@ -69,19 +80,7 @@ def _from_hex(text: str, name: str) -> LocalAccount:
 
 def _from_keystore(path: Path, password: str) -> LocalAccount:
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & OTHERS:
-                raise ConfigError(
-                    "Key file may be read by others",
-                    expected="mode 0600",
-                    seen=f"mode {stat.S_IMODE(mode):04o}",
-                    where=path,
-                    hint=f"chmod 600 {path}",
-                )
-            content = json.loads(file.read())
-    except OSError as error:
-        raise ConfigError("Cannot read the key file", where=path, seen=error.strerror) from error
+        content = json.loads(read_private(path))
     except ValueError:
         raise ConfigError("Key file is not an encrypted keystore", expected="JSON", where=path) from None
     try:

@@ -4,14 +4,11 @@ A slot is (chain, vault, kind, nonce key, nonce). A second plan may take it only
 the chain's clock, as it can no longer be executed then.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from keeper.errors import ConfigError
 from keeper.planning.plan import Plan
+from keeper.quorum.database import Database
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS promises (
@@ -32,28 +29,23 @@ WHERE chain_id = ? AND vault = ? AND kind = ? AND nonce_key = ? AND nonce = ?
 _TAKE: Final = "INSERT OR REPLACE INTO promises VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
+_BODIES: Final = """
+CREATE TABLE IF NOT EXISTS plans (
+    plan_hash   BLOB NOT NULL PRIMARY KEY,
+    valid_until INTEGER NOT NULL,
+    body        BLOB NOT NULL
+) WITHOUT ROWID
+"""
+_KEEP: Final = "INSERT OR IGNORE INTO plans VALUES (?, ?, ?)"
+_UNEXPIRED: Final = "SELECT body FROM plans WHERE valid_until >= ? ORDER BY valid_until, plan_hash"
+
+
 class Promises:
     """The file of promises. Several processes may share one; each promise is one durable transaction."""
 
     def __init__(self, path: Path) -> None:
         """Creates the file, readable by its owner only. Raises ConfigError when it cannot be used."""
-        self._path = path
-        try:
-            path.touch(mode=0o600, exist_ok=True)
-            with self._transaction() as database:
-                database.execute(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError("Cannot use the signer's record", where=path, seen=error) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=10, isolation_level=None)) as database:
-            # FULL: the commit returns when the record is on disk, so that a power cut forgets no promise.
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("BEGIN IMMEDIATE")
-            # An error leaves by closing the connection, which rolls back.
-            yield database
-            database.execute("COMMIT")
+        self._database = Database(path, _SCHEMA, _BODIES)
 
     def promise(self, plan: Plan, now: int) -> bytes | None:
         """Takes the plan's slot for it, durably; the same plan again changes nothing.
@@ -63,9 +55,17 @@ class Promises:
         """
         nonce_key, nonce = plan.slot
         slot = (str(plan.chain_id), plan.vault, plan.kind.value, str(nonce_key), str(nonce))
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             row = database.execute(_SELECT, slot).fetchone()
             if row is not None and row[0] != plan.plan_hash and now <= row[1]:
                 return bytes(row[0])
             database.execute(_TAKE, (*slot, plan.plan_hash, plan.valid_until))
+            database.execute(_KEEP, (plan.plan_hash, plan.valid_until, plan.to_bytes()))
         return None
+
+    def unexpired(self, now: int) -> tuple[Plan, ...]:
+        """Every plan promised so far, in any slot, that is valid until `now` or longer: what a budget has to
+        count. With an earlier moment it is every plan that may have been executed since then."""
+        with self._database.transaction() as database:
+            rows = database.execute(_UNEXPIRED, (now,)).fetchall()
+        return tuple(Plan.from_bytes(bytes(row[0])) for row in rows)

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from eth_account.signers.local import LocalAccount
-from eth_typing import Hash32
 
 from keeper.chain.block import BlockRef
-from keeper.chain.call import Call
+from keeper.chain.call import Call, CallFailure
 from keeper.chain.rpc import Source
 from keeper.chain.simulate import Scene, first_revert
 from keeper.chain.snapshot import Snapshot, take_at
@@ -24,14 +23,16 @@ from keeper.errors import (
     PolicyError,
     RefusedError,
 )
+from keeper.ledger.vault import Accounting
 from keeper.planning.comparison import compare, explain
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import CodeStamp, Kind, Plan, difference
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Strategy
+from keeper.quorum.external import ExternalSigner, KeyUnavailableError, signing
 from keeper.quorum.record import Promises
-from keeper.quorum.typed_data import Artefact, Signature, artefact
-from keeper.units import Address
+from keeper.quorum.typed_data import Artefact, Signature, artefact, check
+from keeper.reads import VaultReads
 
 REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow")
 """Contracts whose errors a simulation may end with."""
@@ -63,7 +64,12 @@ class Engine(Protocol):
         ...
 
     def derive(
-        self, snapshot: Snapshot, policy: Policy, kind: Kind, evidence: tuple[Evidence, ...] = ()
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        kind: Kind,
+        evidence: tuple[Evidence, ...] = (),
+        parent: bytes | None = None,
     ) -> Plan:
         """The one plan of that kind. Raises PlanError where there is none, and the errors of valuation."""
         ...
@@ -80,16 +86,16 @@ class Signer:
         endpoints: Mapping[int, Source],
         clock: Clock,
         promises: Promises,
-        account: LocalAccount,
+        account: LocalAccount | ExternalSigner,
     ) -> None:
         self.policy: Final = policy
-        self.address: Final = Address(account.address)
+        self._key: Final = signing(account)
+        self.address: Final = self._key.address
         self._engine: Final = engine
         self._code: Final = engine.code_stamp(engine.load_strategy(policy))
         self._endpoints: Final = endpoints
         self._clock: Final = clock
         self._promises: Final = promises
-        self._account: Final = account
 
     def identity(self) -> dict[str, str]:
         """Who this is, by which policy and code; nothing secret."""
@@ -101,20 +107,22 @@ class Signer:
             "strategy": f"{code.strategy.name} {code.strategy.version}",
         }
 
-    async def approve(self, data: bytes) -> Signature:
+    async def approve(self, data: bytes, rank: int = 0) -> Signature:
         """A signature over the plan in `data` (canonical bytes), promised on disk before it is returned.
+
+        `rank` is the proposer's place in the policy, whose request has been admitted; 0 may always propose.
 
         Raises PlanRefusedError with the reason; every other outcome is a defect.
         """
-        own, now, head = await self.examine(data)
+        own, now, head = await self.examine(data, rank)
         # From here on only what this signer derived itself is used.
         struct = artefact(own)
         await self._simulate(own, struct, head, now)
         self.promise(own, head)
         digest = struct.digest(own.chain_id, self.policy.vault.quorum)
-        return self.sign(digest)
+        return await self.sign(digest)
 
-    async def examine(self, data: bytes) -> tuple[Plan, int, BlockRef]:
+    async def examine(self, data: bytes, rank: int = 0) -> tuple[Plan, int, BlockRef]:
         """The plan as this signer derives it itself, the present in seconds, and the plan's chain's head.
 
         Raises PlanRefusedError for a plan in `data` (canonical bytes) that is any other, or is not allowed.
@@ -123,7 +131,7 @@ class Signer:
         self._check_identity(plan)
         now, head = await self._check_blocks(plan)
         self._check_time(plan, now)
-        own = await self._recompute(plan)
+        own = await self._recompute(plan, rank)
         self._check_same(own, plan)
         return own, now, head
 
@@ -140,10 +148,14 @@ class Signer:
                 where=f"{own.kind} {own.slot}",
             )
 
-    def sign(self, digest: bytes) -> Signature:
+    async def sign(self, digest: bytes) -> Signature:
         """By this signer's key, without any check: for digests of what was examined and promised."""
-        signed = self._account.unsafe_sign_hash(Hash32(digest))
-        return Signature(self.address, bytes(signed.signature))
+        try:
+            signature = Signature(self.address, await self._key.sign(digest))
+        except KeyUnavailableError as error:
+            raise PlanRefusedError("key_unavailable", str(error)) from error
+        check(digest, signature)
+        return signature
 
     def _decode(self, data: bytes) -> Plan:
         try:
@@ -236,18 +248,37 @@ class Signer:
                 seen=plan.reference_time,
             )
 
-    async def _recompute(self, plan: Plan) -> Plan:
+    async def _recompute(self, plan: Plan, rank: int) -> Plan:
         try:
             snapshot = await take_at(
                 self._endpoints, self._engine.calls(self.policy), plan.blocks, plan.reference_time
             )
-            return self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence)
+            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
         except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
         except KeeperError as error:
             raise PlanRefusedError(
                 "no_plan", f"This signer derives no plan from that snapshot: {error}"
             ) from error
+        self._check_turn(snapshot, rank)
+        return own
+
+    def _check_turn(self, snapshot: Snapshot, rank: int) -> None:
+        """Whether the proposer of that rank may propose, judged from the chain alone."""
+        proposers = self.policy.proposers
+        if rank == 0 or proposers is None:
+            return
+        read = snapshot.result(self.policy.vault.chain_id, VaultReads(self.policy).accounting)
+        if isinstance(read, CallFailure):
+            raise PlanRefusedError("no_plan", "The vault does not answer", where=self.policy.vault.vault)
+        earliest = proposers.turn(rank, Accounting.from_abi(read))
+        if snapshot.reference_time < earliest:
+            raise PlanRefusedError(
+                "not_your_turn",
+                f"Proposer {rank + 1} of the policy proposes only after silence",
+                expected=f"a reference time from {earliest} on",
+                seen=snapshot.reference_time,
+            )
 
     def _check_same(self, own: Plan, plan: Plan) -> None:
         differences = difference(own, plan)

@@ -1,17 +1,22 @@
-"""The signer as a process: one HTTP server, on a Unix socket or on the loopback interface only.
+"""The signer as a process: one HTTP server, on a Unix socket or the loopback interface, or anywhere with TLS.
 
-* `POST /v1/approve` with a plan's canonical bytes as body answers `{"ok": true, "signer", "signature"}`, or
-  `{"ok": false, "code", "reason"}` with status 422 for a refusal, 400 or 413 for what is no request.
+* `POST /v1/approve` with a plan's canonical bytes as body, in the name of a proposer of the policy
+  (`keeper.quorum.requests`), answers `{"ok": true, "signer", "signature"}`, or `{"ok": false, "code",
+  "reason"}` with status 422 for a refusal, 401 when no listed proposer asks now and for the first time, 400,
+  408 or 413 for what is no request.
 * `GET /v1/identity` answers who this is, by which policy and code.
 
 Codes: `malformed_plan`, `unknown_vault`, `policy_mismatch`, `different_code`, `policy_violation`, `endpoint`
 (down, wrong chain, behind, block reorganised away), `not_final`, `wrong_block`, `expired`, `stale`, `future`,
-`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `too_large`, `bad_request`.
+`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `not_your_turn`, `key_unavailable`,
+`unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`, `too_large`,
+`too_slow`, `bad_request`.
 """
 
 import asyncio
 import ipaddress
 import os
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,30 +27,32 @@ from typing import Annotated, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from eth_hash.auto import keccak
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.rpc import Endpoint
 from keeper.config import StrictModel, load_toml
 from keeper.errors import ConfigError
-from keeper.events import EventStream, PlanRefused, PlanSigned
+from keeper.events import EventStream, PlanRefused, PlanSigned, RequestRefused
 from keeper.planning import policy as policies
 from keeper.planning.plan import MAX_PLAN_BYTES
-from keeper.quorum.key import KeySource, load_key
+from keeper.quorum.admission import Admission, claimed
+from keeper.quorum.key import KeySource, load_signing_key
 from keeper.quorum.record import Promises
+from keeper.quorum.requests import APPROVE, IDENTITY, UNIX
 from keeper.quorum.signer import Engine, PlanRefusedError, Signer
-from keeper.units import Address
+from keeper.quorum.tls import TlsSettings
 
-UNIX: Final = "unix:"
-APPROVE: Final = "/v1/approve"
-IDENTITY: Final = "/v1/identity"
+BODY_SECONDS: Final = 10.0
+"""How long a listed proposer may take to send its plan."""
 
 
 class SignerConfig(StrictModel):
     """A signer's own TOML. Relative paths are relative to that file.
 
-    `listen` is "unix:PATH" or "127.0.0.1:PORT" (port 0: any free one); `endpoints` is a file of endpoints by
+    `listen` is "unix:PATH" or "ADDRESS:PORT" (port 0: any free one), with `tls` unless the address is this
+    machine's own; `endpoints` is a file of endpoints by
     chain (`keeper.chain.pool.Endpoints`).
     """
 
@@ -54,23 +61,27 @@ class SignerConfig(StrictModel):
     record: Path
     endpoints: Path
     key: KeySource
+    tls: TlsSettings | None = None
     max_request_bytes: Annotated[int, Field(gt=0)] = MAX_PLAN_BYTES
 
-    @field_validator("listen")
-    @classmethod
-    def _local_only(cls, value: str) -> str:
-        if value.startswith(UNIX):
-            if not value.removeprefix(UNIX):
-                raise ValueError("expected unix:PATH")
-            return value
-        host, _, port = value.rpartition(":")
+    @model_validator(mode="after")
+    def _private(self) -> "SignerConfig":
+        if self.listen.startswith(UNIX):
+            if not self.listen.removeprefix(UNIX):
+                raise ValueError("listen: expected unix:PATH")
+            if self.tls is not None:
+                raise ValueError("tls: not for a Unix socket")
+            return self
+        host, _, port = self.listen.rpartition(":")
         try:
-            local = ipaddress.ip_address(host).is_loopback
+            local = ipaddress.ip_address(host.strip("[]")).is_loopback
         except ValueError:
-            local = False
-        if not local or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError("expected unix:PATH or 127.0.0.1:PORT; requests are not authenticated")
-        return value
+            raise ValueError("listen: expected unix:PATH or ADDRESS:PORT") from None
+        if not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("listen: expected unix:PATH or ADDRESS:PORT")
+        if not local and self.tls is None:
+            raise ValueError("listen: beyond this machine only with [tls]")
+        return self
 
     def beside(self, folder: Path) -> "SignerConfig":
         """The same with paths taken relative to `folder`."""
@@ -84,6 +95,7 @@ class SignerConfig(StrictModel):
             update={
                 "listen": listen,
                 "key": key,
+                "tls": None if self.tls is None else self.tls.beside(folder),
                 "policy": folder / self.policy,
                 "record": folder / self.record,
                 "endpoints": folder / self.endpoints,
@@ -101,38 +113,60 @@ class Running:
 
 
 def application(
-    signer: Signer, events: EventStream, max_request_bytes: int = MAX_PLAN_BYTES
+    signer: Signer, admission: Admission, events: EventStream, max_request_bytes: int = MAX_PLAN_BYTES
 ) -> web.Application:
-    """The HTTP face of a signer; it emits PlanSigned and PlanRefused."""
+    """The HTTP face of a signer; it emits PlanSigned, PlanRefused and RequestRefused."""
+    desk = _Desk(signer, admission, events, max_request_bytes)
+    app = web.Application(client_max_size=max_request_bytes, middlewares=[_json_errors])
+    app.router.add_post(APPROVE, desk.approve)
+    app.router.add_get(IDENTITY, desk.identity)
+    return app
 
-    async def approve(request: web.Request) -> web.Response:
+
+@dataclass(frozen=True)
+class _Desk:
+    signer: Signer
+    admission: Admission
+    events: EventStream
+    max_request_bytes: int
+
+    async def approve(self, request: web.Request) -> web.Response:
         try:
-            data = await request.read()
+            claim = claimed(request.headers)
+            # Before the body: a stranger's is not waited for.
+            self.admission.rank(claim)
+            async with asyncio.timeout(BODY_SECONDS):
+                data = await request.read()
+            rank = await self.admission.admit(claim, data)
+        except PlanRefusedError as refusal:
+            reason = f"{refusal.code}: {refusal}"
+            self.events.emit(RequestRefused(signer=self.signer.address, reason=reason))
+            return _refused(refusal.code, str(refusal), 401)
+        except TimeoutError:
+            return _refused("too_slow", f"Request too slow: expected within {BODY_SECONDS} s", 408)
         except web.HTTPRequestEntityTooLarge:
             return _refused(
-                "too_large", f"Request too large: expected at most {max_request_bytes} bytes", 413
+                "too_large", f"Request too large: expected at most {self.max_request_bytes} bytes", 413
             )
         if not data:
             return _refused("bad_request", "Empty request: expected a plan's bytes", 400)
+        return await self._judge(data, rank)
+
+    async def _judge(self, data: bytes, rank: int) -> web.Response:
         try:
-            signature = await signer.approve(data)
+            signature = await self.signer.approve(data, rank)
         except PlanRefusedError as refusal:
             reason = f"{refusal.code}: {refusal}"
-            events.emit(PlanRefused(plan=keccak(data), signer=signer.address, reason=reason))
+            self.events.emit(PlanRefused(plan=keccak(data), signer=self.signer.address, reason=reason))
             return _refused(refusal.code, str(refusal), 422)
         # A plan's hash is that of its bytes, which are canonical once it is signed.
-        events.emit(PlanSigned(plan=keccak(data), signer=signer.address))
+        self.events.emit(PlanSigned(plan=keccak(data), signer=self.signer.address))
         return web.json_response(
             {"ok": True, "signer": signature.signer, "signature": "0x" + signature.data.hex()}
         )
 
-    async def identity(request: web.Request) -> web.Response:
-        return web.json_response(signer.identity())
-
-    app = web.Application(client_max_size=max_request_bytes, middlewares=[_json_errors])
-    app.router.add_post(APPROVE, approve)
-    app.router.add_get(IDENTITY, identity)
-    return app
+    async def identity(self, _: web.Request) -> web.Response:
+        return web.json_response(self.signer.identity())
 
 
 @web.middleware
@@ -155,42 +189,46 @@ async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> 
     endpoint, and EndpointError when too few endpoints of a chain are up and on it.
     """
     policy = policies.load(config.policy)
-    account = load_key(config.key, os.environ)
+    key = load_signing_key(config.key, os.environ)
+    context = None if config.tls is None else config.tls.context()
     settings = load_toml(config.endpoints, Endpoints)
-    if Address(account.address) not in policy.signers.addresses:
+    if key.address not in policy.signers.addresses:
         raise ConfigError(
             "The key is none of the policy's signers",
             expected=" or ".join(policy.signers.addresses),
-            seen=account.address,
+            seen=key.address,
         )
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(open_pools(settings, policy.chains, events))
         await asyncio.gather(*(pool.witnessed(Endpoint.check) for pool in pools.values()))
+        time = clock.named(settings.clock, pools[policy.vault.chain_id])
         signer = Signer(
             policy=policy,
             engine=engine,
             endpoints=pools,
-            clock=clock.named(settings.clock, pools[policy.vault.chain_id]),
+            clock=time,
             promises=Promises(config.record),
-            account=account,
+            account=key,
         )
-        runner = web.AppRunner(application(signer, events, config.max_request_bytes), access_log=None)
+        admission = Admission(policy, time, config.record)
+        app = application(signer, admission, events, config.max_request_bytes)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        url = await _listen(runner, config.listen)
+        url = await _listen(runner, config.listen, context)
         yield Running(url=url, address=signer.address, policy_hash=policy.hash)
 
 
-async def _listen(runner: web.AppRunner, listen: str) -> str:
+async def _listen(runner: web.AppRunner, listen: str, tls: ssl.SSLContext | None) -> str:
     try:
         if listen.startswith(UNIX):
             return await _listen_unix(runner, Path(listen.removeprefix(UNIX)))
         host, _, port = listen.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
     except OSError as error:
         raise ConfigError("Cannot listen", where=listen, seen=error.strerror) from error
     bound = runner.addresses[0][1]
-    return f"http://{host}:{bound}"
+    return f"{'http' if tls is None else 'https'}://{host}:{bound}"
 
 
 async def _listen_unix(runner: web.AppRunner, path: Path) -> str:

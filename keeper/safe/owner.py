@@ -95,7 +95,7 @@ class Owner:
         await self._rehearse(mine, tuple(plan for plan, _, _ in own), head, now)
         for plan, _, seen in own:
             self.signer.promise(plan, seen)
-        return self.signer.sign(mine.hash)
+        return await self.signer.sign(mine.hash)
 
     async def _rehearse(
         self, transaction: SafeTransaction, plans: Sequence[Plan], head: BlockRef, now: int

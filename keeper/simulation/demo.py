@@ -24,9 +24,11 @@ from keeper.ops.output import amount
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import BatchTerms, Kind, Plan
 from keeper.quorum.collect import Outcome, ask
+from keeper.quorum.requests import Proposer
 from keeper.simulation.cast import Cast, cast
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.market import MarketAgent
+from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.simulation.replica import Replica
 from keeper.simulation.vault import EPOCH_SECONDS, Deployment, deploy_vault
 from keeper.units import Value
@@ -119,6 +121,7 @@ class _Stage:
         self.vault = Contract(deployment.vault, "Vault")
         self.market = MarketAgent(devnet, seed=1)
         self.day = Day()
+        self.proposer = Proposer(proposer_key(PROPOSERS[0]), ChainClock(endpoint))
         self.keeper = self._keeper(endpoint, "relayer")
         self.rebalancer = self._keeper(endpoint, REBALANCER)
 
@@ -249,7 +252,7 @@ class _Stage:
         terms = plan.batch
         tampered: BatchTerms = replace(terms, min_nav_after=terms.min_nav_after // 2)
         bad = replace(plan, terms=tampered)
-        outcome = await ask(self.players.urls[-1], bad.to_bytes(), 20.0)
+        outcome = await ask(self.players.urls[-1], bad.to_bytes(), 20.0, self.proposer)
         self.day.refusals.append(outcome)
         return f"{outcome.code}: {outcome.reason}"
 
@@ -277,6 +280,7 @@ class _Stage:
             signers=self.players.urls,
             events=self.events,
             relayer=Relayer(endpoint, account, self.events),
+            proposer=self.proposer,
         )
 
     # MARKET

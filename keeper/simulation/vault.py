@@ -16,12 +16,14 @@ from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.keeper_safe import create_safe, safe_section
+from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.units import WAD, Address
 
 DAY: Final = 86_400
 TIMELOCK: Final = 3 * DAY
 SIGNERS: Final = ("signer1", "signer2", "signer3")
 THRESHOLD: Final = 2
+PATIENCE_SECONDS: Final = 120
 EPOCH_SECONDS: Final = 600
 CAP: Final = 5_000_000 * 10**6
 MORPHO_MARKET: Final = "WETH/USDC"
@@ -55,6 +57,14 @@ PARAMS: Final[tuple[int | str, ...]] = (
     10**12,  # smallest redemption, 1 share
     2 * DAY,  # age of the queue above which only risk-reducing batches pass
 )
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Who signs, by role, and how many must."""
+
+    roles: tuple[str, ...] = SIGNERS
+    threshold: int = THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -95,10 +105,14 @@ class Listing:
         return self.venue, *self.groups
 
 
+_SEATS: Final = Seats()
+
+
 def deploy_vault(
     devnet: Devnet,
     params: tuple[int | str, ...] = PARAMS,
     groups: Mapping[str, Sequence[str]] = _ALONE,
+    seats: Seats = _SEATS,
     *,
     safe: bool = False,
 ) -> Deployment:
@@ -108,7 +122,7 @@ def deploy_vault(
     several venues count under beside their own, and those venues. With `safe` the signers' Safe has the
     keeper role, and is the deployment's `quorum`.
     """
-    core = deploy_core(devnet, params)
+    core = deploy_core(devnet, params, seats=seats)
     if safe:
         core = replace(core, quorum=create_safe(devnet, signers(devnet), THRESHOLD))
         govern(devnet, core, "setKeeper", core.vault, core.quorum)
@@ -119,14 +133,19 @@ def deploy_vault(
         for each in _deploy_connectors(devnet, core.portfolio)
     ]
     list_and_seal(devnet, core, listings)
-    policy_toml = _policy(devnet, core, listings, oracle)
+    policy_toml = _policy(devnet, core, listings, oracle, seats)
     if safe:
         policy_toml += "\n" + _table("safe", safe_section(devnet))
     policy = parse(tomllib.loads(policy_toml), Policy)
     return Deployment(**vars(core), oracle=oracle.router, policy=policy, policy_toml=policy_toml)
 
 
-def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS, asset: Address | None = None) -> Core:
+def deploy_core(
+    devnet: Devnet,
+    params: tuple[int | str, ...] = PARAMS,
+    asset: Address | None = None,
+    seats: Seats = _SEATS,
+) -> Core:
     """Deploys a vault's own contracts; the governor may configure it at once until it is sealed.
 
     Its asset is USDC unless it is told another.
@@ -140,7 +159,9 @@ def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS, asset: A
     sender = devnet.address("deployer")
     nonce = int(devnet.rpc("eth_getTransactionCount", sender, "latest"), 16)
     vault = created_address(sender, nonce + 3)
-    quorum = devnet.deploy(deployer, "KeeperQuorum", [registry, vault, signers(devnet), THRESHOLD])
+    quorum = devnet.deploy(
+        deployer, "KeeperQuorum", [registry, vault, signers(devnet, seats), seats.threshold]
+    )
     escrow = devnet.deploy(deployer, "Escrow", [vault, asset])
     portfolio = devnet.deploy(deployer, "Portfolio", [vault, registry, asset, escrow], libraries=libraries)
     roles = [devnet.address("governor"), devnet.address("guardian"), quorum]
@@ -150,9 +171,9 @@ def deploy_core(devnet: Devnet, params: tuple[int | str, ...] = PARAMS, asset: A
     return Core(registry, quorum, escrow, portfolio, vault, asset)
 
 
-def signers(devnet: Devnet) -> list[Address]:
+def signers(devnet: Devnet, seats: Seats = _SEATS) -> list[Address]:
     """The quorum's signers in the order the contract wants: ascending."""
-    return sorted((devnet.address(role) for role in SIGNERS), key=lambda each: int(each, 16))
+    return sorted((devnet.address(role) for role in seats.roles), key=lambda each: int(each, 16))
 
 
 def govern(devnet: Devnet, core: Core, function: str, *args: Any) -> None:
@@ -297,7 +318,9 @@ def _address_key(address: str) -> bytes:
     return bytes(12) + bytes.fromhex(address[2:])
 
 
-def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: OraclePolicy) -> str:
+def _policy(
+    devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: OraclePolicy, seats: Seats
+) -> str:
     """The policy file. Comments say what an operator may want to change."""
     strategy = {"min_gain_bps": 5, "grid": 64, "quantum": 10**6, "asset": "USDC", "decimals": 6}
     sections = [
@@ -315,7 +338,8 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: Ora
                 "min_move": 10**6,
             },
         ),
-        _table("signers", {"threshold": THRESHOLD, "addresses": signers(devnet)}),
+        _table("signers", {"threshold": seats.threshold, "addresses": signers(devnet, seats)}),
+        _table("proposers", {"keys": _proposers(), "patience": PATIENCE_SECONDS}),
         _table("strategy", {"name": "yield_allocation", "params": strategy}),
     ]
     sections.append(_table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
@@ -337,6 +361,10 @@ def _policy(devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: Ora
         *(_table("[oracle.routes]", each) for each in section["routes"]),
     ]
     return "\n".join(sections)
+
+
+def _proposers() -> list[str]:
+    return ["0x" + proposer_key(role).public_key().public_bytes_raw().hex() for role in PROPOSERS]
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from keeper.quorum import signer_service
 from keeper.quorum.collect import Outcome
 from keeper.quorum.key import KeySource
 from keeper.quorum.signer_service import SignerConfig
+from keeper.quorum.tls import TlsSettings
 from keeper.simulation.accounts import ROLES
 from keeper.simulation.build import GENESIS
 from keeper.simulation.demo import Day
@@ -85,7 +86,10 @@ def test_every_key_of_every_source_is_listed() -> None:
 
 def test_every_key_of_a_signers_file_is_named() -> None:
     missing = [
-        name for model in (SignerConfig, KeySource) for name in model.model_fields if name not in OPERATORS
+        name
+        for model in (SignerConfig, KeySource, TlsSettings)
+        for name in model.model_fields
+        if name not in OPERATORS
     ]
     assert missing == []
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from vault_world import World
+from vault_world import ChainTime, World
 
 from keeper.errors import QuorumError
 from keeper.events import EventStream
 from keeper.planning.plan import Kind, Plan
+from keeper.quorum.admission import Admission
 from keeper.quorum.collect import Approval, collect
+from keeper.quorum.requests import APPROVE
 from keeper.quorum.signer import Signer
-from keeper.quorum.signer_service import APPROVE, application
+from keeper.quorum.signer_service import application
 from keeper.quorum.typed_data import Signature
 from keeper.simulation.vault import SIGNERS
 
@@ -58,8 +60,19 @@ def signature_answer(signature: Signature) -> dict[str, object]:
     return {"ok": True, "signer": signature.signer, "signature": "0x" + signature.data.hex()}
 
 
-def honest(signer: Signer) -> web.Application:
-    return application(signer, EventStream())
+Honest = Callable[[Signer], web.Application]
+
+
+@pytest.fixture
+def honest(world: World, tmp_path: Path) -> Honest:
+    """The HTTP face of a signer that admits the policy's proposers."""
+    count = iter(range(100))
+
+    def make(signer: Signer) -> web.Application:
+        record = tmp_path / f"requests{next(count)}.sqlite"
+        return application(signer, Admission(world.policy, ChainTime(world.devnet), record), EventStream())
+
+    return make
 
 
 @asynccontextmanager
@@ -80,11 +93,11 @@ async def silent(path: Path) -> AsyncIterator[str]:
 
 
 async def asked(world: World, plan: Plan, urls: list[str], patience: float = PATIENCE) -> Approval:
-    return await collect(plan, world.policy, urls, patience=patience, ask_all=True)
+    return await collect(plan, world.policy, urls, proposer=world.proposer(), patience=patience, ask_all=True)
 
 
 async def test_threshold_signatures_come_sorted_and_every_outcome_is_told(
-    settled: World, make_signer: Make, serve: Serve
+    settled: World, make_signer: Make, honest: Honest, serve: Serve
 ) -> None:
     plan = await settled.propose(Kind.BATCH)
     urls = [await serve(honest(make_signer(role))) for role in SIGNERS]
@@ -98,7 +111,7 @@ async def test_threshold_signatures_come_sorted_and_every_outcome_is_told(
 
 
 async def test_one_who_is_down_and_one_who_refuses_leave_too_few(
-    settled: World, make_signer: Make, serve: Serve, tmp_path: Path
+    settled: World, make_signer: Make, honest: Honest, serve: Serve, tmp_path: Path
 ) -> None:
     plan = await settled.propose(Kind.BATCH)
     urls = [
@@ -115,25 +128,29 @@ async def test_one_who_is_down_and_one_who_refuses_leave_too_few(
 
 
 async def test_a_silent_signer_does_not_hold_up_the_others(
-    settled: World, make_signer: Make, serve: Serve, tmp_path: Path
+    settled: World, make_signer: Make, honest: Honest, serve: Serve, tmp_path: Path
 ) -> None:
     plan = await settled.propose(Kind.BATCH)
     async with silent(tmp_path / "silent.sock") as url:
         urls = [url, *[await serve(honest(make_signer(role))) for role in SIGNERS[:2]]]
-        approval = await collect(plan, settled.policy, urls, patience=600)
+        approval = await collect(plan, settled.policy, urls, proposer=settled.proposer(), patience=600)
         assert [each.code for each in approval.outcomes] == ["not_needed", "", ""]
         with pytest.raises(QuorumError, match="timeout: no answer within"):
             await asked(settled, plan, [url], patience=0.05)
 
 
-async def test_the_same_signer_twice_counts_once(settled: World, make_signer: Make, serve: Serve) -> None:
+async def test_the_same_signer_twice_counts_once(
+    settled: World, make_signer: Make, honest: Honest, serve: Serve
+) -> None:
     plan = await settled.propose(Kind.BATCH)
     urls = [await serve(honest(make_signer("signer1"))) for _ in range(2)]
     with pytest.raises(QuorumError, match=r"duplicate: .* has already signed"):
         await asked(settled, plan, urls)
 
 
-async def test_a_stranger_does_not_count(settled: World, make_signer: Make, serve: Serve) -> None:
+async def test_a_stranger_does_not_count(
+    settled: World, make_signer: Make, honest: Honest, serve: Serve
+) -> None:
     plan = await settled.propose(Kind.BATCH)
     (stranger,) = settled.sign(plan, "whale")
     urls = [await serve(honest(make_signer("signer1"))), await serve(answering(signature_answer(stranger)))]
@@ -142,7 +159,7 @@ async def test_a_stranger_does_not_count(settled: World, make_signer: Make, serv
 
 
 async def test_a_signature_over_another_plan_does_not_count(
-    rewind: World, make_signer: Make, serve: Serve
+    rewind: World, make_signer: Make, honest: Honest, serve: Serve
 ) -> None:
     plan = await rewind.propose(Kind.SETTLEMENT)
     rewind.devnet.rpc("evm_mine")

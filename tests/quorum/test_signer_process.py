@@ -1,17 +1,15 @@
 """Signers as separate processes: `keeper signer`, each with its own key, endpoint, policy copy and record."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 from eth_account import Account
+from processes import PATIENCE, failing, running, write_config
 from vault_world import World
 
 from keeper.errors import QuorumError
@@ -21,69 +19,6 @@ from keeper.simulation.accounts import accounts
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.proxy import Proxy
 from keeper.simulation.vault import SIGNERS
-
-KEEPER = [sys.executable, "-m", "keeper.ops.cli", "signer", "--json", "--config"]
-PATIENCE = 60
-
-
-def write_config(
-    folder: Path, world: World, key: str, urls: Sequence[str] = (), listen: str | None = None
-) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "policy.toml").write_text(world.deployment.policy_toml)
-    path = folder / "signer.toml"
-    path.write_text(
-        f"""
-listen = "{listen or "127.0.0.1:0"}"
-policy = "policy.toml"
-record = "promises.sqlite"
-endpoints = "endpoints.toml"
-max_request_bytes = 100000
-
-[key]
-{key}
-"""
-    )
-    members = "".join(
-        f'[[chains.{world.devnet.chain_id}.endpoints]]\nurl = "{url}"\n' for url in urls or [world.devnet.url]
-    )
-    (folder / "endpoints.toml").write_text(f'clock = "chain"\n{members}')
-    return path
-
-
-def environment(**secrets: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
-
-
-@contextmanager
-def running(config: Path, logs: Path, **secrets: str) -> Iterator[dict[str, str]]:
-    """A signer process; yields the line it prints once it serves. Its stderr goes to `logs`."""
-    with (
-        logs.open("wb") as errors,
-        subprocess.Popen(
-            [*KEEPER, str(config)], stdout=subprocess.PIPE, stderr=errors, env=environment(**secrets)
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, logs.read_text()
-            yield json.loads(line)
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-    assert process.returncode == 0
-
-
-def failing(config: Path, **secrets: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*KEEPER, str(config)],
-        env=environment(**secrets),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -107,12 +42,12 @@ async def test_three_processes_approve_and_the_chain_accepts_two(
 ) -> None:
     for kind in (Kind.SETTLEMENT, Kind.BATCH):
         plan = await rewind.propose(kind)
-        approval = await collect(plan, rewind.policy, three, patience=PATIENCE)
+        approval = await collect(plan, rewind.policy, three, proposer=rewind.proposer(), patience=PATIENCE)
         assert len(approval.signatures) == rewind.policy.signers.threshold
         rewind.submit(plan, list(approval.signatures))
         rewind.devnet.rpc("evm_mine")
     with pytest.raises(QuorumError) as used:
-        await collect(plan, rewind.policy, three, patience=PATIENCE)
+        await collect(plan, rewind.policy, three, proposer=rewind.proposer(), patience=PATIENCE)
     assert str(used.value).count("NonceUsed") == len(SIGNERS)
     logs = "".join((tmp_path / f"{role}.log").read_text() for role in SIGNERS)
     assert logs.count("PlanSigned") >= 4
@@ -125,7 +60,7 @@ async def test_a_process_refuses_a_tampered_plan_saying_why(settled: World, thre
     plan = await settled.propose(Kind.BATCH)
     tampered = replace(plan, terms=replace(plan.batch, min_nav_after=0))
     with pytest.raises(QuorumError) as caught:
-        await collect(tampered, settled.policy, three, patience=PATIENCE)
+        await collect(tampered, settled.policy, three, proposer=settled.proposer(), patience=PATIENCE)
     told = str(caught.value)
     assert told.count(f"terms.min_nav_after: expected {plan.batch.min_nav_after:,}, saw 0") == len(SIGNERS)
     assert all(url in told for url in three)
@@ -133,6 +68,7 @@ async def test_a_process_refuses_a_tampered_plan_saying_why(settled: World, thre
 
 async def test_what_is_no_request_is_answered_in_json(world: World, three: list[str]) -> None:
     async with aiohttp.ClientSession(three[0]) as session:
+        sign = world.proposer().headers
         cases: list[tuple[str, str, bytes, int, str]] = [
             ("POST", "/v1/approve", bytes(100_001), 413, "too_large"),
             ("POST", "/v1/approve", b"", 400, "bad_request"),
@@ -141,7 +77,7 @@ async def test_what_is_no_request_is_answered_in_json(world: World, three: list[
             ("GET", "/nowhere", b"", 404, "bad_request"),
         ]
         for method, path, body, status, code in cases:
-            async with session.request(method, path, data=body) as response:
+            async with session.request(method, path, data=body, headers=await sign(body)) as response:
                 answer = await response.json()
                 assert (response.status, answer["ok"], answer["code"]) == (status, False, code)
         async with session.get("/v1/identity") as response:
@@ -170,7 +106,7 @@ def test_an_encrypted_key_file_opens_for_its_owner_only(world: World, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
-        (lambda text: text.replace("127.0.0.1:0", "0.0.0.0:0"), 2, "requests are not authenticated"),
+        (lambda text: text.replace("127.0.0.1:0", "0.0.0.0:0"), 2, "only with [tls]"),
         (lambda text: text.replace('"promises', '"nowhere/promises'), 2, "record"),
         (lambda text: text.replace("record =", "recrod ="), 2, "did you mean 'record'?"),
         (lambda text: text.replace('"endpoints.toml', '"nowhere.toml'), 2, "nowhere.toml"),
@@ -216,7 +152,9 @@ async def test_a_signer_goes_on_when_its_first_endpoint_is_lost(settled: World, 
             assert first.seen["eth_chainId"] == 1
             first.stop()
             with pytest.raises(QuorumError) as alone:
-                await collect(plan, settled.policy, [ready["url"]], patience=PATIENCE)
+                await collect(
+                    plan, settled.policy, [ready["url"]], proposer=settled.proposer(), patience=PATIENCE
+                )
     assert "too few" in str(alone.value).lower()
     log = (tmp_path / "log").read_text()
     assert log.count("PlanSigned") == 1

@@ -25,7 +25,6 @@ from keeper.quorum.typed_data import (
     REPORT_TYPES,
     SECP256K1_ORDER,
     SETTLEMENT_TYPES,
-    Artefact,
     Report,
     Signature,
     Struct,
@@ -201,26 +200,59 @@ words = st.integers(0, 2**256 - 1)
 addresses = st.binary(min_size=20, max_size=20).map(lambda raw: Address("0x" + raw.hex()))
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    numbers=st.lists(words, min_size=8, max_size=8),
-    hash_=st.binary(min_size=32, max_size=32),
-    calls=st.lists(st.tuples(addresses, addresses, words, st.binary(max_size=80)), max_size=3),
-)
-def test_any_batch_has_the_digest_that_eth_account_gives(
-    numbers: list[int], hash_: bytes, calls: list[tuple[Address, Address, int, bytes]]
-) -> None:
-    zero = Address("0x" + "0" * 40)
-    values = iter(numbers)
-    message: dict[str, Any] = {
-        name: {"address": zero, "bytes32": hash_}.get(kind) if kind != "uint256" else next(values)
+batches = st.fixed_dictionaries(
+    {
+        name: {"address": addresses, "uint256": words, "bytes32": st.binary(min_size=32, max_size=32)}[kind]
         for kind, name in BATCH_TYPES["Batch"]
+        if kind != "Call[]"
     }
-    names = [name for _, name in BATCH_TYPES["Call"]]
-    message["calls"] = [dict(zip(names, each, strict=True)) for each in calls]
-    nothing = Function("execute()")
-    struct = Artefact("Batch", BATCH_TYPES, message, nothing, nothing)
-    assert struct.digest(31337, zero) == eth_account_digest(struct, 31337, zero)
+    | {
+        "calls": st.lists(
+            st.fixed_dictionaries(
+                {"target": addresses, "token": addresses, "amount": words, "data": st.binary(max_size=200)}
+            ),
+            max_size=4,
+        )
+    }
+)
+settlements = st.fixed_dictionaries(
+    {
+        name: {"address": addresses, "uint256": words, "bytes32": st.binary(min_size=32, max_size=32)}[kind]
+        for kind, name in SETTLEMENT_TYPES["Settlement"]
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(message=batches)
+def test_any_batch_has_one_digest_here_in_eth_account_and_in_the_contract(
+    world: World, message: dict[str, Any]
+) -> None:
+    agree(world, Struct("Batch", BATCH_TYPES, message), "batchDigest", _BATCH_WORDS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(message=settlements)
+def test_any_settlement_has_one_digest_here_in_eth_account_and_in_the_contract(
+    world: World, message: dict[str, Any]
+) -> None:
+    agree(world, Struct("Settlement", SETTLEMENT_TYPES, message), "settlementDigest", _SETTLEMENT_WORDS)
+
+
+_BATCH_WORDS = (
+    "(address,uint256,uint256,uint256,address,uint256,uint256,bytes32,"
+    "(address,address,uint256,bytes)[],uint256,uint256)"
+)
+_SETTLEMENT_WORDS = "(address,uint256,uint256,uint256,uint256,uint256,bytes32)"
+
+
+def agree(world: World, struct: Struct, function: str, words: str) -> None:
+    quorum, chain_id = world.policy.vault.quorum, world.devnet.chain_id
+    own = struct.digest(chain_id, quorum)
+    data = Function(f"{function}({words})", "(bytes32)").encode(struct.values())
+    answer = world.devnet.rpc("eth_call", {"to": quorum, "data": "0x" + data.hex()}, "latest")
+    assert bytes.fromhex(answer[2:]) == own
+    assert eth_account_digest(struct, chain_id, quorum) == own
 
 
 def test_members_that_the_type_lacks_are_refused() -> None:

@@ -7,15 +7,28 @@ from eth_account import Account
 from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import take
+from keeper.clock import Clock
 from keeper.contracts import encode_call
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
+from keeper.quorum.requests import Proposer
 from keeper.quorum.typed_data import Signature, artefact
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.simulation.vault import Deployment
 from keeper.units import Address
 
 DEPOSIT = 3_000_000 * 10**6
+
+
+@dataclass(frozen=True)
+class ChainTime(Clock):
+    """The local chain's time, asked anew each time."""
+
+    devnet: Devnet
+
+    async def now(self) -> int:
+        return int(self.devnet.block()["timestamp"], 16)
 
 
 @dataclass
@@ -31,6 +44,10 @@ class World:
 
     def now(self) -> int:
         return int(self.devnet.block()["timestamp"], 16)
+
+    def proposer(self, role: str = PROPOSERS[0]) -> Proposer:
+        """Who asks the signers."""
+        return Proposer(proposer_key(role), ChainTime(self.devnet))
 
     def act(self, role: str, to: Address, signature: str, *args: object) -> None:
         self.devnet.send(self.devnet.key(role), to, encode_call(signature, *args))

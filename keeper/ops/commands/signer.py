@@ -1,7 +1,9 @@
 """`keeper signer --config FILE`: one signer, until interrupted or terminated."""
 
 import asyncio
+import logging
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +21,15 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def signer(
     config: Annotated[Path, typer.Option("--config", help="The signer's own TOML file.")],
+    debug: Annotated[bool, typer.Option("--debug", help="Log what the libraries do, too.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Serve approvals: recompute every plan from own endpoints, sign only what matches.
 
     Prints one line once it serves: with --json {"ok", "url", "signer", "policy_hash"}.
     """
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     loaded = load_toml(config, SignerConfig).beside(config.resolve().parent)
     asyncio.run(_serve(loaded, engine, json=json))
 
