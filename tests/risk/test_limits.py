@@ -39,7 +39,16 @@ def batch(rules: Policy, *moves: tuple[str, int], idle: int = 0) -> Plan:
         signer_set_version=1,
         valid_after=basis.reference_time,
         valid_until=basis.reference_time + rules.time.validity,
-        terms=BatchTerms(0, 1, account(0), tuple(calls), (("idle", idle),), 0, 0),
+        terms=BatchTerms(
+            nonce_key=0,
+            nonce=1,
+            executor=account(0),
+            calls=tuple(calls),
+            predicted=(("idle", idle),),
+            predicted_until=(("idle", idle),),
+            min_nav_after=0,
+            max_loss=0,
+        ),
     )
 
 
