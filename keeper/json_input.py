@@ -15,7 +15,7 @@ from keeper.errors import DecodeError
 
 MAX_DEPTH: Final = 64
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def parse_json(text: str | bytes, *, where: object = None) -> Any:
@@ -30,6 +30,8 @@ def parse_json(text: str | bytes, *, where: object = None) -> Any:
 
 
 def _check_depth(text: str, where: object) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
     depth = 0
     for token in _TOKEN.finditer(text):
         first = token.group()[0]

@@ -1,7 +1,6 @@
 """One endpoint of one chain: JSON-RPC over HTTP, reads retried, sends never."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from types import TracebackType
@@ -14,6 +13,7 @@ from keeper.chain.block import BlockRef, Pinned, header, hex_bytes, quantity
 from keeper.chain.limits import rest_seconds
 from keeper.config import public_url
 from keeper.errors import (
+    DecodeError,
     EndpointDownError,
     EndpointError,
     HeaderError,
@@ -25,6 +25,7 @@ from keeper.errors import (
     UnknownBlockError,
     WrongChainError,
 )
+from keeper.json_input import parse_json
 
 READ_ATTEMPTS: Final = 4
 MAX_REPLY_BYTES: Final = 64 * 2**20
@@ -313,8 +314,8 @@ class Endpoint:
                 seen=f"HTTP {status}",
             )
         try:
-            return json.loads(data)
-        except ValueError as error:
+            return parse_json(data, where=self.public_url)
+        except DecodeError as error:
             if data.lstrip().startswith(b'{"'):
                 raise EndpointDownError(
                     f"Reply cut short on chain {self.chain_id}",

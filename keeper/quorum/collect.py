@@ -5,7 +5,6 @@ counted yet; an endpoint that answers for someone else gains nothing.
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import aiohttp
 from keeper.chain.block import hex_bytes
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, QuorumError
+from keeper.json_input import parse_json
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.equivocation import Equivocation, Sightings
@@ -179,8 +179,8 @@ async def _post(url: str, data: bytes, headers: Mapping[str, str], trust: ssl.SS
 
 def _parse(url: str, body: bytes) -> Outcome:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_json(body, where=url)
+    except DecodeError:
         return Outcome(url, code="bad_answer", reason="not JSON")
     match answer:
         case {"ok": True, "signer": str(signer), "signature": str(text)}:

@@ -187,3 +187,18 @@ async def test_an_answer_that_is_none_is_a_bad_answer(world: World, serve: Serve
     plan = await world.propose(Kind.SETTLEMENT)
     with pytest.raises(QuorumError, match="bad_answer"):
         await asked(world, plan, [await serve(answering(answer))])
+
+
+async def test_an_answer_nested_deep_enough_to_end_a_process_is_a_bad_answer(
+    settled: World, make_signer: Make, honest: Honest, serve: Serve
+) -> None:
+    async def nested(_: web.Request) -> web.Response:
+        return web.Response(body=b"[" * 60_000, content_type="application/json")
+
+    plan = await settled.propose(Kind.BATCH)
+    deep = web.Application()
+    deep.router.add_post(APPROVE, nested)
+    urls = [await serve(deep), *[await serve(honest(make_signer(f"signer{i}"))) for i in (1, 2)]]
+    approval = await asked(settled, plan, urls)
+    assert [(each.code, each.reason) for each in approval.refusals] == [("bad_answer", "not JSON")]
+    assert len(approval.signatures) == 2
