@@ -183,6 +183,9 @@ def agreed(where: str, ours: Price, theirs: Price) -> Price:
         return ours
     if theirs.status is Status.UNAVAILABLE and ours.status is not Status.OK:
         return no_price(*ours.why, NO_GAS)
+    if ours.status is Status.UNAVAILABLE and theirs.status is not Status.OK:
+        # Over a route the same source may have more gas left than when it is asked alone.
+        return ours
     raise ValuationError(
         "Our price differs from the contract's",
         expected=_shown(ours),

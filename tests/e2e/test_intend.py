@@ -13,8 +13,9 @@ from staged import USDC, Staged
 from keeper.config import load_toml
 from keeper.planning.policy import Policy
 from keeper.simulation.cast import cast
+from keeper.simulation.proposers import proposer_key
 
-KEY = "RELAYER_KEY"
+KEY, PROPOSER = "RELAYER_KEY", "PROPOSER_KEY"
 SECONDS = 120
 
 
@@ -35,7 +36,11 @@ class Desk:
         return subprocess.run(
             [sys.executable, "-m", "keeper.ops.cli", "intend", "intents.toml", *files, *options],
             cwd=self.folder,
-            env={**os.environ, KEY: self.stage.devnet.key("relayer")},
+            env={
+                **os.environ,
+                KEY: self.stage.devnet.key("relayer"),
+                PROPOSER: proposer_key("proposer1").private_bytes_raw().hex(),
+            },
             input=answer,
             capture_output=True,
             text=True,
@@ -70,10 +75,10 @@ async def test_a_move_is_planned_signed_sent_and_reconciled(desk: Desk) -> None:
     with cast(desk.stage.devnet, desk.stage.deployment, desk.folder / "signers") as players:
         await players.caught_up(desk.stage.head.number)
         signers = [word for url in players.urls for word in ("--signer", url)]
-        refused = desk.intend(*signers, "--relayer-env", KEY, answer="n\n")
+        refused = desk.intend(*signers, "--relayer-env", KEY, "--proposer-env", PROPOSER, answer="n\n")
         assert refused.returncode == 4
         assert "Not confirmed" in refused.stderr
-        done = desk.intend(*signers, "--relayer-env", KEY, "--yes", "--json")
+        done = desk.intend(*signers, "--relayer-env", KEY, "--proposer-env", PROPOSER, "--yes", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["ok"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
@@ -21,6 +22,7 @@ from keeper.planning.intents import Intents, describe
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.key import KeySource, load_key
+from keeper.quorum.requests import Proposer
 
 app = typer.Typer(add_completion=False)
 
@@ -31,6 +33,9 @@ def intend(
     policy: Annotated[Path, typer.Option("--policy", help="The vault's policy.")],
     endpoints: Annotated[Path, typer.Option("--endpoints", help="TOML file of endpoints by chain.")],
     signer: Annotated[list[str] | None, typer.Option(help="URL of a signer; once for each.")] = None,
+    proposer_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the proposer's Ed25519 key, 64 hex digits.")
+    ] = None,
     relayer_env: Annotated[
         str | None, typer.Option(help="Variable that holds the relayer's key; a dry run without.")
     ] = None,
@@ -46,7 +51,20 @@ def intend(
     if relayer_env is not None and not signer:
         raise ConfigError("Nobody to sign the plan", expected="--signer URL, once for each signer")
     key = None if relayer_env is None else KeySource(env=relayer_env)
-    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, yes=yes, json=json))
+    seat = None if proposer_env is None else proposer_key(proposer_env)
+    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, yes=yes, json=json))
+
+
+def proposer_key(name: str) -> Ed25519PrivateKey:
+    """The key in an environment variable. Raises ConfigError, without its value."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(
+            bytes.fromhex(os.environ.get(name, "").removeprefix("0x"))
+        )
+    except ValueError:
+        raise ConfigError(
+            "Environment variable holds no proposer's key", expected="32 bytes in hex", where=name
+        ) from None
 
 
 async def _intend(
@@ -55,6 +73,7 @@ async def _intend(
     settings: Endpoints,
     signers: tuple[str, ...],
     key: KeySource | None,
+    seat: Ed25519PrivateKey | None,
     *,
     yes: bool,
     json: bool,
@@ -64,8 +83,9 @@ async def _intend(
     async with open_pools(settings, policy.chains, events) as pools:
         time = clock.named(settings.clock, pools[hub])
         intents = intent_file.read(file, decimals=policy.vault.decimals, issued_at=await time.now())
+        proposer = None if seat is None else Proposer(seat, time)
         relayer = None if account is None else Relayer(pools[hub], account, events)
-        keeper = Keeper(policy, pools[hub], time, signers, events, relayer)
+        keeper = Keeper(policy, pools[hub], time, signers, events, relayer, proposer=proposer)
         plan = await keeper.propose(Kind.BATCH, (evidence(intents),))
         if relayer is None:
             text = f"{_plan_text(plan, intents, policy)}\nDry run: no relayer key. Nothing was asked or sent."
