@@ -8,9 +8,9 @@
 
 Codes: `malformed_plan`, `unknown_vault`, `policy_mismatch`, `different_code`, `policy_violation`, `endpoint`
 (down, wrong chain, behind, block reorganised away), `not_final`, `wrong_block`, `expired`, `stale`, `future`,
-`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `not_your_turn`, `key_unavailable`,
-`unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`, `too_large`,
-`too_slow`, `bad_request`.
+`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `over_budget`, `not_your_turn`,
+`key_unavailable`, `unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`,
+`too_large`, `too_slow`, `bad_request`.
 """
 
 import asyncio

@@ -78,4 +78,4 @@ async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
     data = envelope.transaction.execute_data(usable, state.threshold)
     call = Call(envelope.safe, data, bytes, "+".join(plan.kind.value for plan in envelope.plans))
     valid_after = max(plan.valid_after for plan in envelope.plans)
-    return await relayer.perform(call, policy.limits.max_gas, valid_after)
+    return await relayer.perform(call, policy, valid_after)
