@@ -20,9 +20,9 @@ from keeper.events import (
     SignerEquivocated,
     SnapshotTaken,
 )
+from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
-from keeper.execution.sending import Receipt
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy

@@ -19,6 +19,7 @@ from keeper.clock import ChainClock
 from keeper.contracts import Contract, encode_call
 from keeper.events import EventStream, StepFinished, StepStarted
 from keeper.execution.cycle import Keeper, Turn
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.ops.output import amount
 from keeper.planning.build import NothingToDoError
@@ -87,8 +88,11 @@ async def play(events: EventStream) -> Day:
             with _Step(events, "Start three signers, each with its own key and its own node") as step:
                 players = stack.enter_context(cast(devnet, deployment, Path(folder)))
                 step.detail = ", ".join(players.urls)
-            async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
-                return await _Stage(devnet, deployment, players, endpoint, events).play()
+            async with (
+                Endpoint(devnet.url, devnet.chain_id) as endpoint,
+                Journal(str(Path(folder) / "keeper")) as journal,
+            ):
+                return await _Stage(devnet, deployment, players, endpoint, journal, events).play()
 
 
 class _Step:
@@ -112,11 +116,18 @@ class _Stage:
     """The day's script over a running chain."""
 
     def __init__(
-        self, devnet: Devnet, deployment: Deployment, players: Cast, endpoint: Endpoint, events: EventStream
+        self,
+        devnet: Devnet,
+        deployment: Deployment,
+        players: Cast,
+        endpoint: Endpoint,
+        journal: Journal,
+        events: EventStream,
     ) -> None:
         self.devnet = devnet
         self.deployment = deployment
         self.players = players
+        self.journal = journal
         self.events = events
         self.vault = Contract(deployment.vault, "Vault")
         self.market = MarketAgent(devnet, seed=1)
@@ -279,7 +290,7 @@ class _Stage:
             clock=ChainClock(endpoint),
             signers=self.players.urls,
             events=self.events,
-            relayer=Relayer(endpoint, account, self.events),
+            relayer=Relayer(endpoint, account, self.journal, self.events),
             proposer=self.proposer,
         )
 

@@ -63,9 +63,7 @@ def _url(place: str) -> URL:
     try:
         url = make_url(place)
     except ArgumentError:
-        raise ConfigError(
-            "Not the URL of a database", hint="It may hold a password: not shown"
-        ) from None
+        raise ConfigError("Not the URL of a database", hint="It may hold a password: not shown") from None
     if url.drivername != POSTGRESQL:
         raise ConfigError(
             "The journal is kept in SQLite or PostgreSQL",

@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, func, select
 
-from keeper.chain.transaction import Fee, Signed
+from keeper.chain.transaction import Signed
 from keeper.errors import KeeperError, LeaseError
+from keeper.execution.fees import Fees
 from keeper.execution.journal import lease
 from keeper.execution.journal.database import open_engine, shown
 from keeper.execution.journal.states import ENDED, INCLUDED, State, check
@@ -92,7 +93,7 @@ class Journal:
 
     # WRITING
 
-    def draft(self, intent: Intent, *, nonce: int, fee: Fee, since: int) -> None:
+    def draft(self, intent: Intent, *, nonce: int, fee: Fees, since: int) -> None:
         """Gives an intent its transaction, with the lowest nonce from `nonce` on that no transaction of the
         account has had. Nothing happens when it has one that may still have an effect, or has had it."""
         with self._write() as session:
@@ -107,14 +108,14 @@ class Journal:
             ).one()
             self._add(session, intent, nonce if top is None else max(nonce, top + 1), 0, fee, since)
 
-    def fill(self, intent: Intent, *, nonce: int, fee: Fee, since: int) -> None:
+    def fill(self, intent: Intent, *, nonce: int, fee: Fees, since: int) -> None:
         """Gives an intent the transaction of exactly this nonce, which no transaction has had."""
         with self._write() as session:
             session.add(intent)
             session.flush()
             self._add(session, intent, nonce, 0, fee, since)
 
-    def supersede(self, old: Sequence[Transaction], *, fee: Fee, since: int, cancels: bool) -> None:
+    def supersede(self, old: Sequence[Transaction], *, fee: Fees, since: int, cancels: bool) -> None:
         """Puts another transaction in the place of those of one nonce: for the same intent at another price,
         or to cancel it."""
         newest = old[-1]
@@ -157,23 +158,22 @@ class Journal:
             groups[row.nonce].append(row)
         return list(groups.values())
 
-    def used(self, chain_id: int, account: Address, lowest: int) -> set[int]:
-        """The account's nonces from `lowest` on that a transaction has had."""
+    def spent(self, chain_id: int, account: Address) -> int:
+        """The account's nonces below this one are spent for good, as far as its transactions show."""
         with self._read() as session:
-            return set(
-                session.exec(
-                    select(Transaction.nonce).where(
-                        Transaction.chain_id == chain_id,
-                        Transaction.account == account,
-                        col(Transaction.nonce) >= lowest,
-                    )
+            top = session.exec(
+                select(func.max(Transaction.nonce)).where(
+                    Transaction.chain_id == chain_id,
+                    Transaction.account == account,
+                    col(Transaction.state).in_(ENDED),
                 )
-            )
+            ).one()
+        return 0 if top is None else top + 1
 
-    def intent(self, key: str) -> Intent | None:
-        """The intent of that key."""
+    def intent(self, key: str) -> Intent:
+        """The intent of that key, which it must have."""
         with self._read() as session:
-            return session.get(Intent, key)
+            return session.get_one(Intent, key)
 
     def transactions(self, key: str) -> list[Transaction]:
         """Every transaction that an intent has had, oldest first."""
@@ -183,6 +183,14 @@ class Journal:
                     select(Transaction).where(Transaction.intent == key).order_by(col(Transaction.id))
                 )
             )
+
+    def executions(self, prefix: str) -> int:
+        """How many intents whose keys begin so have had their effect."""
+        with self._read() as session:
+            rows = session.exec(
+                select(Transaction).where(col(Transaction.intent).startswith(prefix, autoescape=True))
+            ).all()
+        return len({row.intent for row in rows if executed(row)})
 
     def transitions(self) -> list[Transition]:
         """Every step of every transaction, in order."""
@@ -203,7 +211,7 @@ class Journal:
         intent: Intent,
         nonce: int,
         attempt: int,
-        fee: Fee,
+        fee: Fees,
         since: int,
         *,
         cancels: bool = False,
@@ -236,6 +244,8 @@ class Journal:
         if moved.scalar() is None:
             raise JournalError("Another has moved the transaction", expected=row.state, where=row.id)
         self._note(session, row, row.at, after, facts.get("block_hash"))
+        for name, value in {"state": after, **facts}.items():
+            setattr(row, name, value)
 
     def _note(
         self, session: Session, row: Transaction, before: State | None, after: State, block: bytes | None
@@ -248,7 +258,7 @@ class Journal:
             "token": self._held.token,
             "block_hash": block,
         }
-        session.connection().execute(Transition.__table__.insert().values(values))
+        session.connection().execute(insert(Transition).values(values))
 
     @property
     def _held(self) -> lease.Term:

@@ -62,8 +62,8 @@ def take(connection: Connection, holder: str, millis: int) -> Term:
 
 
 def keep(connection: Connection, term: Term) -> None:
-    """Prolongs the lease. Its row stays locked to the end of the transaction, so that nobody can take it before
-    what is written with it is there. Raises LeaseError when it has ended."""
+    """Prolongs the lease. Its row stays locked to the end of the transaction, so that nobody can take it
+    before what is written with it is there. Raises LeaseError when it has ended."""
     token, until = col(Lease.token), col(Lease.until)
     kept = connection.execute(
         update(Lease)

@@ -45,7 +45,8 @@ def _row_id() -> Any:
 
 
 class Lease(SQLModel, table=True):
-    """One row: who may write, by a token that only grows. `until` is in milliseconds of the database's clock."""
+    """One row: who may write, by a token that only grows. `until` is in milliseconds of the database's
+    clock."""
 
     __tablename__ = "lease"
 
@@ -56,7 +57,8 @@ class Lease(SQLModel, table=True):
 
 
 class Intent(SQLModel, table=True):
-    """What is to be done once. `gas` is the limit, `valid_until` (seconds, chain time) when it is given up."""
+    """What is to be done once. `gas` is the limit; after `valid_until`, in seconds of the chain's time, it is
+    given up."""
 
     __tablename__ = "intents"
 

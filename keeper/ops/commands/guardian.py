@@ -16,12 +16,14 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.rpc import Source
 from keeper.config import load_toml, parse
 from keeper.errors import ConfigError, DecodeError
+from keeper.execution.sending import Sender
 from keeper.guardian import powers
 from keeper.guardian.act import Done, carry_out, has_key, rehearsed
 from keeper.guardian.powers import Intervention, moment
 from keeper.guardian.queue import Submissions
 from keeper.guardian.section import Section, read_section
 from keeper.guardian.watch import Look, Seen, Watcher
+from keeper.ops.journal import DataOption, open_journal
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
@@ -65,6 +67,7 @@ def pause(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -74,7 +77,7 @@ def pause(
     async def prepare(source: Source, section: Section, by: Address) -> Intervention:
         return powers.pause(rules, section)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command()
@@ -86,6 +89,7 @@ def veto(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -97,7 +101,7 @@ def veto(
         queue = await Submissions(source, rules.vault, since).queued(section)
         return powers.veto(rules, section, queue, id_, by)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command("exit-only")
@@ -108,6 +112,7 @@ def exit_only(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -117,7 +122,7 @@ def exit_only(
     async def prepare(source: Source, section: Section, by: Address) -> Intervention:
         return powers.exit_only(rules, section, connector)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command()
@@ -172,12 +177,13 @@ def _act(
     endpoints: Path,
     account: LocalAccount | None,
     prepare: Prepare,
+    data: str | None,
     *,
     dry_run: bool,
     json: bool,
 ) -> None:
     settings = load_toml(endpoints, Endpoints)
-    asyncio.run(_intervene(policy, settings, account, prepare, dry_run=dry_run, json=json))
+    asyncio.run(_intervene(policy, settings, account, prepare, data, dry_run=dry_run, json=json))
 
 
 async def _intervene(
@@ -185,6 +191,7 @@ async def _intervene(
     settings: Endpoints,
     account: LocalAccount | None,
     prepare: Prepare,
+    data: str | None,
     *,
     dry_run: bool,
     json: bool,
@@ -205,7 +212,10 @@ async def _intervene(
             return
         if not json:
             typer.echo(text)
-        done = await carry_out(source, account, intervention, events)
+        async with open_journal(data) as journal:
+            finality, replacement = policy.finality[hub], settings.chains[hub].replacement
+            sender = Sender(source, account, journal, events, finality, replacement=replacement)
+            done = await carry_out(sender, intervention)
         show(_data(policy, section, intervention, done, alone=alone), "\n".join(_after(done)), json=json)
 
 

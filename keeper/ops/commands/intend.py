@@ -13,7 +13,9 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import load_toml
 from keeper.errors import ConfigError, RefusedError
 from keeper.execution.cycle import Keeper, Turn
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
+from keeper.ops.journal import DataOption, open_journal
 from keeper.ops.output import JsonOption, amount, logged_events, show
 from keeper.planning import intent_file
 from keeper.planning import policy as policies
@@ -39,6 +41,7 @@ def intend(
     relayer_env: Annotated[
         str | None, typer.Option(help="Variable that holds the relayer's key; a dry run without.")
     ] = None,
+    data: DataOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Go ahead without asking.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +55,8 @@ def intend(
         raise ConfigError("Nobody to sign the plan", expected="--signer URL, once for each signer")
     key = None if relayer_env is None else KeySource(env=relayer_env)
     seat = None if proposer_env is None else proposer_key(proposer_env)
-    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, yes=yes, json=json))
+    journal = None if key is None else open_journal(data)
+    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, journal, yes=yes, json=json))
 
 
 def proposer_key(name: str) -> Ed25519PrivateKey:
@@ -74,6 +78,7 @@ async def _intend(
     signers: tuple[str, ...],
     key: KeySource | None,
     seat: Ed25519PrivateKey | None,
+    journal: Journal | None,
     *,
     yes: bool,
     json: bool,
@@ -84,7 +89,12 @@ async def _intend(
         time = clock.named(settings.clock, pools[hub])
         intents = intent_file.read(file, decimals=policy.vault.decimals, issued_at=await time.now())
         proposer = None if seat is None else Proposer(seat, time)
-        relayer = None if account is None else Relayer(pools[hub], account, events)
+        replacement = settings.chains[hub].replacement
+        relayer = (
+            None
+            if account is None or journal is None
+            else Relayer(pools[hub], account, journal, events, replacement)
+        )
         keeper = Keeper(policy, pools[hub], time, signers, events, relayer, proposer=proposer)
         plan = await keeper.propose(Kind.BATCH, (evidence(intents),))
         if relayer is None:
@@ -94,7 +104,9 @@ async def _intend(
         typer.echo(_plan_text(plan, intents, policy), err=json)
         if not yes and not typer.confirm("Have it signed and sent?", err=True):
             raise RefusedError("Not confirmed; nothing was asked or sent")
-        turn = await keeper.execute(plan, await keeper.approve(plan))
+        # Not before: a lease that waits for a person's answer may end meanwhile.
+        async with relayer.journal:
+            turn = await keeper.execute(plan, await keeper.approve(plan))
     show(_data(plan, intents) | _outcome(turn), _outcome_text(turn, policy), json=json)
 
 

@@ -1,0 +1,75 @@
+"""What one endpoint says about an account's transactions, all of it from the same endpoint: of two that are
+not equally far, one may know that a nonce is spent and the other not by what."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.chain.block import BlockRef, hex_bytes, quantity
+from keeper.chain.rpc import Endpoint, Source
+from keeper.units import Address
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
+
+    transaction: bytes
+    block: BlockRef
+    index: int
+    gas_used: int
+    succeeded: bool
+    logs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """`count` is the account's next nonce at the head, and `spent` where it was when blocks were mined that
+    are final now; `receipts` has those transactions, by hash, that are in a block of the chain."""
+
+    head: BlockRef
+    count: int
+    spent: int
+    receipts: dict[bytes, Receipt]
+
+
+async def look(source: Source, account: Address, hashes: Iterable[bytes], finality: int) -> Look:
+    """The account and its transactions now; as the one says that is furthest behind, where endpoints have to
+    agree. Raises EndpointError."""
+    names = tuple(hashes)
+
+    async def ask(endpoint: Endpoint) -> Look:
+        head = await endpoint.latest()
+        # Before the receipts: a nonce that is spent by then has its receipt when it is asked for.
+        count = await _count(endpoint, account, head.number)
+        # One block more than finality: a node may know the nonce a moment before the receipt.
+        spent = await _count(endpoint, account, head.number - finality - 1)
+        found = [await find(endpoint, name) for name in names]
+        return Look(head, count, spent, {each.transaction: each for each in found if each is not None})
+
+    seen = [each for _, each in await source.witnessed(ask)]
+    return min(seen, key=lambda each: (each.head.number, len(each.receipts)))
+
+
+async def find(source: Source, name: bytes) -> Receipt | None:
+    """The receipt of a transaction, if it is in a block of the chain. Raises EndpointError."""
+    raw = await source.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
+    if raw is None:
+        return None
+    block = await source.get_block(quantity(raw["blockNumber"]))
+    if block.hash != hex_bytes(raw["blockHash"]):
+        return None
+    return Receipt(
+        transaction=name,
+        block=block,
+        index=quantity(raw["transactionIndex"]),
+        gas_used=quantity(raw["gasUsed"]),
+        succeeded=quantity(raw["status"]) == 1,
+        logs=tuple(raw["logs"]),
+    )
+
+
+async def _count(endpoint: Endpoint, account: Address, block: int) -> int:
+    if block < 0:
+        return 0
+    return quantity(await endpoint.rpc("eth_getTransactionCount", [account, hex(block)]))
