@@ -43,8 +43,8 @@ async def rehearsed(source: Source, section: Section, intervention: Intervention
 
 
 async def carry_out(sender: Sender, intervention: Intervention) -> Done:
-    """Simulates the call, sends it once, and reads its effect at the block that it was mined in. The same that
-    is still under way is followed; one that is done may be done again.
+    """Simulates the call, sends it once, and reads its effect at the block that it was mined in. The same
+    that is still under way is followed; one that is done may be done again.
 
     Raises RevertError, EndpointError, and CheckFailedError when the effect is not there.
     """

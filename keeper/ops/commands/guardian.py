@@ -197,6 +197,7 @@ async def _intervene(
     json: bool,
 ) -> None:
     hub, events = policy.vault.chain_id, logged_events(json=json)
+    journal = None if account is None or dry_run else open_journal(data)
     async with open_pools(settings, [hub], events) as pools:
         source = pools[hub]
         section = await read_section(source, policy.vault, await source.latest())
@@ -205,14 +206,14 @@ async def _intervene(
         intervention = await prepare(source, section, by)
         alone = await has_key(source, section.guardian)
         text = "\n".join(_before(policy, section, intervention, alone=alone))
-        if account is None or dry_run:
+        if account is None or journal is None:
             await rehearsed(source, section, intervention)
             text += "\n" + "\n".join(_unsent(policy, intervention, alone=alone))
             show(_data(policy, section, intervention, None, alone=alone), text, json=json)
             return
         if not json:
             typer.echo(text)
-        async with open_journal(data) as journal:
+        async with journal:
             finality, replacement = policy.finality[hub], settings.chains[hub].replacement
             sender = Sender(source, account, journal, events, finality, replacement=replacement)
             done = await carry_out(sender, intervention)
