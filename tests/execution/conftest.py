@@ -26,12 +26,6 @@ async def chain(anvil: Anvil) -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    async with Journal(str(tmp_path / "data")) as opened:
-        yield opened
-
-
-@pytest.fixture
 async def world(chain: Endpoint, journal: Journal) -> Counting:
     """An account that nobody has used."""
     made = await Counting.of(chain, journal, "0x" + secrets.token_hex(32))

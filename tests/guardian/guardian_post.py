@@ -44,7 +44,7 @@ class Post:
     def run(self, command: str, *options: str, key: str | None = None) -> Said:
         """`keeper guardian`, in this process; `key` is the role whose key the environment holds."""
         files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
-        named = () if key is None else ("--key-env", "GUARDIAN_KEY")
+        named = () if key is None else ("--key-env", "GUARDIAN_KEY", "--data", "data")
         out, err = StringIO(), StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
