@@ -19,7 +19,7 @@ from keeper.contracts import address
 from keeper.events import EventStream
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
-from keeper.execution.journal.tables import Transaction
+from keeper.execution.journal.tables import Intent, Transaction
 from keeper.execution.look import Receipt
 from keeper.execution.sending import Order, Sender
 from keeper.execution.transactions import Transactions
@@ -82,14 +82,13 @@ class Counting:
         return self.sender._desk()
 
     async def advance(self, wanted: Order | None = None) -> None:
-        desk = self.desk()
-        intent = None
-        if wanted is not None:
-            call = wanted.call
-            intent = desk.intent(
-                wanted.key, call.label, call.target, call.data, wanted.gas, wanted.valid_until
-            )
-        await desk.advance(intent)
+        await self.desk().advance(None if wanted is None else self.intent(wanted))
+
+    def intent(self, wanted: Order) -> Intent:
+        call = wanted.call
+        return self.desk().intent(
+            wanted.key, call.label, call.target, call.data, wanted.gas, wanted.valid_until
+        )
 
     def rows(self, wanted: Order) -> list[Transaction]:
         return self.journal.transactions(wanted.key)

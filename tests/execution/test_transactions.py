@@ -121,8 +121,11 @@ async def test_a_revert_is_told_and_not_tried_again_before_it_is_final(world: Co
     assert await world.nonce() == 2
 
 
+@pytest.mark.parametrize("offered", [False, True], ids=["lost", "offered again by the network"])
 @pytest.mark.parametrize("depth", range(1, 13))
-async def test_reorganised_blocks_get_the_same_bytes_again(world: Counting, depth: int) -> None:
+async def test_reorganised_blocks_get_the_same_bytes_again(
+    world: Counting, depth: int, offered: bool
+) -> None:
     from dataclasses import replace
 
     world.sender = replace(world.sender, finality=12)
@@ -134,6 +137,8 @@ async def test_reorganised_blocks_get_the_same_bytes_again(world: Counting, dept
     assert before.at is State.MINED
     await world.reorganise(depth)
     assert await world.count(wanted) == 0
+    if offered:
+        await world.offer(before)
     await world.advance()
     assert world.states(wanted) == [State.BROADCAST]
     await world.mine(13)
