@@ -69,6 +69,32 @@ async def find(source: Source, name: bytes) -> Receipt | None:
     )
 
 
+async def spender(source: Source, account: Address, nonce: int, before: int, after: int) -> bytes | None:
+    """The hash of the account's transaction that spent a nonce which is spent at block `after`; it is looked
+    for from block `before` on, and earlier if need be. None where the blocks do not show it.
+
+    Raises EndpointError, as when the states of those blocks are gone.
+    """
+
+    async def ask(endpoint: Endpoint) -> bytes | None:
+        low, high, step = before, after, 1
+        while low > 0 and await _count(endpoint, account, low) > nonce:
+            low, high, step = max(0, low - step), low, 2 * step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if await _count(endpoint, account, middle) > nonce:
+                high = middle
+            else:
+                low = middle
+        block = await endpoint.rpc("eth_getBlockByNumber", [hex(high), True])
+        for each in (block or {}).get("transactions", ()):
+            if each["from"].lower() == account.lower() and quantity(each["nonce"]) == nonce:
+                return hex_bytes(each["hash"])
+        return None
+
+    return (await source.witnessed(ask))[0][1]
+
+
 async def _count(endpoint: Endpoint, account: Address, block: int) -> int:
     if block < 0:
         return 0

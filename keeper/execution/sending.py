@@ -114,30 +114,25 @@ class Sender:
         call = order.call
         wanted = desk.intent(order.key, call.label, call.target, call.data, order.gas, order.valid_until)
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS[0]
-        heads: list[int] = []
-        moved, trouble = loop.time(), None
+        moved, idle, head = loop.time(), 0, -1
+        trouble: EndpointError | None = None
         while True:
             rows = self.journal.transactions(order.key)
             done = _included(rows, past) or _given_up(rows[past:], order)
             if done is not None:
                 return done
-            if self._waited(rows[past:], heads) or loop.time() - moved > self.patience:
+            if idle > 2 * self.replacement.blocks or loop.time() - moved > self.patience:
                 raise self._unmined(rows[past:], desk, trouble)
             try:
-                seen = await desk.advance(None if rows[past:] else wanted)
+                seen = (await desk.advance(None if rows[past:] else wanted)).head.number
             except EndpointError as error:
-                trouble = error
-            else:
-                if seen.head.number not in heads[-1:]:
-                    heads, moved = [*heads[:1], seen.head.number], loop.time()
+                seen, trouble = head, error
+            if seen != head:
+                # Heads that were looked at, without a step: a fast chain makes many between two looks.
+                still = self.journal.transactions(order.key) == rows
+                head, moved, idle = seen, loop.time(), idle + 1 if still else 0
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, POLL_SECONDS[1])
-
-    def _waited(self, rows: list[Transaction], heads: list[int]) -> bool:
-        """Whether blocks have passed, since it was last offered and since this began, without any step."""
-        if not rows or not heads:
-            return False
-        return heads[-1] - max(rows[-1].since, heads[0]) > 2 * self.replacement.blocks
 
     def _unmined(
         self, rows: list[Transaction], desk: Transactions, trouble: EndpointError | None

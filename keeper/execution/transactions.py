@@ -21,7 +21,7 @@ from keeper.execution.fees import Fees, bumped, fees
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import INCLUDED, State
 from keeper.execution.journal.tables import Intent, Transaction
-from keeper.execution.look import Look, Receipt, look
+from keeper.execution.look import Look, Receipt, look, spender
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
@@ -139,10 +139,18 @@ class Transactions:
         elif seen.spent > group[0].nonce and all(
             row.at in {State.BROADCAST, State.REPLACED} for row in group
         ):
-            for row in group:
-                self.journal.move(row, State.DROPPED)
+            await self._lost(group, seen)
         else:
             await self._pursue(group, seen)
+
+    async def _lost(self, group: Sequence[Transaction], seen: Look) -> None:
+        """Its nonce is spent and no receipt is there: gone for good if another transaction is what spent it.
+        A node that merely denies a receipt must not have the same done twice."""
+        begun = min(row.since for row in group)
+        by = await spender(self.source, self.address, group[0].nonce, begun, seen.head.number)
+        if by is not None and by not in {row.hash for row in group}:
+            for row in group:
+                self.journal.move(row, State.DROPPED)
 
     def _included(
         self, group: Sequence[Transaction], mined: Transaction, receipt: Receipt, seen: Look

@@ -66,6 +66,7 @@ class Counting:
     async def place(self) -> None:
         await self.chain.rpc("anvil_setCode", [COUNTER, CODE])
         await self.chain.rpc("anvil_setBalance", [self.address, hex(10**20)])
+        await self.mine()
 
     # KEEPER
 

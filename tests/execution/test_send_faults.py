@@ -27,7 +27,7 @@ FAULTS = {
     "another hash than was sent": Fault(SEND, change=lambda _: "0x" + "77" * 32),
     "receipts fail": Fault(RECEIPT, times=6, status=503),
     "receipts are denied": Fault(RECEIPT, times=3, change=lambda _: None),
-    "counts fail": Fault("eth_getTransactionCount", times=6, cut=True),
+    "counts fail": Fault("eth_getTransactionCount", times=3, cut=True),
 }
 
 

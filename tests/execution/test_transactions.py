@@ -129,7 +129,7 @@ async def test_reorganised_blocks_get_the_same_bytes_again(
     from dataclasses import replace
 
     world.sender = replace(world.sender, finality=12)
-    wanted = order(100 + depth)
+    wanted = order(100 + depth + 100 * offered)
     await world.advance(wanted)
     await world.mine(depth)
     await world.advance()

@@ -39,7 +39,7 @@ def open_engine(place: str, *, lease_seconds: float) -> Engine:
     except SQLAlchemyError as error:
         engine.dispose()
         raise ConfigError(
-            "Cannot use the journal's database", where=shown(engine), seen=_reason(error)
+            "Cannot use the journal's database", where=shown(engine), seen=reason(error)
         ) from None
     except ConfigError:
         engine.dispose()
@@ -52,7 +52,7 @@ def shown(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _reason(error: SQLAlchemyError) -> object:
+def reason(error: SQLAlchemyError) -> object:
     """The driver's words alone: SQLAlchemy's hold the statement and its values."""
     return getattr(error, "orig", None) or type(error).__name__
 

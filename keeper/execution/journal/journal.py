@@ -17,7 +17,7 @@ from keeper.chain.transaction import Signed
 from keeper.errors import KeeperError, LeaseError
 from keeper.execution.fees import Fees
 from keeper.execution.journal import lease
-from keeper.execution.journal.database import open_engine, shown
+from keeper.execution.journal.database import open_engine, reason, shown
 from keeper.execution.journal.states import ENDED, INCLUDED, State, check
 from keeper.execution.journal.tables import Intent, Transaction, Transition
 from keeper.units import Address
@@ -285,7 +285,7 @@ class Journal:
             yield
         except SQLAlchemyError as error:
             raise JournalError(
-                "The journal's database fails", where=shown(self._engine), seen=type(error).__name__
+                "The journal's database fails", where=shown(self._engine), seen=reason(error)
             ) from error
 
 
