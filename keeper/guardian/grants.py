@@ -10,7 +10,7 @@ from typing import Any, Final
 from keeper.contracts import Contract
 from keeper.exposures import risk_id
 from keeper.guardian.section import NOBODY, Section
-from keeper.planning.plan import ACTIONS
+from keeper.planning.actions import ACTIONS
 from keeper.planning.policy import Policy
 from keeper.units import Address
 

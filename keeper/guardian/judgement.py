@@ -12,7 +12,7 @@ from typing import Any, Final
 from keeper.exposures import risk_id
 from keeper.guardian.grants import Names
 from keeper.guardian.queue import Queued
-from keeper.planning.plan import ACTIONS
+from keeper.planning.actions import ACTIONS
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import Address
 

@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.exposures import risk_id
-from keeper.planning.plan import WITHDRAW
+from keeper.planning.actions import WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation import vault
 from keeper.simulation.devnet import Devnet

@@ -7,7 +7,8 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
 from keeper.contracts.abi import address
-from keeper.planning.plan import CodeStamp, PinnedBlock, Plan, SettlementTerms, StrategyStamp
+from keeper.planning.plan import Plan, SettlementTerms
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.quorum.typed_data import Signature
 from keeper.safe.envelope import Envelope
 from keeper.safe.owner import Owner
