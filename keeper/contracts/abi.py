@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from eth_abi.codec import ABICodec
@@ -23,8 +23,16 @@ from keeper.units import Address
 _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
+_ADDRESSES: Final = 4096
+"""Whose EIP-55 form is remembered: a checksum is a hash, and a book meets the same ones hundreds of times."""
+
+
+_checksum: Final = lru_cache(_ADDRESSES)(to_checksum_address)
+_is_address: Final = lru_cache(_ADDRESSES)(is_address)
+
+
 class _ChecksumAddressDecoder(AddressDecoder):
-    decoder_fn = staticmethod(to_checksum_address)
+    decoder_fn = staticmethod(_checksum)
 
 
 def _codec() -> ABICodec:
@@ -39,9 +47,9 @@ _CODEC: Final = _codec()
 
 def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
-    if not is_address(text):
+    if not isinstance(text, str) or not _is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
-    return Address(to_checksum_address(text))
+    return Address(_checksum(text))
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
@@ -108,7 +116,7 @@ class Function:
     def name(self) -> str:
         return self.signature.partition("(")[0]
 
-    @property
+    @cached_property
     def selector(self) -> bytes:
         return keccak(self.signature.encode())[:4]
 
