@@ -26,7 +26,9 @@ AMOUNT = 3_000 * USDC
 SLIPPAGE_BPS = 50
 FEE_CAP_BPS = 30
 MAX_AGE = 60
-FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD"}
+ALLOWED_BPS = 150
+"""What a swap may lose against the oracle."""
+FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD", "USDT": "USDT/USD", "DAI": "DAI/USD"}
 SWAP_LIFI = "swapLiFi(address,address,uint256,uint256,bytes)"
 GAS = 5_000_000
 
@@ -40,6 +42,7 @@ class Stage:
     lifi: LocalLiFi
     portfolio: Address
     handler: Address
+    oracle: Address
 
     def token(self, symbol: str) -> Address:
         return Address(self.devnet.manifest["tokens"][symbol]["address"])
@@ -107,14 +110,15 @@ def staged() -> Iterator[Stage]:
     """A fresh chain with a vault, its swap handler allowed what the local quotes need, and the service."""
     with Devnet() as devnet:
         core = deploy_core(devnet)
-        govern(devnet, core, "setOracle", core.vault, deploy_oracle(devnet, FEEDS).router)
+        oracle = deploy_oracle(devnet, FEEDS).router
+        govern(devnet, core, "setOracle", core.vault, oracle)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
         with LiFiService([devnet]) as service:
             lifi = service.contracts[devnet.chain_id]
             arguments = [core.portfolio, lifi.router, lifi.deployment.diamond]
             handler = devnet.deploy(devnet.key("deployer"), "SwapHandler", arguments)
-            stage = Stage(devnet, service, lifi, core.portfolio, handler)
+            stage = Stage(devnet, service, lifi, core.portfolio, handler, oracle)
             _configure(stage)
             yield stage
 
@@ -123,7 +127,10 @@ def _configure(stage: Stage) -> None:
     devnet = stage.devnet
     facet = stage.lifi.deployment.generic_swap_facet
     code_hash = keccak(bytes.fromhex(devnet.rpc("eth_getCode", facet, "latest")[2:]))
-    calls = [encode_call("listToken(address,uint256)", stage.token(each), 150) for each in FEEDS]
+    calls = [encode_call("listToken(address,uint256)", stage.token(each), ALLOWED_BPS) for each in FEEDS]
+    for pool in devnet.manifest["uniswap"]["pools"].values():
+        if set(pool["symbols"]) <= {*FEEDS, "USDC"}:
+            calls.append(encode_call("allowPool(address)", pool["address"]))
     for target, allowed in stage.lifi.targets:
         for selector in allowed.selectors:
             calls.append(
