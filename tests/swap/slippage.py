@@ -72,6 +72,15 @@ class Order:
     swapped: int
 
 
+@dataclass(frozen=True)
+class Trade:
+    """What a stranger's swap comes to, and by what it fails where pools have nothing left."""
+
+    spent: int
+    paid: int
+    failed: Revert | None
+
+
 def units(symbol: str, dollars: int, stage: Stage) -> int:
     """An amount in smallest units."""
     scale: int = 10 ** stage.devnet.manifest["tokens"][symbol]["decimals"]
@@ -183,8 +192,7 @@ class Campaign:
         order = await self._by_lifi(case, lifi) if case.route == "LiFi" else self._by_uniswap(case)
         if order is None:
             return UNQUOTED
-        spent, paid = self._pays(case, order)
-        return self._execute(case, order, spent, paid)
+        return self._execute(case, order, self._pays(case, order))
 
     async def _by_lifi(self, case: Case, lifi: LiFi) -> Order | None:
         costs = {"fee_bps": case.fee_bps, "unspent_bps": case.unspent_bps}
@@ -214,7 +222,7 @@ class Campaign:
         data = encode_call("swapUniswap(bytes,uint256,uint256)", path, case.amount, minimum)
         return Order(data, minimum, path, case.amount)
 
-    def _pays(self, case: Case, order: Order) -> tuple[int, int]:
+    def _pays(self, case: Case, order: Order) -> Trade:
         """What the pools take and pay once they have moved, by a stranger's swap."""
         trader = self.stage.devnet.address("trader")
         arguments = (order.path, trader, FAR, order.swapped, 0)
@@ -227,13 +235,15 @@ class Campaign:
                 *self._balances(case, trader),
             ]
         )
-        had, held, _, has, holds = (each["returnData"] for each in answers[-5:])
-        return int(had, 16) - int(has, 16), int(holds, 16) - int(held, 16)
+        had, held, trade, has, holds = answers[-5:]
+        (sold_before, sold_after), (before, after) = words([had, has]), words([held, holds])
+        failed = refusal(trade) if trade["status"] == "0x0" else None
+        return Trade(sold_before - sold_after, after - before, failed)
 
-    def _execute(self, case: Case, order: Order, spent: int, paid: int) -> str:
+    def _execute(self, case: Case, order: Order, trade: Trade) -> str:
         """The swap itself. What a fee takes is spent as well; what is left unsold is not."""
         handler, kept = self.stage.handler, self._kept(case)
-        cost_of = spent + self._fee(case)
+        cost_of, paid = trade.spent + self._fee(case), trade.paid
         answers = self._simulate(
             [
                 *case.between,
@@ -260,7 +270,8 @@ class Campaign:
         assert after == before, "nothing has moved"
         said = refusal(ran)
         if expected == MINIMUM:
-            assert said.name == NAMED[case.route], (case, said)
+            same = said == trade.failed if trade.failed else said.name == NAMED[case.route]
+            assert same, (case, said)
         else:
             assert said == Revert("BelowOracleBound", ("floor", "worth"), (floor, low_worth)), (case, said)
         return expected
