@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from keeper.errors import DecodeError, PolicyError, RefusedError
 from keeper.swap import calldata, models
@@ -59,6 +59,38 @@ def holder(content: Any, path: Path_) -> Any:
     for name in path[:-1]:
         content = content[name]
     return content
+
+
+def required(model: type[BaseModel], content: Any, at: Path_ = ()) -> Iterator[Path_]:
+    """Every place in an answer that its model cannot do without."""
+    for name, field in model.model_fields.items():
+        if issubclass(model, RootModel):
+            yield from _inside(field.annotation, content, at)
+            continue
+        key = field.alias or name
+        if key not in content:
+            continue
+        if field.is_required():
+            yield (*at, key)
+        yield from _inside(field.annotation, content[key], (*at, key))
+
+
+def _inside(annotation: Any, value: Any, at: Path_) -> Iterator[Path_]:
+    if get_origin(annotation) is dict:
+        for name, each in value.items():
+            yield from _inside(get_args(annotation)[1], each, (*at, name))
+        return
+    rows = enumerate(value) if isinstance(value, list) else [(None, value)]
+    for index, row in rows:
+        for each in _models(annotation):
+            if isinstance(row, dict) and each is not models.Unavailable:
+                yield from required(each, row, at if index is None else (*at, index))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for each in get_args(annotation) for found in _models(each)]
 
 
 def mutated(random: Random, honest: bytes) -> bytes:

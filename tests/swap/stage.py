@@ -9,7 +9,8 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from keeper.clock import FixedClock
-from keeper.contracts import encode_call
+from keeper.contracts import encode_call, parse_revert
+from keeper.errors import RpcError
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_diamond import LocalLiFi
 from keeper.simulation.lifi_process import LiFiService
@@ -92,8 +93,7 @@ class Stage:
 
     def swap(self, checked: CheckedQuote) -> bool:
         """Executes it as the portfolio; False when it reverts."""
-        arguments = (checked.token_in, checked.token_out, checked.amount_in, checked.min_out, checked.data)
-        return self.act(encode_call(SWAP_LIFI, *arguments))
+        return self.act(_order(checked))
 
     def act(self, data: bytes) -> bool:
         request = {
@@ -103,6 +103,20 @@ class Stage:
             "gas": hex(GAS),
         }
         return bool(self.devnet.rpc("eth_sendTransactionSync", request)["status"] == "0x1")
+
+    def refusal(self, checked: CheckedQuote) -> str:
+        """What the handler would say to it, "" where it would do as told."""
+        request = {"from": self.portfolio, "to": self.handler, "data": "0x" + _order(checked).hex()}
+        try:
+            self.devnet.rpc("eth_call", request, "latest")
+        except RpcError as error:
+            return parse_revert(bytes.fromhex(str(error.data)[2:]), "SwapHandler", "GenericSwapFacet").name
+        return ""
+
+
+def _order(checked: CheckedQuote) -> bytes:
+    arguments = (checked.token_in, checked.token_out, checked.amount_in, checked.min_out, checked.data)
+    return encode_call(SWAP_LIFI, *arguments)
 
 
 @contextmanager

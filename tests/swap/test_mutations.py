@@ -1,9 +1,7 @@
 """Answers parse as they were recorded; with a field missing or of another type they are refused by name."""
 
 import json
-from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,40 +17,14 @@ from mutations import (
     paths,
     refused_by_name_or_same,
     refused_or_same,
+    required,
 )
-from pydantic import BaseModel
 
 from keeper.errors import DecodeError, KeeperError
 from keeper.swap import models
 from keeper.swap.check import check
 
 SHARE = 12
-
-
-def required(
-    model: type[BaseModel], content: Any, at: tuple[str | int, ...] = ()
-) -> Iterator[tuple[Any, ...]]:
-    """Every place in an answer that its model cannot do without."""
-    parsed = model.model_fields
-    for name, field in parsed.items():
-        key = field.alias or name
-        if key not in content:
-            continue
-        if field.is_required():
-            yield (*at, key)
-        value = content[key]
-        inner = _models(field.annotation)
-        rows = enumerate(value) if isinstance(value, list) else [(None, value)]
-        for index, row in rows:
-            for each in inner:
-                if isinstance(row, dict) and each is not models.Unavailable:
-                    yield from required(each, row, (*at, key) if index is None else (*at, key, index))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for each in getattr(annotation, "__args__", ()) for found in _models(each)]
 
 
 @pytest.mark.parametrize("name", RECORDED)
