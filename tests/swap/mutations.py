@@ -183,9 +183,9 @@ def refused_by_name_or_same(data: bytes, model: type[BaseModel], honest: bytes) 
     """Whether the answer was refused. Raises AssertionError when the refusal blames a field that is as it
     was, or when what was accepted is not what it says."""
     content, before = json.loads(data), json.loads(honest)
-    changed = {
-        name for name in content.keys() | before.keys() if content.get(name, ...) != before.get(name, ...)
-    }
+    # As text: to Python, true and 1 are the same.
+    (now, then) = ({name: json.dumps(each) for name, each in side.items()} for side in (content, before))
+    changed = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
     try:
         said = models.parse(data, model, where="answer").model_dump(by_alias=True, exclude_unset=True)
     except DecodeError as error:

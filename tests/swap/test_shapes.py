@@ -14,6 +14,7 @@ from stage import AMOUNT, DATA, Stage
 from keeper.errors import DecodeError
 from keeper.simulation.lifi import Service
 from keeper.swap import models
+from keeper.swap.transfer import Outcome, outcome
 
 SHAPES = json.loads(gzip.decompress((DATA / "shapes.json.gz").read_bytes()))
 
@@ -151,6 +152,20 @@ async def test_the_specification_would_see_another_shape(stage: Stage) -> None:
     quote["action"]["fromAmount"] = 1
     with pytest.raises(jsonschema.ValidationError, match="is not of type 'string'"):
         validate(quote, "get /v1/quote 200")
+
+
+def test_every_state_in_the_specification_is_still_to_end_or_has_ended() -> None:
+    known = SHAPES["components"]["schemas"]["StatusResponse"]["properties"]
+    open_, ended = {"NOT_FOUND", "PENDING"}, {"DONE", "INVALID", "FAILED"}
+    assert set(known["status"]["enum"]) == open_ | ended
+    final = {each.value.upper() for each in Outcome} - {"FAILED"}
+    assert final < set(known["substatus"]["enum"])
+    for substatus in known["substatus"]["enum"]:
+        for status in known["status"]["enum"]:
+            if status == "DONE" and substatus not in {*final, "REFUND_IN_PROGRESS"}:
+                continue  # said of transfers that are under way, or failed
+            reached = outcome(models.Status(status=status, substatus=substatus))
+            assert (reached is None) == (status in open_ or substatus == "REFUND_IN_PROGRESS")
 
 
 def test_what_was_recorded_of_lifi_is_as_specified() -> None:
