@@ -23,16 +23,13 @@ from keeper.units import Address
 _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
-_ADDRESSES: Final = 4096
-"""Whose EIP-55 form is remembered: a checksum is a hash, and a book meets the same ones hundreds of times."""
-
-
-_checksum: Final = lru_cache(_ADDRESSES)(to_checksum_address)
-_is_address: Final = lru_cache(_ADDRESSES)(is_address)
+_checksummed: Final = lru_cache(maxsize=4096)(to_checksum_address)
+_is_address: Final = lru_cache(maxsize=4096)(is_address)
+"""The same few addresses come again and again, and each costs a hash."""
 
 
 class _ChecksumAddressDecoder(AddressDecoder):
-    decoder_fn = staticmethod(_checksum)
+    decoder_fn = staticmethod(_checksummed)
 
 
 def _codec() -> ABICodec:
@@ -49,7 +46,7 @@ def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
     if not isinstance(text, str) or not _is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
-    return Address(_checksum(text))
+    return Address(_checksummed(text))
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:

@@ -237,10 +237,18 @@ class GasPrices(RootModel[dict[str, GasPrice]]):
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
 
+class GasAmount(Answer):
+    """An amount of a chain's coin."""
+
+    token: Token
+    amount: Amount
+
+
 class GasSuggestion(Answer):
-    """How much of a chain's coin to bring along."""
+    """How much of a chain's coin to bring along, where any can be."""
 
     available: bool
+    recommended: GasAmount | None = None
 
 
 class ToolError(Answer):
