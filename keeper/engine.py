@@ -1,13 +1,12 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
-from functools import partial
 from typing import Any
 
 from keeper import ENGINE_VERSION
 from keeper.book import Book, open_book
 from keeper.chain import lens
 from keeper.chain.call import Call
-from keeper.chain.snapshot import Snapshot, followers
+from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import load
 from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
@@ -40,14 +39,7 @@ def require_call_set(snapshot: Snapshot, policy: Policy) -> None:
         for block, results in zip(snapshot.blocks, snapshot.results, strict=True)
         for result in results
     }
-    asked = calls(policy)
-    wanted = {(chain, call.target, call.data) for chain, each in asked.items() for call in each}
-    if wanted <= held:
-        wanted |= {
-            (chain, call.target, call.data)
-            for chain, each in asked.items()
-            for call in followers(each, partial(snapshot.result, chain))
-        }
+    wanted = {(chain, call.target, call.data) for chain, each in calls(policy).items() for call in each}
     if wanted != held or snapshot.history:
         raise DecodeError(
             "The snapshot is not of this policy",

@@ -354,3 +354,18 @@ abstract contract UniswapV3Test is Devnet {
         if (tick < -MAX_TICK) tick = -MAX_TICK;
     }
 }
+
+/// @dev In a pool of an 18-decimal token0 and the asset with 6.
+abstract contract UniswapV3PoolTest is UniswapV3Test {
+    uint128 internal constant LIQUIDITY = 1e15;
+
+    function setUp() public virtual override {
+        super.setUp();
+        _open(18, 6, false, LiquidityMath.rootOf(3000e6, 1e18));
+        _mintElsewhere(-MAX_TICK, MAX_TICK, 1e18);
+    }
+
+    function _enter() internal returns (uint256 tokenId) {
+        return _enter(_tick(-50), _tick(50), LIQUIDITY);
+    }
+}

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from keeper import plugins
 from keeper.chain.call import Call, CallFailure
 from keeper.errors import ConfigError, PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
@@ -183,23 +182,13 @@ P = TypeVar("P", bound=BaseModel)
 
 def names() -> tuple[str, ...]:
     """Installed connectors, by entry point name; imports none of them."""
-    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+    return plugins.names(ENTRY_POINTS)
 
 
 @cache
 def load(name: str) -> Connector:
     """Imports the connector called `name`. Raises ConfigError, naming the nearest one, if there is none."""
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        near = get_close_matches(name, names(), n=1)
-        raise ConfigError(
-            "There is no such connector",
-            expected=" or ".join(names()),
-            seen=name,
-            where=f"entry points {ENTRY_POINTS}",
-            hint=f"Did you mean {near[0]}?" if near else "Install the package that brings it.",
-        )
-    connector: Connector = next(iter(found)).load()()
+    connector: Connector = plugins.load(ENTRY_POINTS, name, "There is no such connector")()
     return connector
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import getsource
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from keeper import plugins
 from keeper.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
@@ -84,15 +84,12 @@ class Strategy(Protocol):
 
 def names() -> tuple[str, ...]:
     """The installed strategies, sorted."""
-    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+    return plugins.names(ENTRY_POINTS)
 
 
 def load(name: str, params: Mapping[str, Any]) -> Strategy:
     """An installed strategy with its parameters. Raises ConfigError when either does not fit."""
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        raise ConfigError("There is no such strategy", expected=" or ".join(names()), seen=name)
-    kind = next(iter(found)).load()
+    kind = plugins.load(ENTRY_POINTS, name, "There is no such strategy")
     model = import_module(kind.__module__).Params
     try:
         strategy: Strategy = kind(model(**params))
