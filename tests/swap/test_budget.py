@@ -1,6 +1,7 @@
 """Rate budgets, LiFi's errors, the published diamonds, and a key that nobody sees."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -159,7 +160,8 @@ def kept(folder: Path) -> str:
     return "".join(each.read_text() for each in folder.iterdir())
 
 
-async def test_the_key_is_sent_and_never_shown(tmp_path: Path) -> None:
+async def test_the_key_is_sent_and_never_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     seen = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -175,7 +177,8 @@ async def test_the_key_is_sent_and_never_shown(tmp_path: Path) -> None:
                 await lifi.step_transaction({})
     assert seen == ["s3cr3t"] * 3, "asked three times"
     said = f"{refused.value} {config!r} {json.dumps(refused.value.as_dict())}"
-    said += kept(tmp_path)
+    assert "aiohttp" in caplog.text or "asyncio" in caplog.text, "the libraries' own lines are there"
+    said += kept(tmp_path) + caplog.text
     assert "s3cr3t" not in said
 
 
