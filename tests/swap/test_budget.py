@@ -11,6 +11,7 @@ from aiohttp import web
 from local_http import serving
 
 from keeper.clock import FixedClock
+from keeper.config import load_toml
 from keeper.contracts import artifact
 from keeper.contracts.abi import Function
 from keeper.errors import ConfigError, PolicyError
@@ -74,6 +75,12 @@ def test_no_answer_shuts_us_out_for_longer_than_a_window(tmp_path: Path) -> None
     assert budget.exhaust("quote", NOW, headers(0, 10**10)).refills_at == NOW + WINDOW
     assert budget.exhaust("quote", NOW, {}).refills_at == NOW + FIRST_REST
     assert budget.exhaust("quote", NOW, {"retry-after": "7"}).refills_at == NOW + 7
+
+
+def test_the_record_of_a_configuration_is_beside_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "lifi.toml"
+    file.write_text('url = "https://li.quest"\nbudget_file = "budget.json"\n')
+    assert load_toml(file, LiFiConfig).beside(tmp_path).budget_file == tmp_path / "budget.json"
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
