@@ -23,6 +23,7 @@ from keeper.permissions import check_parts, check_permissions
 from keeper.planning.policy import Policy
 from keeper.provenance import Provenance, trace
 from keeper.reads import VaultReads
+from keeper.swap.market import Market, look
 from keeper.units import WAD, Address, Value, mul_div_up
 from keeper.valuation import Must, Valuer, require_equal
 
@@ -36,7 +37,7 @@ class Book:
     a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
     next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
     reads no more positions than it names. `exposures` has every risk id, by name; `provenance` says what a
-    venue's value rests on.
+    venue's value rests on; `market` is what swaps are judged by, where the policy allows any.
     """
 
     at: int
@@ -54,6 +55,7 @@ class Book:
     isolated: frozenset[Address] = frozenset()
     exposures: tuple[Exposure, ...] = ()
     provenance: Mapping[str, Provenance] = field(default_factory=dict, hash=False)
+    market: Market | None = field(default=None, hash=False)
 
     @property
     def nav(self) -> Value:
@@ -141,6 +143,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
+        market=None if policy.swap is None else look(policy.swap, read, worth, snapshot.block(hub).base_fee),
         provenance={each.venue: trace(snapshot, hub, each.ref(), reads.of(each), worth) for each in entries},
     )
     reports = book.reports

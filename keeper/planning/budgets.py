@@ -28,7 +28,7 @@ def spent(policy: Policy, plans: Iterable[Plan]) -> Spent:
     distinct = {plan.plan_hash: plan for plan in plans}.values()
     venues: dict[str, int] = {}
     for plan in distinct:
-        for venue, assets in _pushed(plan):
+        for venue, assets in _pushed(policy, plan):
             venues[venue] = venues.get(venue, 0) + assets
     return Spent(
         len(distinct), sum(venues.values()), len(distinct) * policy.gas_ceiling, tuple(sorted(venues.items()))
@@ -48,7 +48,7 @@ def check(policy: Policy, plan: Plan, signed: Iterable[Plan]) -> None:
     `signed` are the plans whose signatures are out, expired ones of the last day included.
     """
     budgets = policy.budgets
-    if budgets is None or not _pushed(plan):
+    if budgets is None or not _pushed(policy, plan):
         return
     total = spent(policy, (plan, *counted(plan, signed)))
     _at_most("plans", budgets.plans, total.plans)
@@ -60,11 +60,12 @@ def check(policy: Policy, plan: Plan, signed: Iterable[Plan]) -> None:
             _at_most(f"venues.{venue}", budgets.venues.get(venue, 0), assets)
 
 
-def _pushed(plan: Plan) -> list[tuple[str, int]]:
-    """What a plan puts into venues."""
+def _pushed(policy: Policy, plan: Plan) -> list[tuple[str, int]]:
+    """What a plan puts into venues, of the vault's asset."""
     if not isinstance(plan.terms, BatchTerms):
         return []
-    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount]
+    asset = policy.vault.asset
+    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount and call.token == asset]
 
 
 def _at_most(name: str, limit: int, seen: int) -> None:

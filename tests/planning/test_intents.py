@@ -98,7 +98,6 @@ def test_all_that_is_idle_is_what_redemptions_spare() -> None:
         ),
         ([Hold(until=AT + 9), Unwind(venue=A)], "goes with no other"),
         ([Hold(until=AT)], "The hold is over"),
-        ([Harvest(venue=A)], "cannot be harvested yet"),
         ([Target(venue=A, assets=4_001 * UNIT)], "spend what redemptions need"),
     ],
 )
