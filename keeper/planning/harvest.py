@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from keeper.planning.policy import Policy
     from keeper.swap.market import Market
 
-UNISWAP_GAS: Final = 190_000
+UNISWAP_GAS: Final = 185_000
 HOP_GAS: Final = 90_000
-LIFI_GAS: Final = 330_000
-COMMON_GAS: Final = 420_000
+LIFI_GAS: Final = 340_000
+COMMON_GAS: Final = 620_000
 """About what a swap of one hop, each further hop, a swap through LiFi, and what goes with either (claiming,
 keeping, reading both) use: from receipts on a local chain."""
 

@@ -25,6 +25,7 @@ from keeper.planning.policy import Policy
 from keeper.planning.roles import role
 from keeper.reads import VaultReads
 from keeper.risk.slots import REQUIREMENTS, RiskPolicy
+from keeper.swap.permissions import HandlerReads
 from keeper.timelock import Queued, query, queued
 
 app = typer.Typer(help="Policies: valid, generated on-chain permissions, agreement.", no_args_is_help=True)
@@ -66,17 +67,20 @@ def check(
 
 @app.command()
 def permissions(policy: PolicyOption, json: JsonOption = False) -> None:
-    """Print the calls of the governor that make the registry hold what the policy says."""
+    """Print the governor's calls that make registry and swap handler hold what the policy says."""
     rules = policies.load(policy)
     calls = set_up(rules)
-    listed = [{"function": each.function, "what": each.what, "data": each.data} for each in calls]
-    lines = [f"{each.function:14}{each.what}\n{'':14}0x{each.data.hex()}" for each in calls]
-    text = "\n".join(
-        [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}", *lines]
-    )
+    listed = [
+        {"target": each.target, "function": each.function, "what": each.what, "data": each.data}
+        for each in calls
+    ]
+    lines = [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}"]
+    for each in calls:
+        where = "" if each.target == rules.vault.registry else f", to swap handler {each.target}"
+        lines.append(f"{each.function:14}{each.what}{where}\n{'':14}0x{each.data.hex()}")
     show(
         {"ok": True, "policy_hash": rules.hash, "registry": rules.vault.registry, "calls": listed},
-        text,
+        "\n".join(lines),
         json=json,
     )
 
@@ -175,7 +179,9 @@ def _text(rules: Policy, seen: _Seen) -> str:
 async def _look(rules: Policy, settings: Endpoints, blocks: int, *, json: bool) -> _Seen:
     hub, reads = rules.vault.chain_id, VaultReads(rules)
     section = Contract(rules.vault.registry, "Registry").call("policy", rules.vault.vault)
+    handler = None if rules.swap is None else HandlerReads(rules.swap)
     calls = [*reads.parts.values(), reads.signers, reads.threshold, section]
+    calls += [] if handler is None else handler.calls()
     async with open_pools(settings, [hub], logged_events(json=json)) as pools:
         pool = pools[hub]
         now = await clock.named(settings.clock, pool).now()
@@ -191,6 +197,11 @@ async def _look(rules: Policy, settings: Endpoints, blocks: int, *, json: bool) 
                 hint="Check the address and the chain.",
             )
         differences += disagreements(rules, Grants.parse(raw), block.timestamp)
+        if handler is not None:
+            found = handler.differences(
+                lambda call: taken.result(hub, call), rules.vault.portfolio, rules.vault.asset
+            )
+            differences += [Disagreement(*each, Wider.OTHER) for each in found]
         history = await read_history(pool, block, [query(rules, min(blocks, block.number + 1))])
         logs = history.logs[0].found if history is not None else ()
         return _Seen(block, tuple(differences), queued(rules, logs, block.timestamp), _not_stated(rules))
@@ -214,9 +225,15 @@ def _own_contracts(rules: Policy, reads: VaultReads, taken: Snapshot, hub: int) 
 
 async def _code(rules: Policy, pool: Pool, block: BlockRef) -> list[Disagreement]:
     """That there is code wherever the policy sends a call, and the code it says."""
-    own = (rules.vault.vault, rules.vault.portfolio, rules.vault.registry, rules.vault.quorum)
+    own = [
+        rules.vault.vault,
+        rules.vault.portfolio,
+        rules.vault.registry,
+        rules.vault.quorum,
+    ]
     pinned = rules.code or {}
     found = []
+    own += [] if rules.swap is None else [rules.swap.handler]
     for place in sorted({*own, *(each.address for each in rules.positions), *pinned}):
         at = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
         code = hex_bytes(await pool.rpc("eth_getCode", [place, at]))
