@@ -34,8 +34,8 @@ from keeper.quorum.record import Promises
 from keeper.quorum.typed_data import Artefact, Signature, artefact, check
 from keeper.reads import VaultReads
 
-REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow", "ISwapHandler")
-"""Contracts whose errors a simulation may end with."""
+REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow", "ISwapHandler", "GenericSwapFacet")
+"""Contracts whose errors a simulation may end with; the last is LiFi's."""
 
 
 class PlanRefusedError(RefusedError):
