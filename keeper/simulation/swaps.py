@@ -35,9 +35,9 @@ from keeper.units import Address
 REWARD: Final = "WETH"
 HELD: Final = f"held:{REWARD}"
 POOL: Final = "USDC/WETH"
-EMISSION: Final = 10**16
+EMISSION: Final = 3 * 10**13
 """Wei of ether a second, for all suppliers of USDC together."""
-_FUND: Final = 5_000 * 10**18
+_FUND: Final = 1_000 * 10**18
 _YEAR: Final = 365 * 86_400
 _FEE: Final = 3_000
 _FULL_RANGE: Final = (-887_220, 887_220)

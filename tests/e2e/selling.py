@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from keeper.clock import ChainClock
 from keeper.events import EventStream
 from keeper.execution.cycle import Keeper, Turn
 from keeper.execution.relay import Relayer
-from keeper.planning.actions import SWAP_LIFI
 from keeper.planning.evidence import Evidence, EvidenceKind
 from keeper.planning.intents import Harvest, Intent, Intents
 from keeper.planning.plan import Kind, Plan
@@ -120,18 +118,3 @@ class Selling:
 
     def derive(self, taken: Snapshot, policy: Policy, *evidence: Evidence) -> Plan:
         return engine.derive(taken, policy, Kind.BATCH, evidence)
-
-
-def forged(plan: Plan, quote: Evidence) -> Plan:
-    """The plan with another quote, its calldata and its minimum: what a proposer would send who does not care
-    what its own code says."""
-    said = json.loads(quote.data)
-    data, least = said["transactionRequest"]["data"], said["estimate"]["toAmountMin"]
-    calls = tuple(
-        call.having(data=bytes.fromhex(data[2:]), min_out=int(least))
-        if call.function == SWAP_LIFI.name
-        else call
-        for call in plan.batch.calls
-    )
-    terms = replace(plan.batch, calls=calls)
-    return replace(plan, terms=terms, evidence=(*plan.evidence[:-1], quote))

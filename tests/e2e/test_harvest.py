@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selling import AAVE, Selling, forged
+from selling import AAVE, Selling
 from staged import USDC, Staged
 
 from keeper.contracts import encode_call
@@ -20,6 +20,7 @@ from keeper.planning.intents import Harvest, Target
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.signer import PlanRefusedError
+from keeper.simulation.demo_swaps import passed_on
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_lies import LIES
 from keeper.simulation.lifi_process import LiFiService
@@ -175,12 +176,12 @@ async def _caught(selling: Selling, honest: Plan, request: SwapRequest, lie: str
         quote = await selling.quote(request, lie=lie, fee_bps=25)
     except DecodeError as error:
         return "client", str(error)
-    refused = await selling.refusal(forged(honest, quote))
+    refused = await selling.refusal(passed_on(honest, quote.data))
     if refused.code == "no_plan" and REFUSED in str(refused):
         return "signer", str(refused).partition(REFUSED)[2]
     # Nothing in it is wrong on its face: an honest proposer would ask for such a plan too.
     own = selling.derive(await selling.stage.snapshot(), selling.stage.policy, honest.evidence[0], quote)
-    assert own.batch.calls == forged(honest, quote).batch.calls
+    assert own.batch.calls == passed_on(honest, quote.data).batch.calls
     refused = await selling.refusal(own)
     return {"simulation": "contract"}.get(refused.code, refused.code), str(refused)
 
