@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +29,7 @@ from keeper.quorum.collect import Approval
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.simulation.lifi_process import LiFiService
+from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.swap.client import LiFi, LiFiConfig, SwapRequest
 from keeper.swap.policy import SwapPolicy
 
@@ -118,3 +122,38 @@ class Selling:
 
     def derive(self, taken: Snapshot, policy: Policy, *evidence: Evidence) -> Plan:
         return engine.derive(taken, policy, Kind.BATCH, evidence)
+
+    def files(self, **changes: tuple[str, str]) -> list[str]:
+        """The policy, with texts changed in it, and the endpoints, as options of a command."""
+        text, devnet = self.stage.deployment.policy_toml, self.stage.devnet
+        for old, new in changes.values():
+            assert old in text
+            text = text.replace(old, new)
+        policy, endpoints = self.folder / "policy.toml", self.folder / "endpoints.toml"
+        policy.write_text(text)
+        endpoints.write_text(
+            f'clock = "chain"\n[[chains.{devnet.chain_id}.endpoints]]\nurl = "{devnet.url}"\n'
+        )
+        return ["--policy", str(policy), "--endpoints", str(endpoints)]
+
+    def intend(self, intent: str, signers: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """`keeper intend` as an operator runs it, who has agreed in advance."""
+        wish, lifi = self.folder / "intents.toml", self.folder / "lifi.toml"
+        wish.write_text(f'author = "desk"\nreason = "Worth it."\n[[intents]]\n{intent}')
+        lifi.write_text(f'url = "{self.service.url}"\nbudget_file = "{self.folder}/budget.json"\n')
+        keys = {
+            "RELAYER_KEY": self.stage.devnet.key("relayer"),
+            "SEAT": proposer_key(PROPOSERS[0]).private_bytes_raw().hex(),
+        }
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "keeper.ops.cli", "intend", str(wish), *self.files()),
+                *("--lifi", str(lifi), *(word for url in signers for word in ("--signer", url))),
+                *("--relayer-env", "RELAYER_KEY", "--proposer-env", "SEAT", "--yes", "--json"),
+            ],
+            env={**os.environ, **keys},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )

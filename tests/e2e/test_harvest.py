@@ -2,6 +2,7 @@
 quotes that lie, which none of them signs."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,15 +12,19 @@ from typing import Any
 import pytest
 from selling import AAVE, Selling
 from staged import USDC, Staged
+from typer.testing import CliRunner
 
 from keeper.contracts import encode_call
 from keeper.errors import DecodeError, PlanError, PolicyError
 from keeper.ledger.portfolio import nav_for_batch
-from keeper.planning.actions import CLAIM, SUPPLY, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
+from keeper.ops.commands.policy import app as policy_app
+from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
+from keeper.planning.harvest import harvest
 from keeper.planning.intents import Harvest, Target
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.signer import PlanRefusedError
+from keeper.simulation.cast import cast
 from keeper.simulation.demo_swaps import passed_on
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_lies import LIES
@@ -288,11 +293,84 @@ async def test_a_policy_without_a_section_swap_sells_nothing(selling: Selling) -
 async def test_nothing_earned_a_doubtful_price_and_dear_gas_are_refused(selling: Selling) -> None:
     with pytest.raises(PlanError, match="There is nothing to harvest"):
         await selling.propose(Harvest(venue=HELD))
-    devnet = selling.stage.devnet
-    devnet.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**12))
-    devnet.rpc("evm_mine")
+    book = await selling.stage.book()
+    assert book.market is not None
+    dear = replace(book, market=replace(book.market, base_fee=10**12))
     with pytest.raises(PlanError, match="The sale costs more than it brings"):
-        await selling.propose()
-    devnet.warp(2 * HOUR)
+        harvest(dear, selling.stage.policy, (AAVE,))
+    selling.stage.devnet.warp(2 * HOUR)
     with pytest.raises(PlanError, match=r"A token in doubt is not sold \[WETH\]: expected OK, saw STALE"):
         await selling.propose()
+
+
+# COMMANDS
+
+
+def _differences(selling: Selling, **changes: tuple[str, str]) -> list[str]:
+    said = CliRunner().invoke(policy_app, ["diff", *selling.files(**changes), "--json"])
+    fields = [each["field"] for each in json.loads(said.stdout)["differences"]]
+    assert said.exit_code == (1 if fields else 0), said.output
+    return fields
+
+
+def test_policy_and_handler_agree_until_one_of_them_changes(selling: Selling) -> None:
+    assert _differences(selling) == []
+    token = selling.swap.tokens[REWARD]
+    slippage = ("max_slippage_bps = 150", "max_slippage_bps = 140")
+    assert _differences(selling, slippage=slippage) == [f"slippage of {token.address}"]
+    assert selling.swap.lifi is not None
+    for code in set(selling.swap.lifi.facets.values()):
+        changed = _differences(selling, code=(code.hex(), "11" * 32))
+        assert changed == [f"code behind 0x{each.hex()}" for each in sorted(selling.swap.lifi.facets)]
+    selling.stage.act("guardian", selling.swap.handler, "disallowPool(address)", token.path[0].pool)
+    assert _differences(selling) == [f"pool {token.path[0].pool}"]
+
+
+def test_the_generated_permissions_are_those_that_the_vault_was_set_up_with(selling: Selling) -> None:
+    said = CliRunner().invoke(policy_app, ["permissions", *selling.files()[:2], "--json"])
+    calls = json.loads(said.stdout)["calls"]
+    own = [each["function"] for each in calls if each["target"] == selling.swap.handler]
+    assert own == ["listToken", "allowPool", "allowTarget", "allowTarget", "pinFacet", "pinFacet"]
+    permitted = [each["what"] for each in calls if each["function"] == "setSelector"]
+    for name in (SWAP_LIFI.name, SWAP_UNISWAP.name):
+        assert f"swap handler {selling.swap.handler} {name}" in permitted
+    assert f"aave_v3 {selling.stage.policy.position(AAVE).address} {CLAIM.name}" in permitted
+
+
+async def test_an_operators_harvest_is_followed_to_its_reconciled_block(selling: Selling) -> None:
+    with cast(selling.stage.devnet, selling.stage.deployment, selling.folder / "signers") as players:
+        await players.caught_up(selling.stage.head.number)
+        done = selling.intend(f'kind = "harvest"\nvenue = "{AAVE}"\n', players.urls)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["sent"], said["unexplained"], said["intents"]) == (True, 0, [f"harvest {AAVE}"])
+    assert "through LiFi (uniswap)" in said["why"]
+    assert len(said["signers"]) == selling.stage.policy.signers.threshold
+    assert said["allocation"]["idle"] > 0 < said["allocation"][HELD]
+
+
+async def test_the_policy_itself_refuses_a_swap_that_it_does_not_name(selling: Selling) -> None:
+    plan, policy = await selling.propose(), selling.stage.policy
+    claim, sale, keep = plan.batch.calls
+    stranger = Address("0x" + "11" * 20)
+    direct = {"path": selling.swap.tokens[REWARD].route[::-1], "amount_in": sale.amount, "min_out": 1}
+    wrong = {
+        "does not let this token be sold": replace(
+            claim, data=CLAIM.function.encode(stranger), args={"reward": stranger}
+        ),
+        r"calls\[1\]\.target": replace(sale, target=stranger),
+        r"calls\[1\]\.amount": replace(sale, amount=1),
+        r"decoded\.token_out": sale.having(token_out=stranger),
+        r"decoded\.path": type(sale).of(
+            SWAP_UNISWAP.name, target=sale.target, token=sale.token, venue=SWAP, args=direct
+        ),
+        "for nothing": sale.having(min_out=0),
+        r"calls\[1\]\.token": replace(keep, token=policy.vault.asset),
+    }
+    for message, call in wrong.items():
+        terms = replace(plan.batch, calls=(claim, call, keep))
+        with pytest.raises(PolicyError, match=message):
+            policy.check(replace(plan, terms=terms))
+    losing = replace(plan.batch, max_loss=plan.batch.max_loss + selling.swap.max_loss + 1)
+    with pytest.raises(PolicyError, match=r"terms\.max_loss"):
+        policy.check(replace(plan, terms=losing))
