@@ -202,8 +202,9 @@ class Policy(StrictModel):
             self._check_structure()
             if self.oracle is not None:
                 directory.check(self.oracle, self.vault.chain_id)
+            held = held_tokens(self.positions)
             if self.swap is not None:
-                self.swap.require_fits(self.vault.chain_id, self.vault.asset, held_tokens(self.positions))
+                self.swap.require_fits(self.vault.chain_id, self.vault.asset, held)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
         except KeeperError as error:
             raise ValueError(str(error)) from error

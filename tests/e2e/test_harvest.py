@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from policy.zodiac import lets
 from selling import AAVE, Selling
 from staged import USDC, Staged
 from typer.testing import CliRunner
@@ -347,6 +348,22 @@ async def test_an_operators_harvest_is_followed_to_its_reconciled_block(selling:
     assert "through LiFi (uniswap)" in said["why"]
     assert len(said["signers"]) == selling.stage.policy.signers.threshold
     assert said["allocation"]["idle"] > 0 < said["allocation"][HELD]
+
+
+async def test_a_role_of_the_policy_lets_the_harvest_through_and_no_other_sale(selling: Selling) -> None:
+    await selling.carry_out(await selling.propose())
+    plan, rules = await selling.propose(), selling.stage.policy
+    assert len(plan.batch.calls) == 4
+    assert lets(rules, plan)
+    stranger = Address("0x" + "11" * 20)
+    for i, call in enumerate(plan.batch.calls):
+        for wrong in (replace(call, target=stranger), replace(call, token=stranger)):
+            calls = (*plan.batch.calls[:i], wrong, *plan.batch.calls[i + 1 :])
+            assert not lets(rules, replace(plan, terms=replace(plan.batch, calls=calls))), call.explain()
+    claim = plan.batch.calls[0].having(reward=stranger)
+    assert not lets(rules, replace(plan, terms=replace(plan.batch, calls=(claim,))))
+    lost = replace(plan.batch, max_loss=selling.swap.max_loss + 10**6)
+    assert not lets(rules, replace(plan, terms=lost))
 
 
 async def test_the_policy_itself_refuses_a_swap_that_it_does_not_name(selling: Selling) -> None:

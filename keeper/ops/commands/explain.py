@@ -192,7 +192,7 @@ def _call_risk(policy: Policy, terms: BatchTerms, call: PlannedCall, book: Book)
         yield "It reverts if the swap brings less than is signed, or less than the oracle then asks for."
         return
     position = next(each for each in book.positions if each.ref.venue == call.venue)
-    if call.function == WITHDRAW.name:
+    if call.function == WITHDRAW.name and call.token == policy.vault.asset:
         most = position.max_withdraw(book.at)
         taken = position.report(book.at).low if call.full_exit else call.assets
         yield (
