@@ -151,7 +151,7 @@ class PositionPolicy(StrictModel):
             if strange := sorted(set(bounds) - set(ARGUMENTS)):
                 raise ValueError(f"{function} has no {', '.join(strange)}, but {', '.join(ARGUMENTS)}")
         if self.venue in (IDLE, SWAP):
-            raise ValueError(f"{self.venue} names no venue, but the assets at hand or the swap handler")
+            raise ValueError(f"{self.venue} names the assets at hand or the swap handler, not a venue")
         if len(set(self.risk_ids)) != len(self.risk_ids):
             raise ValueError("a risk id is named twice")
         return self

@@ -11,7 +11,7 @@ from keeper.config import parse
 from keeper.contracts import Contract, artifact
 from keeper.exposures import risk_id
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW
+from keeper.planning.actions import ACTIONS, CLAIM, SUPPLY, WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
@@ -330,11 +330,10 @@ def policy_text(
     listings: Sequence[Listing],
     oracle: OraclePolicy,
     seats: Seats = _SEATS,
-    *,
     intents: bool = False,
 ) -> str:
     """The policy file. Comments say what an operator may want to change."""
-    allowed = {"intents": True} if intents else {}
+    people = {"intents": True} if intents else {}
     strategy = {"min_gain_bps": 5, "grid": 64, "quantum": 10**6, "asset": "USDC", "decimals": 6}
     sections = [
         table("", {"name": "devnet USDC"}),
@@ -353,7 +352,7 @@ def policy_text(
         ),
         table("signers", {"threshold": seats.threshold, "addresses": signers(devnet, seats)}),
         table("proposers", {"keys": _proposers(), "patience": PATIENCE_SECONDS}),
-        table("strategy", {"name": "yield_allocation", **allowed, "params": strategy}),
+        table("strategy", {"name": "yield_allocation"} | people | {"params": strategy}),
     ]
     sections.append(table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
     for each in listings:
@@ -362,11 +361,11 @@ def policy_text(
             "connector": each.connector,
             "address": each.address,
             "key": "0x" + each.key.hex(),
-            "functions": each.functions,
             "risk_ids": list(each.risk_ids),
             "params": each.params,
         }
-        sections.append(table("[positions]", entry))
+        claims = {"functions": each.functions} if CLAIM.name in each.functions else {}
+        sections.append(table("[positions]", claims | entry))
     section = oracle.model_dump(mode="json", exclude_defaults=True)
     sections += [
         table("oracle", {"router": section["router"]}),

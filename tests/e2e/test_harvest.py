@@ -352,6 +352,7 @@ async def test_an_operators_harvest_is_followed_to_its_reconciled_block(selling:
 
 async def test_a_role_of_the_policy_lets_the_harvest_through_and_no_other_sale(selling: Selling) -> None:
     await selling.carry_out(await selling.propose())
+    selling.stage.devnet.rpc("evm_mine")
     plan, rules = await selling.propose(), selling.stage.policy
     assert len(plan.batch.calls) == 4
     assert lets(rules, plan)
