@@ -106,6 +106,17 @@ def test_what_cannot_be_is_refused(intents: list[Intent], message: str) -> None:
         allocate(intents, book())
 
 
+def test_a_harvest_names_its_venue_and_changes_no_target() -> None:
+    allocation = allocate([Harvest(venue=A, reason="It has piled up."), Unwind(venue=B)], book())
+    assert dict(allocation.targets) == {A: HELD[A], B: 0}
+    assert allocation.harvests == (A,)
+    assert allocation.reason == f"harvest {A} (It has piled up.); leave {B}"
+    resolved = resolve(wish(Harvest(venue=A)), book(), POLICY)
+    assert resolved.harvests == (A,)
+    with pytest.raises(PlanError, match="the same venue"):
+        allocate([Harvest(venue=A), Harvest(venue=A)], book())
+
+
 def test_redemptions_caps_and_liquidity_come_first() -> None:
     with pytest.raises(PlanError, match="More is moved than there is"):
         targets(Move(source=IDLE, destination=B, assets=601 * UNIT), of=book(reserve=400))
