@@ -9,7 +9,6 @@ import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
 import {CheckedSource} from "../src/oracle/CheckedSource.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
 import {StakedEtherSource} from "../src/oracle/StakedEtherSource.sol";
-import {UniswapV3TwapSource} from "../src/oracle/UniswapV3TwapSource.sol";
 import {Prices} from "./fixtures/Prices.sol";
 
 /// @title No gas decides what a price is
@@ -97,21 +96,22 @@ contract NothingWrongGasTest is OracleGasTest {
         return (Status.OK, Status.OK, Status.OK);
     }
 
-    /// @dev A third of every stipend is left when all is as it should be.
-    function test_class_O_the_honest_leave_a_third_of_their_stipends() public view {
-        _leaves(address(router), router.stipend(wrapped, usdc), abi.encodeCall(IOracleRouter.value, (wrapped, usdc, 1)));
+    function test_class_O_honest_sources_leave_a_third_of_what_they_ask_for() public {
+        bytes memory price = abi.encodeCall(IPriceSource.price, ());
+        _leaves("pool", address(market), market.marketStipend(), abi.encodeCall(market.market, ()));
+        _leaves("rate", address(rate), rate.stipend(), price);
+        _leaves("feed", address(etherUsd), etherUsd.stipend(), price);
+        bytes memory value = abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18));
+        _leaves("feeds", address(feeds), feeds.stipend(weth, usdc), value);
     }
 
-    function _leaves(address target, uint256 stipend, bytes memory data) private view {
+    function _leaves(string memory what, address target, uint256 stipend, bytes memory data) private {
         uint256 before = gasleft();
         (bool success,) = target.staticcall(data);
+        before -= gasleft();
+        emit log_named_uint(what, before);
         assertTrue(success);
-        assertLt(before - gasleft(), stipend * 2 / 3);
-    }
-
-    function test_class_O_a_pools_market_leaves_a_fifth_of_its_stipend() public view {
-        uint256 stipend = market.marketStipend();
-        _leaves(address(market), stipend, abi.encodeCall(UniswapV3TwapSource.market, ()));
+        assertLt(before * 3, stipend * 2);
     }
 }
 
@@ -221,12 +221,7 @@ contract Greedy {
         return (1000, answer, 1, block.timestamp, 1000);
     }
 
-    function getRoundData(uint80 id)
-        external
-        view
-        greedy
-        returns (uint80, int256, uint256, uint256, uint80)
-    {
+    function getRoundData(uint80 id) external view greedy returns (uint80, int256, uint256, uint256, uint80) {
         if (forgetful) while (true) {}
         return (id, answer, 1, block.timestamp, id);
     }
