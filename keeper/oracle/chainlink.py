@@ -132,8 +132,8 @@ class ChainlinkPolicy(SourcePolicy):
             require(Fact("description", self.feed_description, self.description), read, where)
 
     def distance(self, sample: int) -> int:
-        """How many rounds back a sample of the history lies: one, or 1, 2, 4, 8 and 16 times as many as a frozen
-        feed writes in the time, one a heartbeat."""
+        """How many rounds back a sample of the history lies: one, or 1, 2, 4, 8 and 16 times as many as a
+        frozen feed writes in the time, one a heartbeat."""
         return 1 if sample == 0 else (self.constant_after // self.heartbeat + 1) << (sample - 1)
 
     def rounds(self, sight: Sight) -> Rounds | None:

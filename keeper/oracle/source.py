@@ -173,7 +173,7 @@ def own_price(read: Read, call: Call[Any]) -> Price:
 
 
 def agreed(where: str, ours: Price, theirs: Price) -> Price:
-    """Our price, when the contract makes the same of the same state. Raises ValuationError when it does not."""
+    """Our price, when the contract makes the same of the same state. Raises ValuationError otherwise."""
     if (ours.low, ours.high, ours.status) == (theirs.low, theirs.high, theirs.status):
         return ours
     raise ValuationError(
