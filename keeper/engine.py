@@ -12,12 +12,14 @@ from keeper.connectors.base import load
 from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
+from keeper.planning import budgets
 from keeper.planning import strategy as strategies
 from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
-from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
@@ -87,7 +89,10 @@ def derive(
             raise PlanError("Evidence asks for an allocation, and this is a settlement")
         return _settlement(policy, book, basis)
     allocation = asked or settled(strategy.decide(book), book)
-    return limits.allowed(book, policy, build_batch(policy, book, allocation, basis))
+    plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis))
+    # What exceeds a budget by itself nobody would ever sign.
+    budgets.check(policy, plan, ())
+    return plan
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

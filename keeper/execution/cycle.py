@@ -26,7 +26,7 @@ from keeper.execution.sending import Receipt
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
-from keeper.quorum.collect import Approval, collect
+from keeper.quorum.collect import Approval, TooFewSignaturesError, collect
 from keeper.quorum.equivocation import Sightings
 from keeper.quorum.requests import Proposer
 
@@ -90,18 +90,26 @@ class Keeper:
         return plan
 
     async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
-        """Asks the signers. Raises QuorumError with what each said when too few sign."""
+        """Asks the signers. Raises TooFewSignaturesError with what each said."""
         if self.proposer is None:
             raise ConfigError("No proposer's key is configured", expected="a key that the policy lists")
-        approval = await collect(
-            plan,
-            self.policy,
-            self.signers,
-            proposer=self.proposer,
-            patience=PATIENCE_SECONDS,
-            ask_all=ask_all,
-            sightings=self.sightings,
-        )
+        try:
+            approval = await collect(
+                plan,
+                self.policy,
+                self.signers,
+                proposer=self.proposer,
+                patience=PATIENCE_SECONDS,
+                ask_all=ask_all,
+                sightings=self.sightings,
+            )
+        except TooFewSignaturesError as error:
+            self._tell(plan, error.approval)
+            raise
+        self._tell(plan, approval)
+        return approval
+
+    def _tell(self, plan: Plan, approval: Approval) -> None:
         for signature in approval.signatures:
             self.events.emit(PlanSigned(plan=plan.plan_hash, signer=signature.signer))
         for found in (each.evidence for each in approval.outcomes if each.evidence is not None):
@@ -109,7 +117,6 @@ class Keeper:
             self.events.emit(SignerEquivocated(signer=found.signer, first=first, second=second))
         for refusal in approval.refusals:
             self.events.emit(PlanRefused(plan=plan.plan_hash, signer=refusal.url, reason=refusal.reason))
-        return approval
 
     async def turn(self, kind: Kind) -> Turn:
         """One turn, from the chain's present to a reconciled block.

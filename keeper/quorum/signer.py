@@ -26,8 +26,9 @@ from keeper.errors import (
 from keeper.ledger.vault import Accounting
 from keeper.planning.comparison import compare, explain
 from keeper.planning.evidence import Evidence
-from keeper.planning.plan import CodeStamp, Kind, Plan, difference
+from keeper.planning.plan import Kind, Plan, difference
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp
 from keeper.planning.strategy import Strategy
 from keeper.quorum.external import ExternalSigner, KeyUnavailableError, signing
 from keeper.quorum.record import Promises
@@ -136,9 +137,13 @@ class Signer:
         return own, now, head
 
     def promise(self, own: Plan, head: BlockRef) -> None:
-        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it."""
-        # By the chain's time, as only that ends what was signed.
-        other = self._promises.promise(own, head.timestamp)
+        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it, or
+        when the budgets do not allow it beside what this signer has promised before."""
+        try:
+            # By the chain's time, as only that ends what was signed.
+            other = self._promises.promise(own, head.timestamp, self.policy)
+        except PolicyError as error:
+            raise PlanRefusedError("over_budget", str(error)) from error
         if other is not None:
             raise PlanRefusedError(
                 "slot_taken",

@@ -12,6 +12,7 @@ from keeper import engine
 from keeper.chain.rpc import Endpoint, Source
 from keeper.clock import ChainClock, Clock
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.simulation.devnet import Devnet
@@ -56,9 +57,14 @@ async def make_signer(world: World, tmp_path: Path) -> AsyncIterator[Callable[..
     """Builds a signer in this process, with an endpoint of its own."""
     endpoint = Endpoint(world.devnet.url, world.devnet.chain_id)
 
-    def make(role: str = "signer1", source: Source = endpoint, clock: Clock | None = None) -> Signer:
+    def make(
+        role: str = "signer1",
+        source: Source = endpoint,
+        clock: Clock | None = None,
+        policy: Policy = world.policy,
+    ) -> Signer:
         return Signer(
-            policy=world.policy,
+            policy=policy,
             engine=engine,
             endpoints={world.devnet.chain_id: source},
             clock=clock or ChainClock(source),

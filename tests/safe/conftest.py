@@ -16,6 +16,7 @@ from keeper.events import EventStream
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.safe import execution
@@ -63,9 +64,9 @@ def keeper(deployed: Staged, hub: Endpoint, relayer: Relayer) -> Keeper:
 def make_owner(deployed: Staged, hub: Endpoint, tmp_path: Path) -> MakeOwner:
     """An owner of the Safe in this process, with a record of its own."""
 
-    def make(role: str) -> Owner:
+    def make(role: str, policy: Policy = deployed.policy) -> Owner:
         signer = Signer(
-            policy=deployed.policy,
+            policy=policy,
             engine=engine,
             endpoints={deployed.devnet.chain_id: hub},
             clock=ChainClock(hub),
