@@ -36,7 +36,7 @@ contract RawReadingsTest is Devnet {
         assertEq(latest.startedAt, block.timestamp);
         assertEq(latest.updatedAt, block.timestamp);
         // Two hours of a frozen feed are three rounds.
-        uint16[6] memory distances = [1, 3, 6, 12, 24, 48];
+        uint8[6] memory distances = [1, 3, 6, 12, 24, 48];
         assertEq(earlier.length, 6);
         for (uint256 i = 0; i < 6; i++) {
             assertEq(earlier[i].id, 600 - distances[i]);
