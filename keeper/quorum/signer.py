@@ -274,9 +274,10 @@ class Signer:
             snapshot = await take_at(
                 self._endpoints, self._engine.calls(self.policy), plan.blocks, plan.reference_time
             )
-            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
         except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
+        try:
+            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
         except KeeperError as error:
             raise PlanRefusedError(
                 "no_plan", f"This signer derives no plan from that snapshot: {error}"
