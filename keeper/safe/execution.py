@@ -13,8 +13,10 @@ from keeper.execution.relay import Relayer
 from keeper.execution.sending import Order
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
+from keeper.quorum.typed_data import Signature
 from keeper.safe.account import SafeReads
 from keeper.safe.envelope import Envelope, safe_policy
+from keeper.safe.nested import assembled
 from keeper.safe.nonces import Queued, check_nonce, check_slots, next_nonce
 from keeper.safe.owner import State, read_state
 
@@ -57,6 +59,13 @@ def countable(envelope: Envelope, state: State) -> Envelope:
     return replace(envelope, signatures=present)
 
 
+async def _of_contracts(envelope: Envelope, state: State, hub: Source) -> tuple[Signature, ...]:
+    """Signatures of the Safe's owners that are Safes, as far as enough of their own present owners signed."""
+    named = {each.safe for each in envelope.members} & set(state.contracts)
+    states = {safe: await read_state(hub, SafeReads(safe)) for safe in sorted(named)}
+    return assembled(envelope.members, {safe: (s.owners, s.threshold) for safe, s in states.items()})
+
+
 async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
     """Simulates `execTransaction` with the signatures, sends it and waits until it is mined.
 
@@ -67,16 +76,18 @@ async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
     state = await read_state(relayer.endpoint, SafeReads(envelope.safe))
     check_nonce(envelope.transaction, state.nonce, ())
     usable = countable(envelope, state).signatures
-    if len(usable) < state.threshold:
-        missing = [owner for owner in state.owners if owner not in {each.signer for each in usable}]
+    contracts = await _of_contracts(envelope, state, relayer.endpoint)
+    signed = {each.signer for each in (*usable, *contracts)}
+    if len(signed) < state.threshold:
+        missing = [owner for owner in state.owners if owner not in signed]
         raise QuorumError(
             "Too few of the Safe's owners have signed",
             expected=state.threshold,
-            seen=len(usable),
+            seen=len(signed),
             where=f"0x{envelope.hash.hex()}",
             hint=f"Without a signature: {', '.join(missing)}",
         )
-    data = envelope.transaction.execute_data(usable, state.threshold)
+    data = envelope.transaction.execute_data(usable, state.threshold, contracts)
     call = Call(envelope.safe, data, bytes, "+".join(plan.kind.value for plan in envelope.plans))
     order = Order(
         f"safe/{envelope.hash.hex()}",
