@@ -57,7 +57,7 @@ def intend(
         raise ConfigError("Nobody to sign the plan", expected="--signer URL, once for each signer")
     key = None if relayer_env is None else KeySource(env=relayer_env)
     seat = None if proposer_env is None else proposer_key(proposer_env)
-    swaps = None if lifi is None else load_toml(lifi, LiFiConfig)
+    swaps = None if lifi is None else load_toml(lifi, LiFiConfig).beside(lifi.resolve().parent)
     asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, swaps, yes=yes, json=json))
 
 
