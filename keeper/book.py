@@ -21,6 +21,7 @@ from keeper.oracle.quote import Status
 from keeper.permissions import check_parts, check_permissions
 from keeper.planning.policy import Policy
 from keeper.reads import VaultReads
+from keeper.swap.market import Market, look
 from keeper.units import WAD, Address, Value, mul_div_up
 from keeper.valuation import Must, Valuer, policy_prices, require_equal
 
@@ -33,7 +34,8 @@ class Book:
     `caps` is the most that each venue may hold if no other counts under its risk ids, less the interest until
     a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
     next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
-    reads no more positions than it names. `exposures` has every risk id, by name.
+    reads no more positions than it names. `exposures` has every risk id, by name; `market` is what swaps are
+    judged by, where the policy allows any.
     """
 
     at: int
@@ -50,6 +52,7 @@ class Book:
     risk_paused_until: int
     isolated: frozenset[Address] = frozenset()
     exposures: tuple[Exposure, ...] = ()
+    market: Market | None = field(default=None, hash=False)
 
     @property
     def nav(self) -> Value:
@@ -137,6 +140,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
+        market=None if policy.swap is None else look(policy.swap, read, worth, snapshot.block(hub).base_fee),
     )
     reports = book.reports
     healthy = all(report.status is Status.OK for report in reports.values())

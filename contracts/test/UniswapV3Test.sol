@@ -66,6 +66,10 @@ contract SetPrices is IOracleRouter {
             a.status
         );
     }
+
+    function stipend(address, address) external pure returns (uint256) {
+        return 20_000;
+    }
 }
 
 /// @title Uniswap v3 liquidity on the local chain's factory, position manager and swap router

@@ -40,6 +40,10 @@ class LiFiConfig(StrictModel):
     wait_milliseconds: int = Field(default=500, ge=0)
     """Before the second attempt; doubles with each."""
 
+    def beside(self, folder: Path) -> "LiFiConfig":
+        """With a relative path meant from a folder: elsewhere, the budget would be another one."""
+        return self.model_copy(update={"budget_file": folder / self.budget_file})
+
 
 @dataclass(frozen=True)
 class SwapRequest:

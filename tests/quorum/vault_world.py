@@ -49,6 +49,12 @@ class World:
         text = tomllib.loads(self.deployment.policy_toml)
         return replace(self, deployment=replace(self.deployment, policy=parse(text | sections, Policy)))
 
+    def with_intents(self) -> "World":
+        """The same vault under a policy by which people may decide."""
+        text = self.deployment.policy_toml.replace("[strategy]\n", "[strategy]\nintents = true\n")
+        policy = parse(tomllib.loads(text), Policy)
+        return replace(self, deployment=replace(self.deployment, policy=policy, policy_toml=text))
+
     def now(self) -> int:
         return int(self.devnet.block()["timestamp"], 16)
 

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from keeper.safe import execution
 from keeper.safe.envelope import Envelope
 from keeper.safe.nested import Member, message_hash
 from keeper.simulation.keeper_safe import create_safe
-from keeper.simulation.vault import SIGNERS, signers
+from keeper.simulation.vault import SIGNERS
 from keeper.units import Address
 
 MEMBERS = ("user3", "user4", "user5")
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.asyncio
 
 @dataclass
 class Nested:
-    """The vault's Safe with the owner `gone` replaced by `inner`, a 2-of-3 Safe of `MEMBERS`."""
+    """A vault kept by a 2-of-3 Safe, one of whose owners is the Safe `inner`."""
 
     stage: Staged
     inner: Address
@@ -42,15 +43,25 @@ class Nested:
         return await execution.propose([await self.stage.propose(Kind.SETTLEMENT)], self.stage.policy, hub)
 
 
+def with_inner(stage: Staged, gone: str, members: Sequence[str], threshold: int) -> Nested:
+    """The vault with a Safe of those roles in the place of the role `gone` among the owners."""
+    devnet, safe = stage.devnet, stage.policy.vault.quorum
+    inner, old = (
+        create_safe(devnet, [devnet.address(role) for role in members], threshold),
+        devnet.address(gone),
+    )
+    owners: list[Address] = list(devnet.call(safe, "getOwners()", outputs="(address[])"))
+    nonce: int = devnet.call(safe, "nonce()", outputs="(uint256)")
+    before = [SENTINEL, *owners][owners.index(old)]
+    exec_as_safe(stage, encode_call("swapOwner(address,address,address)", before, old, inner), nonce)
+    text = stage.deployment.policy_toml.replace(old, inner)
+    deployment = replace(stage.deployment, policy=parse(tomllib.loads(text), Policy), policy_toml=text)
+    return Nested(Staged(devnet, deployment), inner)
+
+
 @pytest.fixture
 def nested(stage: Staged) -> Nested:
-    inner = create_safe(stage.devnet, [stage.devnet.address(role) for role in MEMBERS], 2)
-    gone, owners = stage.devnet.address(SIGNERS[2]), signers(stage.devnet)
-    before = ([SENTINEL, *owners])[owners.index(gone)]
-    exec_as_safe(stage, encode_call("swapOwner(address,address,address)", before, gone, inner), 0)
-    text = stage.deployment.policy_toml.replace(gone, inner)
-    policy = parse(tomllib.loads(text), Policy)
-    return Nested(Staged(stage.devnet, replace(stage.deployment, policy=policy, policy_toml=text)), inner)
+    return with_inner(stage, SIGNERS[2], MEMBERS, 2)
 
 
 async def test_a_safe_signs_through_two_of_its_owners_from_file_to_file(
@@ -94,6 +105,18 @@ async def test_every_pair_of_owners_with_the_safe_among_them_is_enough(
         full = full.with_signatures([await make_owner(role, stage.policy).sign(bare)])
         assert (await execution.send(full, stage.policy, relayer)).gas_used
         assert stage.devnet.rpc("evm_revert", mark)
+
+
+async def test_two_safes_among_the_owners_are_enough_by_themselves(
+    nested: Nested, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner
+) -> None:
+    both = with_inner(nested.stage, SIGNERS[1], ["user6"], 1)
+    bare = await both.envelope(hub)
+    owner = make_owner("user6", both.stage.policy)
+    full = bare.with_members([Member(both.inner, await owner.sign(bare, within=both.inner))])
+    first = Nested(both.stage, nested.inner)
+    full = full.with_members([await by(make_owner, first, member, bare) for member in MEMBERS[:2]])
+    assert (await execution.send(full, both.stage.policy, relayer)).gas_used
 
 
 async def by(make_owner: MakeOwner, nested: Nested, role: str, envelope: Envelope) -> Member:
