@@ -17,8 +17,9 @@ from keeper.planning import strategy as strategies
 from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
-from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits

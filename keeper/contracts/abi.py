@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from eth_abi.codec import ABICodec
@@ -23,8 +23,12 @@ from keeper.units import Address
 _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
+_checksummed: Final = lru_cache(maxsize=4096)(to_checksum_address)
+"""The same few addresses come again and again, and each costs a hash."""
+
+
 class _ChecksumAddressDecoder(AddressDecoder):
-    decoder_fn = staticmethod(to_checksum_address)
+    decoder_fn = staticmethod(_checksummed)
 
 
 def _codec() -> ABICodec:
@@ -41,7 +45,7 @@ def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
     if not is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
-    return Address(to_checksum_address(text))
+    return Address(_checksummed(text))
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
@@ -108,7 +112,7 @@ class Function:
     def name(self) -> str:
         return self.signature.partition("(")[0]
 
-    @property
+    @cached_property
     def selector(self) -> bytes:
         return keccak(self.signature.encode())[:4]
 

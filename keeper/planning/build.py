@@ -11,18 +11,12 @@ from keeper.connectors.base import EVERYTHING, Position
 from keeper.errors import PlanError
 from keeper.exposures import doubtful
 from keeper.ledger.portfolio import touched
+from keeper.planning.calls import PlannedCall
+from keeper.planning.evidence import Evidence
 from keeper.planning.outcome import after_calls, least_nav, predict
-from keeper.planning.plan import (
-    BatchTerms,
-    CodeStamp,
-    Evidence,
-    PinnedBlock,
-    Plan,
-    PlannedCall,
-    SettlementTerms,
-    Terms,
-)
+from keeper.planning.plan import BatchTerms, Plan, SettlementTerms, Terms
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, Address, mul_div_down, mul_div_up
 

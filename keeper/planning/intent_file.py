@@ -4,7 +4,6 @@ Beside what an intent has itself, `amount` may stand for `assets`: whole units o
 such as "1250.50", or "all". `until` may be a time with its offset from UTC.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +13,8 @@ from typing import Any, Final
 
 from keeper.config import parse
 from keeper.connectors.base import EVERYTHING
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, DecodeError
+from keeper.json_input import parse_json
 from keeper.planning.intents import Intents
 from keeper.units import MAX_UINT256
 
@@ -35,8 +35,8 @@ def read(path: Path, *, decimals: int, issued_at: int) -> Intents:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError("Too large a file of intents", expected=f"{MAX_FILE_BYTES:,} bytes", where=path)
     try:
-        body = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        body = parse_json(data) if path.suffix == ".json" else tomllib.loads(data.decode())
+    except (DecodeError, ValueError, RecursionError) as error:
         raise ConfigError("Neither TOML nor JSON (*.json)", where=path, seen=error) from error
     if not isinstance(body, dict):
         raise ConfigError("A file of intents is a table", seen=type(body).__name__, where=path)

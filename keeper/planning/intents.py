@@ -17,6 +17,7 @@ from keeper.config import StrictModel
 from keeper.config import parse as parse_model
 from keeper.connectors.base import EVERYTHING
 from keeper.errors import ConfigError, DecodeError, PlanError, PolicyError
+from keeper.planning.outcome import IDLE
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, MAX_UINT256, mul_div_down
 
@@ -30,8 +31,6 @@ SCHEMA: Final = 1
 MAX_INTENTS: Final = 32
 MAX_REASON: Final = 200
 """Characters of one reason; all of them together have to fit a plan's."""
-IDLE: Final = "idle"
-"""The assets at hand, where an intent names a venue to move from or to."""
 _SHOWN: Final = 1_800
 
 

@@ -16,6 +16,7 @@ from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
+from keeper.planning.actions import ACTIONS, SUPPLY, WITHDRAW
 from keeper.planning.bounds import (
     Bound,
     BudgetPolicy,
@@ -25,8 +26,9 @@ from keeper.planning.bounds import (
     GuardianPolicy,
     Positive,
 )
-from keeper.planning.outcome import IDLE as IDLE
-from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.planning.calls import PlannedCall
+from keeper.planning.outcome import IDLE
+from keeper.planning.plan import BatchTerms, Plan, SettlementTerms
 from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
 from keeper.risk.slots import RiskPolicy

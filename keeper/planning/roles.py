@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from keeper.contracts.handle import function
 from keeper.errors import PolicyError
-from keeper.planning.plan import ACTIONS
+from keeper.planning.actions import ACTIONS
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import Address
 

@@ -26,8 +26,9 @@ from keeper.errors import (
 from keeper.ledger.vault import Accounting
 from keeper.planning.comparison import compare, explain
 from keeper.planning.evidence import Evidence
-from keeper.planning.plan import CodeStamp, Kind, Plan, difference
+from keeper.planning.plan import Kind, Plan, difference
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp
 from keeper.planning.strategy import Strategy
 from keeper.quorum.external import ExternalSigner, KeyUnavailableError, signing
 from keeper.quorum.record import Promises

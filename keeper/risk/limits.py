@@ -13,8 +13,10 @@ from keeper.connectors.base import Position, after_move
 from keeper.errors import PolicyError
 from keeper.exposures import gross
 from keeper.oracle.quote import Status
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.planning.bounds import DAY
-from keeper.planning.plan import SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import BatchTerms, Plan
 from keeper.planning.policy import Policy
 from keeper.risk.slots import RiskPolicy
 from keeper.units import BPS

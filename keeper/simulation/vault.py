@@ -11,7 +11,7 @@ from keeper.config import parse
 from keeper.contracts import Contract, artifact
 from keeper.exposures import risk_id
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet

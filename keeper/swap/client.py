@@ -221,9 +221,17 @@ class LiFi:
         if status == _TOO_MANY:
             raise self._budget.exhaust(name, now, headers)
         self._budget.observe(name, now, headers)
+        self._require_no_key(status, data, path)
         if status != _OK:
             raise _refusal(status, data, path)
         return data
+
+    def _require_no_key(self, status: int, data: bytes, path: str) -> None:
+        # Refusals are logged and quotes are kept in plans, for anyone to read.
+        key = self._config.api_key
+        if key is not None and key.get_secret_value().encode() in data:
+            said = "LiFi's answer repeats the API key, and is not shown"
+            raise LiFiError(said, status=status, code=None, tools=(), where=path)
 
     def _budget_name(self, path: str) -> str:
         if self._account:

@@ -3,23 +3,19 @@
 Amounts are whole numbers of a token's smallest unit, written in decimal digits; no floating point is read.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from keeper.errors import DecodeError
+from keeper.json_input import parse_json
 
 MAX_BYTES: Final = 32 * 2**20
 """Of one answer. All tokens of all chains are the longest by far."""
-MAX_DEPTH: Final = 64
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _UINT256: Final = 2**256
 _DIGITS: Final = 78
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
@@ -241,10 +237,18 @@ class GasPrices(RootModel[dict[str, GasPrice]]):
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
 
+class GasAmount(Answer):
+    """An amount of a chain's coin."""
+
+    token: Token
+    amount: Amount
+
+
 class GasSuggestion(Answer):
-    """How much of a chain's coin to bring along."""
+    """How much of a chain's coin to bring along, where any can be."""
 
     available: bool
+    recommended: GasAmount | None = None
 
 
 class ToolError(Answer):
@@ -282,28 +286,13 @@ class Failure(Answer):
 M = TypeVar("M", bound=BaseModel)
 
 
-def load(data: bytes, *, where: object) -> Any:
-    """JSON as values, with decimals instead of floats.
-
-    Raises DecodeError where it is none, too long, or can be read in more than one way: of a name that comes
-    twice some readers take the first and others the last.
-    """
+def parse(data: bytes, model: type[M], *, where: object) -> M:
+    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
     if len(data) > MAX_BYTES:
         raise DecodeError(
             "The answer is too long", expected=f"{MAX_BYTES} bytes", seen=len(data), where=where
         )
-    _check_depth(data, where)
-    try:
-        return json.loads(
-            data.decode(), object_pairs_hook=_object, parse_float=Decimal, parse_constant=_no_number
-        )
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise DecodeError("The answer is not JSON with one reading", seen=error, where=where) from error
-
-
-def parse(data: bytes, model: type[M], *, where: object) -> M:
-    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
-    content = load(data, where=where)
+    content = parse_json(data, where=where)
     try:
         # Strict about types, but a list in JSON is a tuple here: only reading as JSON allows that.
         return model.model_validate(_frozen(content))
@@ -311,27 +300,6 @@ def parse(data: bytes, model: type[M], *, where: object) -> M:
         details = error.errors(include_input=False, include_url=False)
         lines = "; ".join(f"{_path(each['loc'])}: {_said(each)}" for each in details[:8])
         raise DecodeError(f"The answer lacks or misstates fields: {lines}", where=where) from None
-
-
-def _check_depth(data: bytes, where: object) -> None:
-    # Python's reader recurses in C: far enough down the process is gone, and no error raised.
-    depth = 0
-    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise DecodeError("The answer is nested too deeply", expected=MAX_DEPTH, where=where)
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:100]!r} comes twice")
-    return found
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
 
 
 def _frozen(value: Any) -> Any:

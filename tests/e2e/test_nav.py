@@ -122,7 +122,9 @@ def test_another_vaults_policy_is_refused(stage: Staged, folder: Path) -> None:
     assert "The policy is another vault's [VAULT]" in err
     code, _, err = nav(folder, "vault")
     assert code == 2
-    assert "Not a vault's address [VAULT]" in err
+    assert (
+        "Not a vault's address [VAULT]: expected 20 bytes in hex, EIP-55 where mixed case, saw vault" in err
+    )
 
 
 def test_a_connector_that_says_something_else_than_the_protocol_ends_with_1(

@@ -13,7 +13,7 @@ from keeper.config import parse
 from keeper.contracts.handle import function
 from keeper.errors import PolicyError
 from keeper.planning.build import build_batch, build_settlement
-from keeper.planning.plan import PlannedCall
+from keeper.planning.calls import PlannedCall
 from keeper.planning.policy import Policy
 from keeper.planning.roles import role
 from keeper.planning.strategy import Allocation

@@ -12,8 +12,9 @@ from vault_world import World
 
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.clock import FixedClock
+from keeper.planning.calls import PlannedCall
 from keeper.planning.evidence import Evidence, EvidenceKind
-from keeper.planning.plan import Kind, Plan, PlannedCall, SettlementTerms
+from keeper.planning.plan import Kind, Plan, SettlementTerms
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.quorum.typed_data import artefact, check
 from keeper.simulation.proxy import Fault, Proxy

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from keeper.contracts.abi import address
 from keeper.errors import KeeperError
 from keeper.ops.commands.safe import app
-from keeper.planning.plan import CodeStamp, PinnedBlock, Plan, SettlementTerms, StrategyStamp
+from keeper.planning.plan import Plan, SettlementTerms
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.quorum.typed_data import Signature
 from keeper.safe.envelope import Envelope
 from keeper.safe.owner import Owner

@@ -13,7 +13,8 @@ from staged import Staged
 from keeper.contracts import encode_call
 from keeper.contracts.abi import decode
 from keeper.errors import RpcError
-from keeper.planning.plan import Kind, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.roles import role
 from keeper.quorum.typed_data import artefact
 from keeper.safe.transaction import plan_call

@@ -1,19 +1,29 @@
 """Answers that are almost right: a field less, of another type, or with something hostile in it."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, RootModel
 
 from keeper.errors import DecodeError, PolicyError, RefusedError
-from keeper.swap import calldata
+from keeper.swap import calldata, models
 from keeper.swap.calldata import Target
 from keeper.swap.check import CheckedQuote, Expected, check
 from keeper.units import Address
 
 DATA = Path(__file__).parent / "data"
 Path_ = tuple[str | int, ...]
+
+RECORDED: dict[str, type[BaseModel]] = {
+    "quote-arb-base-eth-gaszip-2026-10-07.json": models.Quote,
+    "status-DONE-COMPLETED-arb-taiko-stargateV2Bus.json": models.Status,
+    "error-404-NO_QUOTE-gnosis-docs.json": models.Failure,
+}
 
 HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 1.5, 2**256, 10**400, "", "0", "-1", "+1", " 1", "1_0", "1e18", "٣", "0x",
@@ -51,11 +61,46 @@ def holder(content: Any, path: Path_) -> Any:
     return content
 
 
+def required(model: type[BaseModel], content: Any, at: Path_ = ()) -> Iterator[Path_]:
+    """Every place in an answer that its model cannot do without."""
+    for name, field in model.model_fields.items():
+        if issubclass(model, RootModel):
+            yield from _inside(field.annotation, content, at)
+            continue
+        key = field.alias or name
+        if key not in content:
+            continue
+        if field.is_required():
+            yield (*at, key)
+        yield from _inside(field.annotation, content[key], (*at, key))
+
+
+def _inside(annotation: Any, value: Any, at: Path_) -> Iterator[Path_]:
+    if get_origin(annotation) is dict:
+        for name, each in value.items():
+            yield from _inside(get_args(annotation)[1], each, (*at, name))
+        return
+    rows = enumerate(value) if isinstance(value, list) else [(None, value)]
+    for index, row in rows:
+        for each in _models(annotation):
+            if isinstance(row, dict) and each is not models.Unavailable:
+                yield from required(each, row, at if index is None else (*at, index))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for each in get_args(annotation) for found in _models(each)]
+
+
 def mutated(random: Random, honest: bytes) -> bytes:
     """The quote with one to three fields taken away, replaced, or with bytes of its calldata changed."""
     content = json.loads(honest)
-    for _ in range(random.randint(1, 3)):
-        path = random.choice(list(paths(content)))
+    for number in range(random.randint(1, 3)):
+        places = list(paths(content)) if number else _places(honest)
+        if not places:
+            break
+        path = random.choice(places)
         at = holder(content, path)
         kind = random.randrange(4)
         if kind == 0:
@@ -67,6 +112,11 @@ def mutated(random: Random, honest: bytes) -> bytes:
         else:
             _damage(random, content)
     return json.dumps(content).encode()
+
+
+@lru_cache
+def _places(honest: bytes) -> list[Path_]:
+    return list(paths(json.loads(honest)))
 
 
 def _altered(random: Random, value: Any) -> Any:
@@ -124,3 +174,36 @@ def refused_or_same(data: bytes, expected: Expected, honest: tuple[object, ...])
         return True
     assert matters(checked) == honest, data
     return False
+
+
+_NAMED = re.compile(r"(?:: |; )(\w+)(?=[.:])")
+
+
+def refused_by_name_or_same(data: bytes, model: type[BaseModel], honest: bytes) -> bool:
+    """Whether the answer was refused. Raises AssertionError when the refusal blames a field that is as it
+    was, or when what was accepted is not what it says."""
+    content, before = json.loads(data), json.loads(honest)
+    # As text: to Python, true and 1 are the same.
+    (now, then) = ({name: json.dumps(each) for name, each in side.items()} for side in (content, before))
+    changed = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+    try:
+        said = models.parse(data, model, where="answer").model_dump(by_alias=True, exclude_unset=True)
+    except DecodeError as error:
+        blamed = set(_NAMED.findall(error.message.partition("fields")[2]))
+    else:
+        assert _within(said, content), data
+        return False
+    assert blamed, data
+    assert blamed <= changed, (blamed, data)
+    return True
+
+
+def _within(said: Any, content: Any) -> bool:
+    """Whether all that a model holds stands in the answer just so."""
+    if isinstance(said, Mapping):
+        return isinstance(content, dict) and all(
+            name in content and _within(each, content[name]) for name, each in said.items()
+        )
+    if isinstance(said, tuple):
+        return isinstance(content, list) and len(said) == len(content) and all(map(_within, said, content))
+    return type(said) is type(content) and bool(said == content)

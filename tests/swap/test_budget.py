@@ -61,6 +61,14 @@ def test_an_answer_that_comes_late_gives_nothing_back(tmp_path: Path) -> None:
         budget.take("quote", NOW)
 
 
+def test_what_a_rolling_window_gives_back_is_counted(tmp_path: Path) -> None:
+    budget = RateBudget(tmp_path / "budget.json")
+    for number in range(200):
+        now = NOW + number * 600
+        budget.take("quote", now)
+        budget.observe("quote", now, headers(70, WINDOW))
+
+
 def test_no_answer_shuts_us_out_for_longer_than_a_window(tmp_path: Path) -> None:
     budget = RateBudget(tmp_path / "budget.json")
     assert budget.exhaust("quote", NOW, headers(0, 10**10)).refills_at == NOW + WINDOW
@@ -165,3 +173,20 @@ async def test_the_key_is_sent_and_never_shown(tmp_path: Path, caplog: pytest.Lo
     assert "aiohttp" in caplog.text or "asyncio" in caplog.text, "the libraries' own lines are there"
     said += kept(tmp_path) + caplog.text
     assert "s3cr3t" not in said
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_answer_that_repeats_the_key_is_not_shown(tmp_path: Path, status: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        key = request.headers["x-lifi-api-key"]
+        return web.json_response({"message": f"no {key}", "errors": [{"code": key}]}, status=status)
+
+    async with serving(answer) as url:
+        config = LiFiConfig.model_validate(
+            {"url": url, "api_key": "s3cr3t", "budget_file": tmp_path / "b.json", "wait_milliseconds": 0}
+        )
+        async with LiFi(config, FixedClock(NOW)) as lifi:
+            with pytest.raises(LiFiError, match="repeats the API key") as refused:
+                await lifi.step_transaction({})
+    assert refused.value.action is Action.ALERT
+    assert "s3cr3t" not in f"{refused.value} {json.dumps(refused.value.as_dict())}"

@@ -15,8 +15,9 @@ from keeper.ops import plan_files
 from keeper.ops.output import JsonOption, amount, show
 from keeper.planning import policy as policies
 from keeper.planning.actions import SUPPLY, WITHDRAW
+from keeper.planning.calls import PlannedCall
 from keeper.planning.outcome import IDLE, after_calls
-from keeper.planning.plan import BatchTerms, Kind, Plan, PlannedCall, SettlementTerms
+from keeper.planning.plan import BatchTerms, Kind, Plan, SettlementTerms
 from keeper.planning.policy import Policy
 from keeper.units import BPS, WAD
 
