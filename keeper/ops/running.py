@@ -16,9 +16,9 @@ from keeper.events import EventStream
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
-from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.journal import LEASE_SECONDS, Journal
 from keeper.execution.journal.vaults import VaultRecord
-from keeper.execution.loop import Loop, Schedule, Tended
+from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
 from keeper.ops.commands.intend import proposer_key
 from keeper.planning import policy as policies
@@ -40,6 +40,7 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
+    `lease` is how many seconds after this keeper's end another may take its place.
     """
 
     endpoints: Path
@@ -47,6 +48,7 @@ class RunConfig(StrictModel):
     vaults: Annotated[tuple[VaultSettings, ...], Field(min_length=1)]
     key: KeySource | None = None
     proposer_env: str | None = None
+    lease: Seconds = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
 
@@ -103,7 +105,11 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
     async with AsyncExitStack() as stack:
         chains = {chain for policy in rules for chain in policy.chains}
         pools = await stack.enter_async_context(open_pools(settings, chains, events))
-        journal = None if account is None else await stack.enter_async_context(Journal(config.data))
+        journal = (
+            None
+            if account is None
+            else await stack.enter_async_context(Journal(config.data, lease_seconds=config.lease))
+        )
         tended = []
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
