@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -106,9 +107,14 @@ class Running:
                 return said
         raise AssertionError(f"the keeper ended before: {self.events[-5:]}")
 
-    def did(self, beginning: str) -> Said:
-        """The next pass that did something that begins so."""
-        return self.until(lambda said: any(each.startswith(beginning) for each in said.get("did", ())))
+    def did(self, pattern: str) -> None:
+        """Waits for a pass that did something of that pattern, if none has."""
+
+        def matches(said: Said) -> bool:
+            return any(re.match(pattern, each) for each in said.get("did", ()))
+
+        if not any(matches(said) for said in self.events):
+            self.until(matches)
 
     def terminate(self) -> int:
         self._child.terminate()
