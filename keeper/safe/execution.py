@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from keeper.chain.call import Call
 from keeper.chain.rpc import Source
-from keeper.errors import PolicyError, QuorumError
+from keeper.errors import DecodeError, PolicyError, QuorumError
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer
 from keeper.execution.sending import Order
@@ -62,8 +62,15 @@ def countable(envelope: Envelope, state: State) -> Envelope:
 async def _of_contracts(envelope: Envelope, state: State, hub: Source) -> tuple[Signature, ...]:
     """Signatures of the Safe's owners that are Safes, as far as enough of their own present owners signed."""
     named = {each.safe for each in envelope.members} & set(state.contracts)
-    states = {safe: await read_state(hub, SafeReads(safe)) for safe in sorted(named)}
-    return assembled(envelope.members, {safe: (s.owners, s.threshold) for safe, s in states.items()})
+    quorums = {}
+    for safe in sorted(named):
+        try:
+            inner = await read_state(hub, SafeReads(safe))
+        except DecodeError:
+            # Another kind of contract: anyone may have written such a member into the file.
+            continue
+        quorums[safe] = (inner.owners, inner.threshold)
+    return assembled(envelope.members, quorums)
 
 
 async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:

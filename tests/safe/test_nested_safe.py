@@ -45,11 +45,12 @@ class Nested:
 
 def with_inner(stage: Staged, gone: str, members: Sequence[str], threshold: int) -> Nested:
     """The vault with a Safe of those roles in the place of the role `gone` among the owners."""
-    devnet, safe = stage.devnet, stage.policy.vault.quorum
-    inner, old = (
-        create_safe(devnet, [devnet.address(role) for role in members], threshold),
-        devnet.address(gone),
-    )
+    owners = [stage.devnet.address(role) for role in members]
+    return with_owner(stage, gone, create_safe(stage.devnet, owners, threshold))
+
+
+def with_owner(stage: Staged, gone: str, inner: Address) -> Nested:
+    devnet, safe, old = stage.devnet, stage.policy.vault.quorum, stage.devnet.address(gone)
     owners: list[Address] = list(devnet.call(safe, "getOwners()", outputs="(address[])"))
     nonce: int = devnet.call(safe, "nonce()", outputs="(uint256)")
     before = [SENTINEL, *owners][owners.index(old)]
@@ -117,6 +118,20 @@ async def test_two_safes_among_the_owners_are_enough_by_themselves(
     first = Nested(both.stage, nested.inner)
     full = full.with_members([await by(make_owner, first, member, bare) for member in MEMBERS[:2]])
     assert (await execution.send(full, both.stage.policy, relayer)).gas_used
+
+
+async def test_a_member_of_what_is_no_safe_stops_nobody(
+    stage: Staged, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner
+) -> None:
+    odd = with_owner(stage, SIGNERS[2], stage.deployment.vault)
+    bare = await odd.envelope(hub)
+    account = Account.from_key(stage.devnet.key("user6"))
+    message = message_hash(stage.devnet.chain_id, odd.inner, bare.hash)
+    full = bare.with_members([Member(odd.inner, signed(message, account))])
+    one, two = [await make_owner(role, odd.stage.policy).sign(bare) for role in SIGNERS[:2]]
+    with pytest.raises(QuorumError, match="Too few of the Safe's owners"):
+        await execution.send(full.with_signatures([one]), odd.stage.policy, relayer)
+    assert (await execution.send(full.with_signatures([one, two]), odd.stage.policy, relayer)).gas_used
 
 
 async def by(make_owner: MakeOwner, nested: Nested, role: str, envelope: Envelope) -> Member:

@@ -61,7 +61,7 @@ def intend(
     key = None if relayer_env is None else KeySource(env=relayer_env)
     seat = None if proposer_env is None else proposer_key(proposer_env)
     journal = None if key is None else open_journal(data)
-    swaps = None if lifi is None else load_toml(lifi, LiFiConfig)
+    swaps = None if lifi is None else load_toml(lifi, LiFiConfig).beside(lifi.resolve().parent)
     asyncio.run(
         _intend(file, rules, settings, tuple(signer or ()), key, seat, journal, swaps, yes=yes, json=json)
     )
