@@ -24,6 +24,7 @@ _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
 _checksummed: Final = lru_cache(maxsize=4096)(to_checksum_address)
+_is_address: Final = lru_cache(maxsize=4096)(is_address)
 """The same few addresses come again and again, and each costs a hash."""
 
 
@@ -43,7 +44,7 @@ _CODEC: Final = _codec()
 
 def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
-    if not is_address(text):
+    if not isinstance(text, str) or not _is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
     return Address(_checksummed(text))
 

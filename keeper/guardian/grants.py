@@ -10,8 +10,9 @@ from typing import Any, Final
 from keeper.contracts import Contract
 from keeper.exposures import risk_id
 from keeper.guardian.section import NOBODY, Section
-from keeper.planning.actions import ACTIONS
+from keeper.planning.actions import ACTIONS, SWAP_LIFI, SWAP_UNISWAP
 from keeper.planning.policy import Policy
+from keeper.swap import permissions
 from keeper.units import Address
 
 Place = tuple[Address, bytes]
@@ -70,26 +71,39 @@ class Grants:
             },
             allowed=frozenset(
                 (each.address, ACTIONS[name].selector) for each in policy.positions for name in each.functions
-            ),
+            )
+            | _swaps(policy),
             caps={risk_id(name): assets for name, assets in policy.caps.items() if assets},
         )
 
 
+def _swaps(policy: Policy) -> frozenset[Place]:
+    """What batches may ask of the swap handler."""
+    swap = policy.swap
+    if swap is None:
+        return frozenset()
+    routes = [SWAP_UNISWAP] if any(each.path for each in swap.tokens.values()) else []
+    routes += [SWAP_LIFI] if swap.lifi is not None else []
+    return frozenset((swap.handler, each.selector) for each in routes)
+
+
 @dataclass(frozen=True)
 class SetUp:
-    """One call of the governor to the registry; before the vault is sealed it takes effect at once."""
+    """One call of the governor to `target`, the registry or the swap handler; before the vault is sealed it
+    takes effect at once."""
 
+    target: Address
     function: str
     what: str
     data: bytes
 
 
 def set_up(policy: Policy) -> tuple[SetUp, ...]:
-    """The calls that make the registry hold what the policy says, in an order that works."""
+    """The calls that make registry and swap handler hold what the policy says, in an order that works."""
     vault, registry = policy.vault.vault, Contract(policy.vault.registry, "Registry")
 
     def call(function: str, what: str, *args: Any) -> SetUp:
-        return SetUp(function, what, registry.encode(function, vault, *args))
+        return SetUp(registry.address, function, what, registry.encode(function, vault, *args))
 
     wanted, names = Grants.of(policy), Names(policy)
     calls = [call("setKeeper", policy.vault.quorum, policy.vault.quorum)]
@@ -112,6 +126,8 @@ def set_up(policy: Policy) -> tuple[SetUp, ...]:
         for each in sorted(policy.positions, key=lambda each: each.venue)
     ]
     calls += [call("setSelector", names.permission(place), *place, True) for place in sorted(wanted.allowed)]
+    if policy.swap is not None:
+        calls += [SetUp(policy.swap.handler, *each) for each in permissions.set_up(policy.swap)]
     if policy.governor is not None:
         calls.append(call("seal", f"delay of {policy.governor.delay} s", policy.governor.delay))
     return tuple(calls)
@@ -126,6 +142,8 @@ class Names:
         self._connectors: dict[Address, str] = {}
         for each in policy.positions:
             self._connectors.setdefault(each.address, each.connector)
+        if policy.swap is not None:
+            self._connectors[policy.swap.handler] = "swap handler"
 
     def position(self, place: Place) -> str:
         return self._venues.get(place) or f"{place[0]} key 0x{place[1].hex()}"

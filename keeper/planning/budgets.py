@@ -28,7 +28,7 @@ def spent(policy: Policy, plans: Iterable[Plan]) -> Spent:
     distinct = {plan.plan_hash: plan for plan in plans}.values()
     venues: dict[str, int] = {}
     for plan in distinct:
-        for venue, assets in _pushed(plan):
+        for venue, assets in _pushed(policy, plan):
             venues[venue] = venues.get(venue, 0) + assets
     return Spent(
         len(distinct), sum(venues.values()), len(distinct) * policy.gas_ceiling, tuple(sorted(venues.items()))
@@ -52,7 +52,7 @@ def check(policy: Policy, plan: Plan, signed: Iterable[Plan]) -> None:
 
     `signed` are the plans whose signatures are out, expired ones of the last day included.
     """
-    if policy.budgets is None or not _pushed(plan):
+    if policy.budgets is None or not _pushed(policy, plan):
         return
     others = sorted(
         (each for each in counted(plan, signed) if each.plan_hash != plan.plan_hash), key=_counts_until
@@ -94,8 +94,9 @@ def _hint(policy: Policy, budgets: BudgetPolicy, plan: Plan, others: Sequence[Pl
     return "The plan alone is above it, so it never fits: move less at once."
 
 
-def _pushed(plan: Plan) -> list[tuple[str, int]]:
-    """What a plan puts into venues."""
+def _pushed(policy: Policy, plan: Plan) -> list[tuple[str, int]]:
+    """What a plan puts into venues, of the vault's asset."""
     if not isinstance(plan.terms, BatchTerms):
         return []
-    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount]
+    asset = policy.vault.asset
+    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount and call.token == asset]

@@ -87,7 +87,7 @@ class Unwind(StrictModel):
 
 
 class Harvest(StrictModel):
-    """Collect a venue's rewards."""
+    """Claim a venue's rewards, or take the other token that it holds, and sell that for the vault's asset."""
 
     kind: Literal["harvest"] = "harvest"
     venue: Text
@@ -161,7 +161,7 @@ def resolve(intents: Intents, book: Book, policy: Policy) -> Allocation:
             )
     allocation = allocate(intents.intents, book)
     said = f"{intents.author}: {intents.reason} {allocation.reason}"
-    return Allocation(allocation.targets, said[:_SHOWN])
+    return Allocation(allocation.targets, said[:_SHOWN], allocation.harvests)
 
 
 def allocate(intents: Sequence[Intent], book: Book) -> Allocation:
@@ -186,16 +186,12 @@ def allocate(intents: Sequence[Intent], book: Book) -> Allocation:
             case Unwind():
                 targets[each.venue] = 0
             case Harvest():
-                raise PlanError(
-                    "Rewards cannot be harvested yet",
-                    expected="actions other than supply and withdraw for this venue",
-                    seen="none",
-                    where=each.venue,
-                    hint="Leave the harvest out.",
-                )
+                # What it claims and sells follows from the book (`keeper.planning.harvest`).
+                pass
     _require_at_hand(intents, held, book)
     _require_possible(targets, held, book)
-    return Allocation.of(targets, _reasons(intents)[:_SHOWN])
+    harvests = [each.venue for each in intents if isinstance(each, Harvest)]
+    return Allocation.of(targets, _reasons(intents)[:_SHOWN], harvests)
 
 
 def settled(decision: Allocation | Sequence[Intent], book: Book) -> Allocation:

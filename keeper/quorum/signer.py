@@ -25,7 +25,7 @@ from keeper.errors import (
 )
 from keeper.ledger.vault import Accounting
 from keeper.planning.comparison import compare, explain
-from keeper.planning.evidence import Evidence
+from keeper.planning.evidence import Evidence, EvidenceKind
 from keeper.planning.plan import Kind, Plan, difference
 from keeper.planning.policy import Policy
 from keeper.planning.stamps import CodeStamp
@@ -35,8 +35,8 @@ from keeper.quorum.record import Promises
 from keeper.quorum.typed_data import Artefact, Signature, artefact, check
 from keeper.reads import VaultReads
 
-REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow")
-"""Contracts whose errors a simulation may end with."""
+REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow", "ISwapHandler", "GenericSwapFacet")
+"""Contracts whose errors a simulation may end with; the last is LiFi's."""
 
 
 class PlanRefusedError(RefusedError):
@@ -252,6 +252,22 @@ class Signer:
                 expected=f"at most {now + times.max_clock_skew}",
                 seen=plan.reference_time,
             )
+        self._check_quotes(plan, now)
+
+    def _check_quotes(self, plan: Plan, now: int) -> None:
+        """By this signer's own clock; how old a quote was at the plan's block everyone can tell."""
+        swap = self.policy.swap
+        if swap is None or swap.lifi is None:
+            return
+        for each in plan.evidence:
+            if each.kind is EvidenceKind.QUOTE and now - each.observed_at > swap.lifi.max_age:
+                raise PlanRefusedError(
+                    "stale",
+                    "A quote is too old",
+                    expected=f"at most {swap.lifi.max_age} s",
+                    seen=f"{now - each.observed_at} s",
+                    where=each.source,
+                )
 
     async def _recompute(self, plan: Plan, rank: int) -> Plan:
         try:

@@ -5,7 +5,7 @@ Amounts are whole numbers of a token's smallest unit, written in decimal digits;
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
@@ -40,6 +40,10 @@ Hex = Annotated[str, Field(max_length=200_000), AfterValidator(_hex)]
 Text = Annotated[str, Field(max_length=10_000)]
 Id = Annotated[int, Field(gt=0, lt=2**64)]
 """Of a chain. Those that are no EVM's have large ones."""
+
+T = TypeVar("T")
+Rows = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list in JSON. Only that it is a tuple here is leniency; what is in it is read strictly."""
 
 
 class Answer(BaseModel):
@@ -107,8 +111,8 @@ class Estimate(Answer):
     to_amount: Amount
     to_amount_min: Amount
     approval_address: Text
-    fee_costs: tuple[FeeCost, ...] = ()
-    gas_costs: tuple[GasCost, ...] = ()
+    fee_costs: Rows[FeeCost] = ()
+    gas_costs: Rows[GasCost] = ()
 
 
 class IncludedStep(Answer):
@@ -139,7 +143,7 @@ class Step(Answer):
     tool: Text
     action: Action
     estimate: Estimate
-    included_steps: tuple[IncludedStep, ...]
+    included_steps: Rows[IncludedStep]
 
 
 class Quote(Step):
@@ -160,11 +164,11 @@ class Route(Answer):
     to_amount_min: Amount
     from_token: Token
     to_token: Token
-    steps: tuple[Step, ...]
+    steps: Rows[Step]
 
 
 class Routes(Answer):
-    routes: tuple[Route, ...]
+    routes: Rows[Route]
 
 
 class Sent(Answer):
@@ -203,13 +207,13 @@ class Chain(Answer):
 
 
 class Chains(Answer):
-    chains: tuple[Chain, ...]
+    chains: Rows[Chain]
 
 
 class Tokens(Answer):
     """Tokens by chain id."""
 
-    tokens: dict[str, tuple[Token, ...]]
+    tokens: dict[str, Rows[Token]]
 
 
 class Tool(Answer):
@@ -218,8 +222,8 @@ class Tool(Answer):
 
 
 class Tools(Answer):
-    exchanges: tuple[Tool, ...]
-    bridges: tuple[Tool, ...]
+    exchanges: Rows[Tool]
+    bridges: Rows[Tool]
 
 
 class GasPrice(Answer):
@@ -259,13 +263,13 @@ class ToolError(Answer):
 
 
 class FailedPath(Answer):
-    subpaths: dict[str, tuple[ToolError, ...]] = {}
+    subpaths: dict[str, Rows[ToolError]] = {}
 
 
 class Unavailable(Answer):
     """Routes that do not exist, and why."""
 
-    failed: tuple[FailedPath, ...] = ()
+    failed: Rows[FailedPath] = ()
 
 
 class Failure(Answer):
@@ -273,7 +277,7 @@ class Failure(Answer):
 
     message: Text
     code: int | None = None
-    errors: tuple[ToolError, ...] | Unavailable | None = None
+    errors: Rows[ToolError] | Unavailable | None = None
 
     def tools(self) -> tuple[str, ...]:
         """The codes that tools gave."""
@@ -294,20 +298,11 @@ def parse(data: bytes, model: type[M], *, where: object) -> M:
         )
     content = parse_json(data, where=where)
     try:
-        # Strict about types, but a list in JSON is a tuple here: only reading as JSON allows that.
-        return model.model_validate(_frozen(content))
+        return model.model_validate(content)
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         lines = "; ".join(f"{_path(each['loc'])}: {_said(each)}" for each in details[:8])
         raise DecodeError(f"The answer lacks or misstates fields: {lines}", where=where) from None
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_frozen(each) for each in value)
-    if isinstance(value, dict):
-        return {name: _frozen(each) for name, each in value.items()}
-    return value
 
 
 def _path(parts: Sequence[int | str]) -> str:

@@ -55,6 +55,8 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             "tokens": "tokens.<symbol>",
             "routes": "routes[]",
             "hops": "hops[]",
+            "path": "path[]",
+            "targets": "targets[]",
         }
         yield from keys(inner[0], f"{prefix}{marks.get(name, name)}.")
 

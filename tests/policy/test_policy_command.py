@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
+from staged import put_back
 
 from keeper.config import parse
 from keeper.contracts import Contract
@@ -79,9 +80,8 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 @pytest.fixture
 def desk(deployed: Desk) -> Iterator[Desk]:
     """The same vault, put back after the test."""
-    mark = deployed.devnet.rpc("evm_snapshot")
-    yield deployed
-    assert deployed.devnet.rpc("evm_revert", mark)
+    with put_back(deployed.devnet):
+        yield deployed
 
 
 def roles_of(desk: Desk, delay: int = TIMELOCK) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from eth_account import Account
+from staged import put_back
 from vault_world import DEPOSIT, World
 
 from keeper import engine
@@ -38,9 +39,8 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def rewind(world: World) -> Iterator[World]:
     """The same vault, put back as it was after the test."""
-    mark = world.devnet.rpc("evm_snapshot")
-    yield world
-    assert world.devnet.rpc("evm_revert", mark)
+    with put_back(world.devnet):
+        yield world
 
 
 @pytest_asyncio.fixture

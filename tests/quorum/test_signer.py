@@ -301,7 +301,12 @@ async def test_a_refused_plan_promises_nothing(settled: World, make_signer: Make
         (EvidenceKind.INTENT, -86_400, "out of age"),
         (EvidenceKind.INTENT, 86_400, "out of age"),
         (EvidenceKind.INTENT, 0, "omnikeeper/intents"),
-        (EvidenceKind.QUOTE, 0, "No checker for evidence of this kind"),
+        (EvidenceKind.PROOF, 0, "No checker for evidence of this kind"),
+        (
+            EvidenceKind.QUOTE,
+            0,
+            "The policy knows no quotes of LiFi's: expected a section swap.lifi, saw none",
+        ),
     ],
 )
 async def test_a_plan_with_evidence_that_does_not_hold_is_refused(

@@ -14,10 +14,12 @@ from safe_world import DEPOSIT, Carry, MakeOwner, command, envelope, exec_as_saf
 from staged import USDC, Staged
 
 from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
 from keeper.contracts import encode_call
 from keeper.errors import PolicyError, QuorumError, RefusedError, RevertError
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
+from keeper.guardian.watch import Watcher
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.signer import PlanRefusedError
 from keeper.safe import execution
@@ -285,3 +287,13 @@ async def test_no_safe_command_works_for_a_quorums_policy(stage: Staged, tmp_pat
         code, said = await command({"OWN_KEY": stage.devnet.key("signer1")}, name, *arguments)
         assert (code, "keeper is no Safe" in said) == (4, True), (name, said)
     assert not (tmp_path / "out.json").exists()
+
+
+async def test_a_guardian_watches_a_vault_that_a_safe_keeps(stage: Staged, hub: Endpoint) -> None:
+    assert (await Watcher(hub, stage.policy, ChainClock(hub)).look()).ok
+    fewer = stage.policy.signers.model_copy(update={"threshold": 1})
+    loose = stage.policy.model_copy(update={"signers": fewer})
+    look = await Watcher(hub, loose, ChainClock(hub)).look()
+    assert [str(each) for each in look.differences] == [
+        "threshold: policy 1, chain 2 (the policy allows what the chain does not)"
+    ]

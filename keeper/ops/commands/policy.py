@@ -27,6 +27,7 @@ from keeper.planning.policy import Policy
 from keeper.planning.roles import role
 from keeper.reads import VaultReads
 from keeper.risk.slots import REQUIREMENTS, RiskPolicy
+from keeper.swap.permissions import HandlerReads
 
 app = typer.Typer(help="Policies: valid, generated on-chain permissions, agreement.", no_args_is_help=True)
 
@@ -65,17 +66,20 @@ def check(
 
 @app.command()
 def permissions(policy: PolicyOption, json: JsonOption = False) -> None:
-    """Print the calls of the governor that make the registry hold what the policy says."""
+    """Print the governor's calls that make registry and swap handler hold what the policy says."""
     rules = policies.load(policy)
     calls = set_up(rules)
-    listed = [{"function": each.function, "what": each.what, "data": each.data} for each in calls]
-    lines = [f"{each.function:14}{each.what}\n{'':14}0x{each.data.hex()}" for each in calls]
-    text = "\n".join(
-        [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}", *lines]
-    )
+    listed = [
+        {"target": each.target, "function": each.function, "what": each.what, "data": each.data}
+        for each in calls
+    ]
+    lines = [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}"]
+    for each in calls:
+        where = "" if each.target == rules.vault.registry else f", to swap handler {each.target}"
+        lines.append(f"{each.function:14}{each.what}{where}\n{'':14}0x{each.data.hex()}")
     show(
         {"ok": True, "policy_hash": rules.hash, "registry": rules.vault.registry, "calls": listed},
-        text,
+        "\n".join(lines),
         json=json,
     )
 
@@ -155,17 +159,22 @@ def _text(rules: Policy, seen: _Agreement) -> str:
 
 async def _look(rules: Policy, settings: Endpoints, since: int, *, json: bool) -> _Agreement:
     hub, reads = rules.vault.chain_id, VaultReads(rules)
+    handler = None if rules.swap is None else HandlerReads(rules.swap)
+    calls = [*reads.parts.values(), *([] if handler is None else handler.calls())]
     async with open_pools(settings, [hub], logged_events(json=json)) as pools:
         pool = pools[hub]
         now = await clock.named(settings.clock, pool).now()
-        taken = await take(pools, {hub: list(reads.parts.values())}, now, {hub: rules.finality[hub]})
+        taken = await take(pools, {hub: calls}, now, {hub: rules.finality[hub]})
         block = taken.block(hub)
         section = await read_section(pool, rules, block)
         queue = judged(rules, section, await Submissions(pool, rules.vault, since).queued(section))
+        read, vault = partial(taken.result, hub), rules.vault
+        found = () if handler is None else handler.differences(read, vault.portfolio, vault.asset)
         differences = (
             *_parts(rules, reads, taken),
             *await _code(rules, pool, block),
             *disagreements(rules, section),
+            *(Disagreement(*each, Wider.OTHER) for each in found),
         )
         waiting = tuple(each for each in queue if each.stage is not Stage.EXPIRED)
         return _Agreement(block, differences, waiting, _not_stated(rules))
@@ -182,9 +191,15 @@ def _parts(rules: Policy, reads: VaultReads, taken: Snapshot) -> list[Disagreeme
 
 async def _code(rules: Policy, pool: Pool, block: BlockRef) -> list[Disagreement]:
     """That there is code wherever the policy sends a call, and the code it says."""
-    own = (rules.vault.vault, rules.vault.portfolio, rules.vault.registry, rules.vault.quorum)
+    own = [
+        rules.vault.vault,
+        rules.vault.portfolio,
+        rules.vault.registry,
+        rules.vault.quorum,
+    ]
     pinned = rules.code or {}
     found = []
+    own += [] if rules.swap is None else [rules.swap.handler]
     for place in sorted({*own, *(each.address for each in rules.positions), *pinned}):
         at = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
         code = hex_bytes(await pool.rpc("eth_getCode", [place, at]))
