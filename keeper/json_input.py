@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from keeper.errors import DecodeError
 
@@ -19,12 +19,16 @@ _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]', re.DOTALL
 
 
 def parse_json(text: str | bytes, *, where: object = None) -> Any:
-    """The value. Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, or names a member
-    of an object twice, as two readers could each take another one."""
+    """The value. Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, holds a lone
+    surrogate, or names a member of an object twice, as two readers could each take another one."""
     try:
         plain = text.decode() if isinstance(text, bytes) else text
         _check_depth(plain, where)
-        return json.loads(plain, object_pairs_hook=_once)
+        value = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
+        if "\\u" in plain:
+            # An escape may stand for half a character, which nothing can write down again.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise DecodeError("Not JSON", seen=type(error).__name__, where=where) from error
 
@@ -43,6 +47,10 @@ def _check_depth(text: str, where: object) -> None:
                 )
         elif first in "]}":
             depth -= 1
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

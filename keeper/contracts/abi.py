@@ -24,7 +24,7 @@ _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
 class _ChecksumAddressDecoder(AddressDecoder):
-    decoder_fn = staticmethod(to_checksum_address)
+    decoder_fn = staticmethod(lru_cache(maxsize=4096)(to_checksum_address))
 
 
 def _codec() -> ABICodec:
@@ -39,6 +39,11 @@ _CODEC: Final = _codec()
 
 def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
+    return _address(text)
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> Address:
     if not is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
     return Address(to_checksum_address(text))
@@ -88,6 +93,11 @@ def _types(text: str) -> tuple[str, ...]:
     return tuple(component.to_type_str() for component in parsed.components)
 
 
+@lru_cache(maxsize=4096)
+def _selector(signature: str) -> bytes:
+    return keccak(signature.encode())[:4]
+
+
 @dataclass(frozen=True)
 class Function:
     """A function by its human-readable signature, for published interfaces without a build.
@@ -110,7 +120,7 @@ class Function:
 
     @property
     def selector(self) -> bytes:
-        return keccak(self.signature.encode())[:4]
+        return _selector(self.signature)
 
     def input_types(self) -> tuple[str, ...]:
         match = _SIGNATURE.fullmatch(self.signature)

@@ -89,10 +89,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str, params: Mapping[str, Any]) -> Strategy:
     """An installed strategy with its parameters. Raises ConfigError when either does not fit."""
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        raise ConfigError("There is no such strategy", expected=" or ".join(names()), seen=name)
-    kind = next(iter(found)).load()
+    kind = _kind(name)
     model = import_module(kind.__module__).Params
     try:
         strategy: Strategy = kind(model(**params))
@@ -103,6 +100,15 @@ def load(name: str, params: Mapping[str, Any]) -> Strategy:
             "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}".rstrip(".")
         ) from error
     return strategy
+
+
+@cache
+def _kind(name: str) -> Any:
+    """The class behind an entry point: to look for it is to read what is installed."""
+    found = entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise ConfigError("There is no such strategy", expected=" or ".join(names()), seen=name)
+    return next(iter(found)).load()
 
 
 def source_digest(strategy: Strategy) -> bytes:

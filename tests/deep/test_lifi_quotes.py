@@ -4,7 +4,7 @@ import os
 from random import Random
 
 import pytest
-from mutations import local, matters, mutated, refused_or_same
+from quote_mutations import local, matters, mutated, refused_or_same
 
 from keeper.swap.check import check
 

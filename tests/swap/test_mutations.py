@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import DATA, HOSTILE, holder, local, matters, mutated, paths, refused_or_same
+from mutations import HOSTILE, holder, places
 from pydantic import BaseModel
+from quote_mutations import DATA, local, matters, mutated, refused_or_same
 
 from keeper.errors import DecodeError, KeeperError
 from keeper.swap import models
@@ -91,7 +92,7 @@ def test_a_field_of_another_type_is_refused_by_its_name(name: str) -> None:
 def test_unknown_fields_are_let_through() -> None:
     honest, expected = local()
     content = json.loads(honest)
-    for path in [(), *paths(content)]:
+    for path in [(), *places(content)]:
         at = content
         for step in path:
             at = at[step]
@@ -125,7 +126,7 @@ def test_every_field_of_a_quote_holds_against_hostile_values() -> None:
     honest, expected = local()
     same = matters(check(honest, expected))
     refused = total = 0
-    for number, path in enumerate(paths(json.loads(honest))):
+    for number, path in enumerate(places(json.loads(honest))):
         # Not all at every place: the campaign does that.
         for hostile in HOSTILE[number % SHARE :: SHARE]:
             content = json.loads(honest)
