@@ -71,7 +71,7 @@ class Sender:
             TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
         )
         await self._broadcast(signed)
-        receipt, succeeded = await self._mined(signed.hash)
+        receipt, succeeded = await self.mined(signed.hash)
         if not succeeded:
             raise await self._reason(call, receipt.block, gas)
         return receipt
@@ -85,8 +85,8 @@ class Sender:
             if known is None:
                 raise
 
-    async def _mined(self, name: bytes) -> tuple[Receipt, bool]:
-        """The receipt, and whether the transaction succeeded."""
+    async def mined(self, name: bytes) -> tuple[Receipt, bool]:
+        """The receipt, and whether the transaction succeeded. Raises EndpointError when it cannot be had."""
         for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
             raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
             if raw is not None:

@@ -221,7 +221,11 @@ class Bundle:
         """Raises DecodeError when the bytes are no bundle, HeaderError for a block that was tampered with."""
         body: Any = canonical.decode(data, domain=DOMAIN, version=VERSION)
         try:
+            if [type(each) for each in body["block"]] != [int, int, bytes, bytes, int, int]:
+                raise TypeError("a block is chain id, number, hash, parent hash, timestamp and base fee")
             bundle = cls(BlockRef(*body["block"]))
+            # What a node can have said, and Anvil can be told.
+            json.dumps(body["blocks"])
             for raw in body["blocks"].values():
                 bundle._add_block(raw)
             bundle._codes = {keccak(code).hex(): code for code in body["codes"]}
