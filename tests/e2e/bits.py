@@ -114,8 +114,8 @@ class Inputs:
         ]
         for number, (name, stamp) in enumerate(stamps):
             yield f"{name}, {number}", lambda to=stamp: replace(plan, code=to)
-        for bit in range(8 * 32):
-            yield f"parent, {bit}", lambda to=flipped(plan.parent or b"", bit): replace(plan, parent=to)
+        for bit, parent in enumerate(neighbours(plan.parent)):
+            yield f"parent, {bit}", lambda to=parent: replace(plan, parent=to)
 
 
 def said(policy: Policy) -> Any:
