@@ -66,9 +66,7 @@ class Stage:
     """Users, quorum and clock of one vault. Every transaction is mined in a block of its own, so it starts
     with everything cold."""
 
-    def __init__(
-        self, devnet: Devnet, parts: Parts, signers: Sequence[str] = SIGNERS[:THRESHOLD]
-    ) -> None:
+    def __init__(self, devnet: Devnet, parts: Parts, signers: Sequence[str] = SIGNERS[:THRESHOLD]) -> None:
         self.devnet = devnet
         self.parts = parts
         self.signers = signers

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 from staged import USDC, Staged
@@ -11,6 +13,8 @@ from vault_states import MACHINES, agreements
 from keeper import engine
 from keeper.planning.plan import Kind, Plan
 from keeper.simulation.anvil import Anvil
+from keeper.simulation.jsonrpc import JsonRpc
+from keeper.simulation.proxy import Proxy
 from keeper.simulation.replica import Replica
 from keeper.simulation.vault import SIGNERS
 
@@ -73,6 +77,16 @@ async def test_three_signers_agree_on_random_states_through_origin_fork_and_perm
     assert agreed["snapshots"] == STATES
     assert agreed[Kind.BATCH] >= STATES // 4
     assert agreed[Kind.SETTLEMENT]
+
+
+def test_the_proxy_permutes_the_members_of_what_it_passes_on(stage: Staged) -> None:
+    origin, head = stage.devnet.url, ("eth_getBlockByNumber", "latest", False)
+    with Proxy([origin], stage.devnet.chain_id, permuted=Random(1)) as proxy:
+        with closing(JsonRpc(origin)) as direct, closing(JsonRpc(proxy.url)) as through:
+            plain, permuted = direct(*head), through(*head)
+    assert plain == permuted
+    assert list(plain) != list(permuted)
+    assert sorted(plain) == sorted(permuted)
 
 
 async def test_another_block_or_policy_gives_another_plan(stage: Staged) -> None:
