@@ -29,7 +29,10 @@ bench: build devnet
 deep: build devnet
 	@$(PY) tools/deep.py $(if $(SEED),--seed $(SEED))
 
+# What builds of the package leave in this folder names the entry points of that day, and would hide the
+# installed ones from any Python that is started here.
 setup: .venv/.stamp node_modules/.stamp
+	@rm -rf omnikeeper.egg-info
 
 build: setup $(ARTIFACTS)
 

@@ -12,19 +12,18 @@ from typing import Any
 
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
-from keeper.connectors.base import Position, Read, Report
+from keeper.connectors.base import Position, Report
 from keeper.errors import ValuationError
 from keeper.exposures import Exposure, doubtful, gross, room
 from keeper.ledger.portfolio import Impaired
 from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
-from keeper.oracle.quote import Prices, Status
-from keeper.oracle.routes import prices
+from keeper.oracle.quote import Status
 from keeper.permissions import check_parts, check_permissions
 from keeper.planning.policy import Policy
-from keeper.provenance import Provenance, trace
 from keeper.reads import VaultReads
+from keeper.swap.market import Market, look
 from keeper.units import WAD, Address, Value, mul_div_up
-from keeper.valuation import Must, Valuer, require_equal
+from keeper.valuation import Must, Valuer, policy_prices, require_equal
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Book:
     `caps` is the most that each venue may hold if no other counts under its risk ids, less the interest until
     a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
     next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
-    reads no more positions than it names. `exposures` has every risk id, by name; `provenance` says what a
-    venue's value rests on.
+    reads no more positions than it names. `exposures` has every risk id, by name; `market` is what swaps are
+    judged by, where the policy allows any.
     """
 
     at: int
@@ -53,7 +52,7 @@ class Book:
     risk_paused_until: int
     isolated: frozenset[Address] = frozenset()
     exposures: tuple[Exposure, ...] = ()
-    provenance: Mapping[str, Provenance] = field(default_factory=dict, hash=False)
+    market: Market | None = field(default=None, hash=False)
 
     @property
     def nav(self) -> Value:
@@ -124,7 +123,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
 
     check_parts(policy, reads, read)
     check_permissions(policy, reads, must)
-    worth = _prices(policy, read, at)
+    worth = policy_prices(policy, read, at)
     entries = sorted(policy.positions, key=lambda each: each.venue)
     valuer = Valuer(reads, read, must, worth, at)
     book = Book(
@@ -141,7 +140,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
-        provenance={each.venue: trace(snapshot, hub, each.ref(), reads.of(each), worth) for each in entries},
+        market=None if policy.swap is None else look(policy.swap, read, worth, snapshot.block(hub).base_fee),
     )
     reports = book.reports
     healthy = all(report.status is Status.OK for report in reports.values())
@@ -160,13 +159,6 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
             seen="healthy" if their_health else "in doubt",
         )
     return _exits_first(_with_reserve(book, policy), policy)
-
-
-def _prices(policy: Policy, read: Read, at: int) -> Prices:
-    """Without an oracle section there is only the vault's own asset."""
-    if policy.oracle is None:
-        return Prices(policy.vault.asset, {})
-    return prices(policy.oracle, policy.vault.asset, read, at)
 
 
 def _exposures(

@@ -1,33 +1,37 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
-from functools import partial
 from typing import Any
 
 from keeper import ENGINE_VERSION
 from keeper.book import Book, open_book
 from keeper.chain import lens
 from keeper.chain.call import Call
-from keeper.chain.snapshot import Snapshot, followers
+from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import load
 from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
+from keeper.planning import budgets, harvest, quotes
 from keeper.planning import strategy as strategies
 from keeper.planning.build import Basis, build_batch, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
-from keeper.planning.plan import CodeStamp, Kind, PinnedBlock, Plan, StrategyStamp
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
+from keeper.swap import market
+from keeper.swap.client import SwapRequest
 
 
 def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:
     """Every read a plan for this policy rests on, by chain."""
     positions = (call for ref in policy.refs() for call in load(ref.connector).calls(ref))
     oracle = () if policy.oracle is None else routes.calls(policy.oracle)
-    return {policy.vault.chain_id: (*VaultReads(policy).all(), *oracle, *positions)}
+    pools = () if policy.swap is None else market.calls(policy.swap)
+    return {policy.vault.chain_id: (*VaultReads(policy).all(), *oracle, *positions, *pools)}
 
 
 def require_call_set(snapshot: Snapshot, policy: Policy) -> None:
@@ -38,14 +42,7 @@ def require_call_set(snapshot: Snapshot, policy: Policy) -> None:
         for block, results in zip(snapshot.blocks, snapshot.results, strict=True)
         for result in results
     }
-    asked = calls(policy)
-    wanted = {(chain, call.target, call.data) for chain, each in asked.items() for call in each}
-    if wanted <= held:
-        wanted |= {
-            (chain, call.target, call.data)
-            for chain, each in asked.items()
-            for call in followers(each, partial(snapshot.result, chain))
-        }
+    wanted = {(chain, call.target, call.data) for chain, each in calls(policy).items() for call in each}
     if wanted != held or snapshot.history:
         raise DecodeError(
             "The snapshot is not of this policy",
@@ -71,6 +68,7 @@ def derive(
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
     asked = decide(evidence, book, policy)
+    checked = quotes.of(evidence, book, policy)
     strategy = load_strategy(policy)
     basis = Basis(
         snapshot_hash=snapshot.hash,
@@ -83,11 +81,28 @@ def derive(
         parent=parent,
     )
     if kind is Kind.SETTLEMENT:
-        if asked is not None:
-            raise PlanError("Evidence asks for an allocation, and this is a settlement")
+        if asked is not None or checked:
+            raise PlanError("Evidence asks for a batch, and this is a settlement")
         return _settlement(policy, book, basis)
     allocation = asked or settled(strategy.decide(book), book)
-    return limits.allowed(book, policy, build_batch(policy, book, allocation, basis))
+    found = harvest.harvest(book, policy, allocation.harvests, checked)
+    plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis, found))
+    # What exceeds a budget by itself nobody would ever sign.
+    budgets.check(policy, plan, ())
+    return plan
+
+
+def quote_requests(
+    snapshot: Snapshot, policy: Policy, evidence: tuple[Evidence, ...] = ()
+) -> tuple[SwapRequest, ...]:
+    """The quotes that a batch from this snapshot and evidence needs; none where nothing is to be sold, or the
+    policy knows no LiFi. Raises as `derive`."""
+    if policy.swap is None or policy.swap.lifi is None:
+        return ()
+    check_ages(evidence, snapshot.reference_time, policy)
+    book = open_book(snapshot, policy)
+    allocation = decide(evidence, book, policy) or settled(load_strategy(policy).decide(book), book)
+    return harvest.quote_requests(book, policy, allocation.harvests)
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

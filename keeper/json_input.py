@@ -9,52 +9,54 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from keeper.errors import DecodeError
 
 MAX_DEPTH: Final = 64
 
-_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def parse_json(text: str | bytes, *, where: object = None) -> Any:
-    """The value. Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, holds a lone
-    surrogate, or names a member of an object twice, as two readers could each take another one."""
+def parse_json(text: str | bytes, *, where: object = None, exact: bool = False) -> Any:
+    """The value; with `exact`, decimals stand for floats, and JSON cannot be made of it again.
+
+    Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, holds a lone surrogate, or
+    names a member of an object twice, as two readers could each take another one.
+    """
     try:
-        plain = text.decode() if isinstance(text, bytes) else text
-        _check_depth(plain, where)
-        value = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
-        if "\\u" in plain:
+        data = text if isinstance(text, bytes) else text.encode()
+        _check_depth(data, where)
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_once,
+            parse_float=Decimal if exact else None,
+            parse_constant=_no_number,
+        )
+        if b"\\u" in data:
             # An escape may stand for half a character, which nothing can write down again.
-            json.dumps(value, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False, default=str).encode()
         return value
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise DecodeError("Not JSON", seen=type(error).__name__, where=where) from error
 
 
-def _check_depth(text: str, where: object) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
+def _check_depth(data: bytes, where: object) -> None:
     depth = 0
-    for token in _TOKEN.finditer(text):
-        first = token.group()[0]
-        if first in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise DecodeError(
-                    "JSON nested too deeply", expected=f"at most {MAX_DEPTH} levels", where=where
-                )
-        elif first in "]}":
-            depth -= 1
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise DecodeError("JSON nested too deeply", expected=f"at most {MAX_DEPTH} levels", where=where)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise DecodeError("A name occurs twice in one JSON object", seen=sorted(name for name, _ in pairs))
+        raise DecodeError("A name comes twice in one JSON object", seen=sorted(name for name, _ in pairs))
     return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise DecodeError(f"{text} is no number")

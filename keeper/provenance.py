@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from keeper import canonical
@@ -12,6 +13,9 @@ from keeper.chain.call import Call, CallFailure
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import PositionRef, load
 from keeper.oracle.quote import Prices, Quote
+from keeper.planning.policy import Policy
+from keeper.reads import VaultReads
+from keeper.valuation import policy_prices
 
 DOMAIN: Final = "omnikeeper/provenance"
 VERSION: Final = 1
@@ -35,17 +39,27 @@ class Provenance:
     prices: tuple[tuple[str, Quote], ...]
 
 
-def trace(
-    snapshot: Snapshot, chain_id: int, ref: PositionRef, own: Iterable[Call[Any]], prices: Prices
+def trace(snapshot: Snapshot, policy: Policy) -> dict[str, Provenance]:
+    """Of every position, by venue: the connector's reads and those of our contracts about it. Raises as
+    `keeper.oracle.routes.prices`."""
+    hub, reads = policy.vault.chain_id, VaultReads(policy)
+    block = snapshot.block(hub)
+    prices = policy_prices(policy, partial(snapshot.result, hub), block.timestamp)
+    return {
+        each.venue: _trace(snapshot, block, each.ref(), reads.of(each), prices) for each in policy.positions
+    }
+
+
+def _trace(
+    snapshot: Snapshot, block: BlockRef, ref: PositionRef, own: Iterable[Call[Any]], prices: Prices
 ) -> Provenance:
-    """Of the connector's reads and of `own`, those of our contracts about the position."""
     connector = load(ref.connector)
     calls = sorted({(call.target, call.data) for call in (*connector.calls(ref), *own)})
-    results = [_raw(snapshot, chain_id, Call(target, data, bytes, ref.venue)) for target, data in calls]
+    results = [_raw(snapshot, block.chain_id, Call(target, data, bytes, ref.venue)) for target, data in calls]
     priced = [token for token in connector.tokens(ref) if token in prices.rates]
     return Provenance(
         ref=ref,
-        block=snapshot.block(chain_id),
+        block=block,
         calls=len(results),
         results=canonical.digest(results, domain=DOMAIN, version=VERSION),
         prices=tuple((token, prices.worth(token, PRICED)) for token in sorted(priced)),

@@ -13,7 +13,8 @@ from keeper.contracts.revert import decode_revert
 from keeper.errors import DecodeError, PlanError, ValuationError
 from keeper.ledger.portfolio import Impaired, SplitOff
 from keeper.oracle.quote import Prices, Status
-from keeper.planning.policy import PositionPolicy
+from keeper.oracle.routes import prices
+from keeper.planning.policy import Policy, PositionPolicy
 from keeper.reads import VaultReads
 from keeper.units import Value
 
@@ -26,6 +27,13 @@ _DEBT_BITS: Final = 112
 _HEALTH_BITS: Final = 128
 _WORDS: Final = 96
 _TOO_MUCH_GAS: Final = "its report takes more gas than the portfolio gives it"
+
+
+def policy_prices(policy: Policy, read: Read, at: int) -> Prices:
+    """What the policy's oracle says; without one there is only the vault's own asset."""
+    if policy.oracle is None:
+        return Prices(policy.vault.asset, {})
+    return prices(policy.oracle, policy.vault.asset, read, at)
 
 
 @dataclass(frozen=True)

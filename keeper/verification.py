@@ -16,8 +16,9 @@ from keeper.chain.rpc import Source
 from keeper.chain.snapshot import Snapshot, take_at
 from keeper.errors import EndpointError, KeeperError, PlanError, RefusedError
 from keeper.planning.comparison import Difference, compare, explain
-from keeper.planning.plan import PinnedBlock, Plan, difference
+from keeper.planning.plan import Plan, difference
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import PinnedBlock
 
 
 class How(StrEnum):

@@ -213,7 +213,8 @@ def _sharing(positions: Sequence[Position]) -> list[tuple[Position, ...]]:
     """The positions in groups that rest on no market of one another's."""
     groups: list[tuple[set[StateKey], tuple[Position, ...]]] = []
     for position in positions:
-        keys, members = set(position.shared()), (position,)
+        keys = set(position.shared())
+        members: tuple[Position, ...] = (position,)
         apart = []
         for theirs, others in groups:
             if keys & theirs:

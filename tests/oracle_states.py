@@ -221,8 +221,10 @@ def _updated(draw: Draw, at: int) -> int:
 
 
 def draw_sequencer(draw: Draw, state: State, address: str, grace: int) -> None:
-    """Up for long, or anything else. It always answers: where it fails, feeds may use up the gas that sources
-    above them have, and a test of its own is about that."""
+    """Up for long, or anything else."""
+    if draw.chance(60):
+        state.code[address] = draw.pick((BURNS, REVERTS, ANSWERS_SHORT, ANSWERS_ZEROS, b""))
+        return
     since = draw.pick((0, state.at - grace, state.at - grace - 1, state.at + 1, state.at, UINT64))
     if not draw.chance(10):
         since = state.at - grace - 1 - draw.below(30 * DAY)

@@ -3,7 +3,8 @@
 For tests whose subject is not the processes around it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,6 +27,14 @@ from keeper.units import Address
 
 ERRORS = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
 USDC = 10**6
+
+
+@contextmanager
+def put_back(devnet: Devnet) -> Iterator[None]:
+    """Leaves the chain as it was."""
+    mark = devnet.rpc("evm_snapshot")
+    yield
+    assert devnet.rpc("evm_revert", mark)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Long campaigns: Forge's fuzz tests with a hundred times the runs, the deep Python tests, and mutation
-testing of the contracts: `make deep`.
+"""Long campaigns: Forge's fuzz and invariant tests with a hundred times the runs, the deep Python tests, and
+mutation testing of the contracts: `make deep`.
 
 Resumable: what has passed for a seed and for these very sources is not repeated. Without `--seed` a new one
 is drawn; give the printed one again to go on, or to see a failure again.
@@ -17,11 +17,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 STATE = Path(".deep") / "state.json"
 """In the source tree, and ignored by git."""
 FUZZ_FACTOR = 100
+INVARIANTS = "contracts/test/invariant/*"
 ROUNDS = 10
 STEPS = 2_000
 SEED_BITS = 64
@@ -81,7 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = secrets.randbits(SEED_BITS) if options.seed is None else options.seed
     campaigns = [
         each
-        for each in (*forge_campaigns(seed), *pytest_campaigns(seed, options.steps), *MUTATION)
+        for each in (
+            *forge_campaigns(seed),
+            *invariant_campaigns(seed),
+            *pytest_campaigns(seed, options.steps),
+            *MUTATION,
+        )
         if each.name.startswith(options.only)
     ]
     if not campaigns:
@@ -102,20 +109,41 @@ def seed_number(text: str) -> int:
 
 def forge_campaigns(seed: int) -> list[Campaign]:
     """One for each test contract's file with fuzz tests."""
-    forge = next(ROOT.glob("node_modules/@foundry-rs/forge-*-*/bin/forge"))
-    runs = tomllib.loads((ROOT / "foundry.toml").read_text())["profile"]["default"]["fuzz"]["runs"]
+    runs = settings()["fuzz"]["runs"]
     environment = {"FOUNDRY_FUZZ_RUNS": str(FUZZ_FACTOR * runs), "FOUNDRY_FUZZ_SEED": hex(seed)}
     # Abstract tests run with every contract that inherits them, so sources say too little: Forge is asked.
-    listed = output([str(forge), "test", "--list", "--json", "--match-test", "^testFuzz"])
+    listed = output([forge(), "test", "--list", "--json", "--match-test", "^testFuzz"])
     files = json.loads(listed[listed.index("{") :])
     return [
         Campaign(
             f"forge/{Path(path).name.removesuffix('.t.sol')}",
-            (str(forge), "test", "--match-path", path, "--match-test", "^testFuzz"),
+            (forge(), "test", "--match-path", path, "--match-test", "^testFuzz"),
             environment,
         )
         for path in sorted(files)
     ]
+
+
+def invariant_campaigns(seed: int) -> list[Campaign]:
+    """The campaign over all invariants at its ordinary depth, in rounds of their own seeds."""
+    runs = FUZZ_FACTOR * settings()["invariant"]["runs"] // ROUNDS
+    return [
+        Campaign(
+            f"invariants/{number}",
+            (forge(), "test", "--match-path", INVARIANTS),
+            {"FOUNDRY_INVARIANT_RUNS": str(runs), "FOUNDRY_FUZZ_SEED": hex(seed ^ number)},
+        )
+        for number in range(1, ROUNDS + 1)
+    ]
+
+
+def forge() -> str:
+    return str(next(ROOT.glob("node_modules/@foundry-rs/forge-*-*/bin/forge")))
+
+
+def settings() -> Any:
+    """Foundry's, of the profile that the tests run under."""
+    return tomllib.loads((ROOT / "foundry.toml").read_text())["profile"]["default"]
 
 
 def pytest_campaigns(seed: int, steps: int) -> list[Campaign]:

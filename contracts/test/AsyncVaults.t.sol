@@ -143,6 +143,29 @@ contract AsyncVaultsTest is VaultFixture {
         assertApproxEqAbs(token.balanceOf(address(owner)), 500 * UNIT, 4);
     }
 
+    function test_class_V_answers_are_of_all_shares_wherever_they_lie() public {
+        _supply(500 * UNIT);
+        settle();
+        _claim();
+        uint256 held = vault.balanceOf(address(entry));
+        _requestRedeem(held / 3);
+        _supply(200 * UNIT);
+        settle();
+        supply(A, 100 * UNIT);
+        connector.setHeld(A, 50 * UNIT);
+        _requestRedeem(held / 3);
+        uint256 mintable = vault.maxMint(address(entry));
+        uint256 pending = vault.pendingRedeemRequest(0, address(entry));
+        uint256 all = vault.balanceOf(address(entry)) + mintable + pending;
+        assertTrue(mintable != 0 && pending != 0);
+        ERC4626Connector.Answer[11] memory answers = entry.answers(key);
+        assertEq(answers[0].amount, all);
+        assertFalse(answers[0].known, "such a vault has no previews");
+        assertEq(answers[1].amount, all);
+        assertTrue(answers[1].known);
+        assertEq(answers[1].said, vault.convertToAssets(all));
+    }
+
     function test_class_V_pending_shares_bear_the_losses_of_the_vault() public {
         _supply(500 * UNIT);
         settle();

@@ -9,6 +9,26 @@ import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {Status} from "../src/interfaces/Types.sol";
 import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
 
+/// @dev Takes about so much gas for every answer.
+contract SlowFeed {
+    uint8 public constant decimals = 8;
+    uint256 private immutable spent;
+
+    constructor(uint256 spent_) {
+        spent = spent_;
+    }
+
+    function latestRoundData() external view returns (uint80, int256, uint256, uint256, uint80) {
+        return getRoundData(7);
+    }
+
+    function getRoundData(uint80 id) public view returns (uint80, int256, uint256, uint256, uint80) {
+        uint256 until = gasleft() - spent;
+        while (gasleft() > until) {}
+        return (id, 3000e8, 1, block.timestamp, id);
+    }
+}
+
 contract ChainlinkSourceTest is Test {
     address private constant ETHER = address(1);
     address private constant USD = address(840);
@@ -334,6 +354,24 @@ contract ChainlinkSourceTest is Test {
         vm.mockCallRevert(address(proxy), abi.encodeWithSelector(proxy.getRoundData.selector), "");
         vm.expectRevert(abi.encodeWithSelector(ChainlinkSource.NoHistory.selector, address(proxy)));
         _watched();
+    }
+
+    /// @dev By chance of what the transaction that makes the source has read, it may fit.
+    function test_class_T_a_feed_that_needs_nearly_all_its_gas_is_refused() public {
+        ChainlinkSource.Config memory config = _config();
+        config.aggregator = address(new SlowFeed(18_000));
+        new ChainlinkSource(config);
+        config.aggregator = address(new SlowFeed(22_000));
+        vm.expectPartialRevert(ChainlinkSource.FeedTooDear.selector);
+        new ChainlinkSource(config);
+        config = _config();
+        (config.sequencer, config.gracePeriod) = (address(new SlowFeed(22_000)), 1 hours);
+        vm.expectPartialRevert(ChainlinkSource.FeedTooDear.selector);
+        new ChainlinkSource(config);
+        config = _config();
+        (config.aggregator, config.constantAfter) = (address(new SlowFeed(12_000)), 6 hours);
+        vm.expectPartialRevert(ChainlinkSource.FeedTooDear.selector);
+        new ChainlinkSource(config);
     }
 
     function test_class_O_a_second_source_of_another_pair_is_refused() public {

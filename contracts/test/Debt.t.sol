@@ -4,112 +4,9 @@ pragma solidity ^0.8.28;
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {IRegistry} from "../src/interfaces/IRegistry.sol";
 import {Batch, Call, Status, Value} from "../src/interfaces/Types.sol";
-import {Holdings} from "./fixtures/Holdings.sol";
 import {Margin} from "./fixtures/Margin.sol";
-import {VaultFixture} from "./fixtures/VaultFixture.sol";
+import {MarginFixture} from "./fixtures/MarginFixture.sol";
 
-/// @dev A vault with a position that can be indebted, in accounts per key and in one account for all of them.
-abstract contract MarginFixture is VaultFixture {
-    bytes32 internal constant LENT = "protocol:isolated";
-    bytes32 internal constant POOLED = "protocol:shared";
-
-    Margin internal own;
-    Margin internal shared;
-
-    /// @dev 1,000 in the vault, 700 of it idle.
-    function setUp() public virtual override {
-        super.setUp();
-        own = addMargin(LENT, true);
-        shared = addMargin(POOLED, false);
-        depositFor(alice, 1000 * UNIT);
-        supply(connector, A, 300 * UNIT);
-    }
-
-    function addMargin(bytes32 riskId, bool isolated) internal returns (Margin added) {
-        added = new Margin(address(portfolio), token, [A, B], isolated);
-        for (uint256 i; i < 2; ++i) {
-            bytes32 key = i == 0 ? A : B;
-            govern(abi.encodeCall(registry.listPosition, (address(vault), address(added), key, only(riskId))));
-        }
-        govern(abi.encodeCall(registry.setCap, (address(vault), riskId, 1_000_000 * UNIT)));
-        bytes4[8] memory selectors = [
-            Margin.supply.selector,
-            Margin.lend.selector,
-            Margin.withdraw.selector,
-            Margin.borrow.selector,
-            Margin.repay.selector,
-            Margin.withdrawAndBorrow.selector,
-            Margin.repayAtLoss.selector,
-            Margin.repayAndRecover.selector
-        ];
-        for (uint256 i; i < selectors.length; ++i) {
-            allow(address(added), selectors[i]);
-        }
-    }
-
-    /// @dev Collateral of 100 and a debt such that health is `health`; what was borrowed is idle.
-    function lever(Margin at, bytes32 key, uint256 health) internal {
-        uint256 debt = 80 * UNIT * 1e18 / health;
-        run(both(supplying(at, key, 100 * UNIT), borrowing(at, key, debt)));
-    }
-
-    function supplying(Margin at, bytes32 key, uint256 assets) internal view returns (Call memory) {
-        return action(at, assets, abi.encodeCall(Margin.supply, (key, assets)));
-    }
-
-    function lending(Margin at, bytes32 key, uint256 assets) internal view returns (Call memory) {
-        return action(at, assets, abi.encodeCall(Margin.lend, (key, assets)));
-    }
-
-    function borrowing(Margin at, bytes32 key, uint256 assets) internal view returns (Call memory) {
-        return action(at, 0, abi.encodeCall(Margin.borrow, (key, assets)));
-    }
-
-    function repaying(Margin at, bytes32 key, uint256 assets) internal view returns (Call memory) {
-        return action(at, assets, abi.encodeCall(Margin.repay, (key, assets)));
-    }
-
-    function withdrawing(Margin at, bytes32 key, uint256 assets) internal view returns (Call memory) {
-        return action(at, 0, abi.encodeCall(Margin.withdraw, (key, assets)));
-    }
-
-    function action(Margin at, uint256 push, bytes memory data) internal view returns (Call memory) {
-        return Call({target: address(at), token: address(token), amount: push, data: data});
-    }
-
-    function one(Call memory only_) internal pure returns (Call[] memory calls) {
-        calls = new Call[](1);
-        calls[0] = only_;
-    }
-
-    function run(Call[] memory calls) internal {
-        portfolio.execute(batch(calls));
-    }
-
-    function refused(Call[] memory calls, bytes memory reason) internal {
-        Batch memory b = batch(calls);
-        b.maxLoss = 1000 * UNIT;
-        vm.expectRevert(reason);
-        portfolio.execute(b);
-    }
-
-    function refusedAsRisk(Call[] memory calls) internal {
-        refused(
-            calls,
-            abi.encodeWithSelector(IPortfolio.RiskIsPaused.selector, registry.riskPausedUntil(address(vault)))
-        );
-    }
-
-    function impaired(Margin at, bytes32 key) internal pure returns (bytes memory) {
-        return abi.encodeWithSelector(IPortfolio.PositionIsImpaired.selector, address(at), key);
-    }
-
-    function budgets() internal view returns (uint256 raising, uint256 reducing) {
-        return portfolio.lossBudgets();
-    }
-}
-
-/// @title Debts: what they count, what they are held against, and what they never stop
 contract DebtTest is MarginFixture {
     // EXPOSURE IS GROSS
 
@@ -265,7 +162,7 @@ contract DebtTest is MarginFixture {
         registry.lowerCap(address(vault), LENT, 0);
         registry.pauseRisk(address(vault));
         run(one(repaying(own, A, 20 * UNIT)));
-        _exitsAreOverdue();
+        exitsAreOverdue();
         run(one(repaying(own, A, 20 * UNIT)));
         (, uint256 reducing) = budgets();
         assertEq(reducing, 0.02e18);
@@ -287,182 +184,6 @@ contract DebtTest is MarginFixture {
         lever(own, A, 1.5e18);
         registry.pauseRisk(address(vault));
         refusedAsRisk(both(repaying(own, A, 20 * UNIT), supplying(own, B, 20 * UNIT)));
-    }
-
-    // DEFENCE
-
-    function test_class_S_a_position_close_to_liquidation_is_defended_while_risk_is_stopped() public {
-        lever(own, A, 1.1e18);
-        registry.setExitOnly(address(vault), address(own));
-        registry.pauseRisk(address(vault));
-        run(one(supplying(own, A, 5 * UNIT)));
-        _exitsAreOverdue();
-        run(one(supplying(own, A, 5 * UNIT)));
-        assertEq(own.collateral(A), 110 * UNIT);
-        assertGt(own.health(A), 1.2e18);
-    }
-
-    function test_class_S_defence_ends_where_health_is_sound() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        // 100 * 1.25 / 1.1 is 113.6.
-        refusedAsRisk(one(supplying(own, A, 14 * UNIT)));
-        run(one(supplying(own, A, 13 * UNIT)));
-        run(one(supplying(own, A, 0.6e6)));
-        refusedAsRisk(one(supplying(own, A, 0.1e6)));
-        assertLe(own.health(A), portfolio.DEFENDED_HEALTH());
-    }
-
-    /// @dev At the limit already: a little more collateral is an investment.
-    function test_class_S_a_sound_position_is_not_defended() public {
-        lever(own, A, 1.25e18);
-        assertGe(own.health(A), portfolio.DEFENDED_HEALTH());
-        registry.pauseRisk(address(vault));
-        refusedAsRisk(one(supplying(own, A, 11)));
-        own.set(A, 100 * UNIT, 0);
-        refusedAsRisk(one(supplying(own, A, 11)));
-    }
-
-    /// @dev In the same position, and even beside some collateral: what is merely lent out defends nothing.
-    function test_class_S_what_adds_nothing_to_health_is_no_defence() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        refusedAsRisk(one(lending(own, A, 11)));
-        refusedAsRisk(both(supplying(own, A, UNIT), lending(own, A, UNIT)));
-        // A unit that counts eight tenths makes up for six tenths that count nothing.
-        run(both(supplying(own, A, UNIT), lending(own, A, 0.5e6)));
-    }
-
-    /// @dev Otherwise a protocol's oracle that fails would let any amount through.
-    function test_class_S_a_health_that_nobody_can_read_is_none_to_defend() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        own.setHealthUnknown();
-        refusedAsRisk(one(supplying(own, A, 5 * UNIT)));
-        run(one(repaying(own, A, 5 * UNIT)));
-    }
-
-    function test_class_S_defence_stays_within_the_cap() public {
-        lever(own, A, 1.1e18);
-        registry.lowerCap(address(vault), LENT, 104 * UNIT);
-        registry.pauseRisk(address(vault));
-        refused(
-            one(supplying(own, A, 5 * UNIT)),
-            abi.encodeWithSelector(IPortfolio.CapExceeded.selector, LENT, 105 * UNIT, 104 * UNIT)
-        );
-        run(one(supplying(own, A, 4 * UNIT)));
-    }
-
-    function test_class_S_whoever_borrows_defends_nothing() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        refusedAsRisk(both(supplying(own, A, 10 * UNIT), borrowing(own, A, 11)));
-    }
-
-    /// @dev An account in need is no excuse for another, be it of the same connector.
-    function test_class_S_only_the_account_in_need_is_defended() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        refusedAsRisk(one(supplying(own, B, 5 * UNIT)));
-        refusedAsRisk(both(supplying(own, A, 5 * UNIT), supplying(own, B, 5 * UNIT)));
-        refusedAsRisk(both(supplying(own, A, 5 * UNIT), supplying(shared, A, 5 * UNIT)));
-    }
-
-    function test_a_shared_account_is_defended_with_any_of_its_keys() public {
-        lever(shared, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        run(one(supplying(shared, B, 5 * UNIT)));
-        refusedAsRisk(one(supplying(shared, B, 9 * UNIT)));
-    }
-
-    /// @dev Out to where it is in need, in again: no more in it than there was, and nothing is lost by it.
-    function test_class_S_leaving_and_defending_by_turns_wins_nothing() public {
-        lever(own, A, 1.25e18);
-        registry.pauseRisk(address(vault));
-        for (uint256 i; i < 3; ++i) {
-            run(one(withdrawing(own, A, 10 * UNIT)));
-            run(one(supplying(own, A, 10 * UNIT)));
-        }
-        refusedAsRisk(one(supplying(own, A, UNIT)));
-        assertEq(own.collateral(A), 100 * UNIT);
-    }
-
-    function test_losses_of_a_defence_are_those_of_a_reduction() public {
-        lever(own, A, 1.1e18);
-        registry.pauseRisk(address(vault));
-        Batch memory b = batch(
-            both(
-                supplying(own, A, 5 * UNIT),
-                action(own, 15 * UNIT, abi.encodeCall(Margin.repayAtLoss, (A, 15 * UNIT, 15 * UNIT)))
-            )
-        );
-        b.maxLoss = 15 * UNIT;
-        portfolio.execute(b);
-        (uint256 raising, uint256 reducing) = budgets();
-        assertEq(raising, 0.01e18);
-        assertApproxEqAbs(reducing, 0.005e18, 1e13);
-    }
-
-    // DOUBT
-
-    /// @dev The feed of what is owned is stale, say; what is owed in the vault's own asset can be paid all the same.
-    function test_M_52_a_position_of_doubtful_value_is_repaid() public {
-        lever(own, A, 1.1e18);
-        own.setStatus(Status.STALE);
-        registry.setExitOnly(address(vault), address(own));
-        registry.pauseRisk(address(vault));
-        run(one(repaying(own, A, 30 * UNIT)));
-        (, uint256 reducing) = budgets();
-        assertEq(reducing, 0.02e18, "no loss");
-    }
-
-    function test_in_doubt_only_what_a_debt_fell_by_counts() public {
-        lever(own, A, 1.1e18);
-        own.setStatus(Status.STALE);
-        bytes memory data = abi.encodeCall(Margin.repayAtLoss, (A, 40 * UNIT, 15 * UNIT));
-        Batch memory b = batch(one(action(own, 40 * UNIT, data)));
-        b.maxLoss = 15 * UNIT - 1;
-        vm.expectRevert(abi.encodeWithSelector(IPortfolio.LossAboveLimit.selector, 15 * UNIT, b.maxLoss));
-        portfolio.execute(b);
-        b.maxLoss = 15 * UNIT;
-        portfolio.execute(b);
-    }
-
-    /// @dev What was pushed is the most that can have been repaid: whatever else a debt falls by hides no loss.
-    function test_in_doubt_a_debt_that_falls_by_itself_hides_no_loss() public {
-        lever(shared, A, 1.1e18);
-        run(one(supplying(shared, B, 100 * UNIT)));
-        shared.setStatus(Status.STALE);
-        bytes memory data = abi.encodeCall(Margin.repayAndRecover, (A, 60 * UNIT, B, 50 * UNIT));
-        Batch memory b = batch(one(action(shared, 10 * UNIT, data)));
-        b.maxLoss = 50 * UNIT;
-        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
-        portfolio.execute(b);
-        b.maxLoss = 50 * UNIT - 1;
-        vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
-        portfolio.execute(b);
-    }
-
-    function test_in_doubt_nothing_is_borrowed_and_no_collateral_is_added() public {
-        lever(own, A, 1.1e18);
-        own.setStatus(Status.DIVERGED);
-        refused(one(borrowing(own, A, 11)), impaired(own, A));
-        refused(one(supplying(own, A, UNIT)), impaired(own, A));
-        bytes memory nothing = abi.encodeCall(Margin.repayAtLoss, (A, UNIT, UNIT));
-        refused(one(action(own, UNIT, nothing)), impaired(own, A));
-        bytes memory both_ = abi.encodeCall(Margin.withdrawAndBorrow, (A, 20 * UNIT, 11));
-        refused(one(action(own, 0, both_)), impaired(own, A));
-        run(one(withdrawing(own, A, UNIT)));
-    }
-
-    function test_without_a_value_the_plain_way_out_alone_is_open() public {
-        lever(own, A, 1.5e18);
-        own.setBroken(true);
-        refused(one(borrowing(own, A, 1)), impaired(own, A));
-        refused(one(repaying(own, A, UNIT)), impaired(own, A));
-        // A way out that brings nothing home would take something out of NAV unseen.
-        refused(one(withdrawing(own, A, 0)), impaired(own, A));
-        run(one(withdrawing(own, A, UNIT)));
     }
 
     // REPORTS
@@ -502,7 +223,7 @@ contract DebtTest is MarginFixture {
     function test_anyone_frees_what_an_indebted_position_is_worth_and_no_more() public {
         lever(own, A, 1.5e18);
         uint256 worth = own.collateral(A) - own.debt(A);
-        _exitsAreOverdue();
+        exitsAreOverdue();
         uint256 idle = portfolio.idle();
         portfolio.forceDeallocate(address(own), A, type(uint256).max);
         assertEq(portfolio.idle() - idle, worth);
@@ -511,22 +232,13 @@ contract DebtTest is MarginFixture {
     /// @dev Anyone may force what frees assets, and nothing that merely eases a debt at the cost of all.
     function test_a_forced_withdrawal_brings_something_home() public {
         lever(own, A, 1.5e18);
-        _exitsAreOverdue();
+        exitsAreOverdue();
         own.willMoveDebt(A, B, UNIT);
         vm.expectRevert(IPortfolio.NotReducing.selector);
         portfolio.forceDeallocate(address(own), A, 0);
     }
 
     // STEPS
-
-    /// @dev Everybody leaves and too little is idle for too long; what is idle in the end is 40.
-    function _exitsAreOverdue() private {
-        requestRedeem(alice, vault.balanceOf(alice));
-        settle();
-        skip(2 days + 1);
-        run(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 40 * UNIT))));
-        assertGt(vault.overdueExits(), 40 * UNIT);
-    }
 
     function assertExposure(Margin at, bytes32 riskId, uint256 high, uint256 debt) private view {
         uint256 sum;

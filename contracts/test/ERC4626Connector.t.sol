@@ -266,6 +266,62 @@ contract ERC4626ConnectorTest is ConnectorTest {
         assertEq(connector.withdraw(key, EVERYTHING), 1_000e6);
     }
 
+    // WHAT OTHERS VALUE SHARES FROM
+
+    function testFuzz_class_V_the_answers_are_the_vaults_own(uint256 assets, uint256 gift, uint256 lock)
+        public
+    {
+        _useLimited();
+        _supply(bound(assets, 1, 1_000_000e6));
+        deal(asset, address(limited), _balance(asset, address(limited)) + bound(gift, 0, 1_000_000e6));
+        limited.set(type(uint256).max, bound(lock, 0, 1), 0);
+        ERC4626Connector.Answer[11] memory all = exact.answers(key);
+        uint256 shares = limited.balanceOf(address(connector));
+        _check(all[0], shares, limited.previewRedeem(shares));
+        _check(all[1], shares, limited.convertToAssets(shares));
+        uint256 free = limited.maxRedeem(address(connector));
+        _check(all[2], free, limited.previewRedeem(free));
+        _check(all[3], 1e6, limited.previewDeposit(1e6));
+        _check(all[4], 7e6 + 3, limited.previewDeposit(7e6 + 3));
+        _check(all[5], 3e6 + 1, limited.previewWithdraw(3e6 + 1));
+        _check(all[6], 1e6, limited.previewRedeem(1e6));
+        _check(all[7], 7e6 + 5, limited.previewRedeem(7e6 + 5));
+        _check(all[8], 11e6 + 1, limited.convertToAssets(11e6 + 1));
+        uint256 great = 1e18 * limited.totalSupply() + 7;
+        _check(all[9], great, limited.convertToAssets(great));
+        great = 1e18 * limited.totalAssets() + 7;
+        _check(all[10], great, limited.convertToShares(great));
+    }
+
+    function _check(ERC4626Connector.Answer memory answer, uint256 amount, uint256 said) private pure {
+        assertEq(answer.amount, amount);
+        assertTrue(answer.known);
+        assertEq(answer.said, said);
+    }
+
+    function test_class_V_what_the_vault_does_not_say_is_not_known_and_stops_no_other_answer() public {
+        _useLimited();
+        _supply(1_000e6);
+        limited.set(type(uint256).max, 0, 2);
+        ERC4626Connector.Answer[11] memory all = exact.answers(key);
+        for (uint256 i = 0; i < all.length; i++) {
+            bool known = i == 3 || i == 4 || i == 10;
+            assertEq(all[i].known, known);
+            assertTrue(known || all[i].said == 0);
+        }
+        assertEq(all[0].amount, limited.balanceOf(address(connector)));
+    }
+
+    /// @dev A reader gives each of its calls 5,000,000.
+    function test_class_V_a_vault_that_burns_all_gas_leaves_an_answer() public {
+        _useLimited();
+        vm.etch(address(limited), hex"fe");
+        ERC4626Connector.Answer[11] memory all = exact.answers{gas: 5_000_000}(key);
+        for (uint256 i = 0; i < all.length; i++) {
+            assertFalse(all[i].known);
+        }
+    }
+
     // ANOTHER TOKEN'S VAULT
 
     function test_M_31_shares_of_another_token_are_priced_by_the_router_alone() public {

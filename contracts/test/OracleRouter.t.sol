@@ -224,6 +224,30 @@ contract OracleRouterTest is Test {
         _router(weth, usdc, new OracleRouter.Hop[](0));
     }
 
+    /// @dev Two hops of half a million each, one of a million and one, and one that fits no number.
+    function test_class_T_a_route_that_asks_for_too_much_gas_is_refused() public {
+        bytes memory asked = abi.encodeWithSignature("stipend()");
+        uint256[3] memory stipends = [uint256(490_000), 1_000_001, type(uint256).max];
+        for (uint256 i; i < 3; ++i) {
+            vm.mockCall(address(etherUsd), asked, abi.encode(stipends[i]));
+            vm.mockCall(address(dollarUsd), asked, abi.encode(490_000));
+            vm.expectPartialRevert(OracleRouter.RouteTooDear.selector);
+            _etherToDollar();
+        }
+        vm.mockCall(address(etherUsd), asked, abi.encode(450_000));
+        assertLe(_etherToDollar().stipend(weth, usdc), 1_000_000);
+    }
+
+    function test_class_T_a_route_asks_for_what_its_hops_may_take() public {
+        OracleRouter router = _etherToDollar();
+        uint256 hops = etherUsd.stipend() * 64 / 63 + dollarUsd.stipend() * 64 / 63;
+        assertGt(router.stipend(weth, usdc), hops);
+        assertLt(router.stipend(weth, usdc), hops + 40_000);
+        assertGt(router.stipend(weth, weth), 0, "nothing to read");
+        vm.expectRevert(abi.encodeWithSelector(OracleRouter.UnknownRoute.selector, usdc, weth));
+        router.stipend(usdc, weth);
+    }
+
     function test_class_U_unknown_decimals_are_refused() public {
         OracleRouter.Hop[] memory hops = new OracleRouter.Hop[](1);
         hops[0] = OracleRouter.Hop(etherUsd, false);

@@ -27,7 +27,7 @@ contract RawReadingsTest is Devnet {
         _load();
     }
 
-    function test_rounds_are_the_latest_those_at_doubling_distances_and_the_sequencers() public {
+    function test_rounds_are_the_latest_those_of_the_history_and_the_sequencers() public {
         (PriceAggregator feed, SequencerUptimeFeed uptime) = _feeds(600);
         ChainlinkSource source = _source(feed, uptime, 7200);
         (ChainlinkSource.Round memory latest, ChainlinkSource.Round[] memory earlier,) = source.rounds();
@@ -35,10 +35,12 @@ contract RawReadingsTest is Devnet {
         assertEq(latest.answer, 600e8);
         assertEq(latest.startedAt, block.timestamp);
         assertEq(latest.updatedAt, block.timestamp);
-        assertEq(earlier.length, 10);
-        for (uint256 i = 0; i < 10; i++) {
-            assertEq(earlier[i].id, 600 - (1 << i));
-            assertEq(earlier[i].answer, int256(600 - (1 << i)) * 1e8);
+        // Two hours of a frozen feed are three rounds.
+        uint8[6] memory distances = [1, 3, 6, 12, 24, 48];
+        assertEq(earlier.length, 6);
+        for (uint256 i = 0; i < 6; i++) {
+            assertEq(earlier[i].id, 600 - distances[i]);
+            assertEq(earlier[i].answer, int256(600 - uint256(distances[i])) * 1e8);
         }
         vm.warp(block.timestamp + 5);
         uptime.report(true);
@@ -48,8 +50,8 @@ contract RawReadingsTest is Devnet {
     }
 
     function test_rounds_go_back_no_further_than_the_phase() public {
-        uint256[5] memory counts = [uint256(1), 2, 3, 512, 513];
-        uint256[5] memory lengths = [uint256(0), 1, 2, 9, 10];
+        uint256[6] memory counts = [uint256(1), 2, 3, 4, 48, 49];
+        uint256[6] memory lengths = [uint256(0), 1, 1, 2, 5, 6];
         for (uint256 i = 0; i < counts.length; i++) {
             (PriceAggregator feed, SequencerUptimeFeed uptime) = _feeds(counts[i]);
             (, ChainlinkSource.Round[] memory earlier,) = _source(feed, uptime, 7200).rounds();
@@ -85,8 +87,8 @@ contract RawReadingsTest is Devnet {
             ChainlinkSource.Round memory state
         ) = abi.decode(data, (ChainlinkSource.Round, ChainlinkSource.Round[], ChainlinkSource.Round));
         assertEq(latest.id, 600);
-        assertEq(earlier.length, 10);
-        assertEq(earlier[9].id, 0);
+        assertEq(earlier.length, 6);
+        assertEq(earlier[5].id, 0);
         assertEq(state.startedAt, 0);
     }
 

@@ -107,6 +107,21 @@ contract UniswapV3GasTest is UniswapV3Test, CheckedEther {
         assertGt(spent, needed * 9 / 10);
     }
 
+    /// @dev The limit that the page for operators gives.
+    function test_class_V_no_nft_fits_under_feeds_that_a_pool_checks() public {
+        maxPositions = 1;
+        key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
+        address[2] memory uptimes = [address(0), _address(".sequencer")];
+        for (uint256 i; i < 2; ++i) {
+            router = _checkedEther(asset, uptimes[i]);
+            _cool();
+            uint256 needed = _tooDear();
+            emit log_named_uint(i == 0 ? "without a sequencer" : "with a sequencer", needed);
+            assertGt(needed, REPORT_GAS);
+            assertLt(needed, 270_000);
+        }
+    }
+
     function test_class_V_without_a_price_the_dearest_oracle_is_assumed() public {
         key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
         _push("ETH/USD", 0);

@@ -66,6 +66,10 @@ contract SetPrices is IOracleRouter {
             a.status
         );
     }
+
+    function stipend(address, address) external pure returns (uint256) {
+        return 20_000;
+    }
 }
 
 /// @title Uniswap v3 liquidity on the local chain's factory, position manager and swap router
@@ -352,5 +356,20 @@ abstract contract UniswapV3Test is Devnet {
         tick = (compressed + away) * SPACING;
         if (tick > MAX_TICK) tick = MAX_TICK;
         if (tick < -MAX_TICK) tick = -MAX_TICK;
+    }
+}
+
+/// @dev In a pool of an 18-decimal token0 and the asset with 6.
+abstract contract UniswapV3PoolTest is UniswapV3Test {
+    uint128 internal constant LIQUIDITY = 1e15;
+
+    function setUp() public virtual override {
+        super.setUp();
+        _open(18, 6, false, LiquidityMath.rootOf(3000e6, 1e18));
+        _mintElsewhere(-MAX_TICK, MAX_TICK, 1e18);
+    }
+
+    function _enter() internal returns (uint256 tokenId) {
+        return _enter(_tick(-50), _tick(50), LIQUIDITY);
     }
 }

@@ -6,9 +6,9 @@ Read: `keeper.chain.lens.read`. Encoded: `Call.request`. Simulated: `keeper.chai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from keeper.units import Address
 
@@ -20,17 +20,13 @@ class Call(Generic[T]):
     """One call: equal to, and sorted as, its (target, data).
 
     `decode` turns the returned bytes into a value and raises DecodeError; `label` is for people, such as
-    "Vault.totalSupply()". `then` names further calls, whose arguments are results: a snapshot makes them at
-    the same block, and gives it the results of its first pass. It must not fail whatever those are.
+    "Vault.totalSupply()".
     """
 
     target: Address
     data: bytes
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     label: str = field(compare=False)
-    then: Callable[[Callable[[Call[Any]], Any]], Sequence[Call[Any]]] | None = field(
-        default=None, compare=False, repr=False
-    )
 
     @property
     def intrinsic_gas(self) -> int:

@@ -1,12 +1,11 @@
 """Pinned blocks of all chains and the raw results of a call set on each: the input of everything pure.
 
-Two requests per chain and pass: header and call; another call where reads depend on results of reads. Its
-hash covers the reference time, the headers' facts, the results and the history, never which endpoint
-answered, when, or in what words it failed.
+Two requests per chain and pass: header and call. Its hash covers the reference time, the headers' facts, the
+results and the history, never which endpoint answered, when, or in what words it failed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,7 +194,6 @@ async def take(
         source = endpoints[chain_id]
         block = await _last_block(source, reference_time, finality[chain_id])
         results = await read_raw(source, block, _unique(calls[chain_id]))
-        results = await _followed(source, block, calls[chain_id], results)
         return block, results, await read_history(source, block, history.get(chain_id, ()))
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
@@ -229,7 +227,6 @@ async def take_at(
                 expected=f"<= {reference_time}",
                 seen=block.timestamp,
             )
-        results = await _followed(source, block, calls[chain_id], results)
         return block, results, await read_history(source, block, history.get(chain_id, ()))
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
@@ -263,30 +260,6 @@ async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
         tuple(results for _, results, _ in done),
         tuple(past for _, _, past in done if past is not None),
     )
-
-
-def followers(calls: Iterable[Call[Any]], read: Callable[[Call[Any]], Any]) -> list[Call[Any]]:
-    """The calls that these name when their own results are known (`Call.then`)."""
-    return [each for call in calls if call.then is not None for each in call.then(read)]
-
-
-async def _followed(
-    source: Source, block: BlockRef, calls: Sequence[Call[Any]], results: tuple[Result, ...]
-) -> tuple[Result, ...]:
-    """`results` and, in a second pass where there are such, those of the calls that they lead to."""
-    index = {(result.target, result.data): result for result in results}
-
-    def read(call: Call[Any]) -> Any:
-        found = index.get((call.target, call.data))
-        if found is None:
-            raise KeeperError("Call is not in the first pass", where=call.label)
-        return decoded(call, found)
-
-    more = [each for each in followers(calls, read) if (each.target, each.data) not in index]
-    if not more:
-        return results
-    found = (*results, *await read_raw(source, block, _unique(more)))
-    return tuple(sorted(found, key=lambda each: (each.target, each.data)))
 
 
 def _unique(calls: Sequence[Call[Any]]) -> list[Call[Any]]:

@@ -18,11 +18,12 @@ class Signed:
     hash: bytes
 
 
-async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: int, tip: int) -> Signed:
-    """The call from `account`, with its next nonce. `gas` is the limit, `tip` wei per gas; the fee cap leaves
-    room for the base fee to double. Raises EndpointError."""
+async def sign(
+    source: Source, account: LocalAccount, call: Call[Any], *, gas: int, max_fee: int, tip: int
+) -> Signed:
+    """The call from `account`, with its next nonce. `gas` is the limit; `max_fee`, and `tip` within it, are
+    in wei per gas. Raises EndpointError."""
     count = await source.rpc("eth_getTransactionCount", [account.address, "pending"])
-    head = await source.latest()
     signed: Any = account.sign_transaction(
         {
             "type": 2,
@@ -32,7 +33,7 @@ async def sign(source: Source, account: LocalAccount, call: Call[Any], *, gas: i
             "value": 0,
             "data": call.data,
             "gas": gas,
-            "maxFeePerGas": 2 * head.base_fee + tip,
+            "maxFeePerGas": max_fee,
             "maxPriorityFeePerGas": tip,
         }
     )

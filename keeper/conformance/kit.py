@@ -9,13 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from keeper import plugins
 from keeper.connectors.base import PositionRef
 from keeper.contracts import Artifact
-from keeper.errors import ConfigError
 from keeper.oracle.quote import Prices
 from keeper.units import Address
 
@@ -145,7 +143,7 @@ class Kit(ABC):
 
 def names() -> tuple[str, ...]:
     """Connectors that can be tested, by entry point name; imports none of them."""
-    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+    return plugins.names(ENTRY_POINTS)
 
 
 def load(name: str) -> Kit:
@@ -153,15 +151,5 @@ def load(name: str) -> Kit:
 
     Raises ConfigError, naming the nearest one, if there is none.
     """
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        near = get_close_matches(name, names(), n=1)
-        raise ConfigError(
-            "There is no kit to test this connector with",
-            expected=" or ".join(names()),
-            seen=name,
-            where=f"entry points {ENTRY_POINTS}",
-            hint=f"Did you mean {near[0]}?" if near else "Install the package that brings it.",
-        )
-    kit: Kit = next(iter(found)).load()()
+    kit: Kit = plugins.load(ENTRY_POINTS, name, "There is no kit to test this connector with")()
     return kit

@@ -173,6 +173,11 @@ class AaveAccountPosition:
     def _rewarded(self) -> tuple[tuple[Address, bool], ...]:
         return self.params.rewarded(self.params.asset)
 
+    @cached_property
+    def _incentivised(self) -> tuple[tuple[Address, bool], ...]:
+        """Whose rewards are claimed: of every key's tokens."""
+        return tuple(token for key in self.terms.keys for token in self.params.rewarded(key))
+
     # ACTIONS
 
     def supply_rate(self, delta: int, at: int) -> int:
@@ -208,6 +213,30 @@ class AaveAccountPosition:
         self._require_borrowable(asset)
         moved, repaid = self.pool.repay(asset, assets, at)
         return replace(self, pool=moved), repaid
+
+    def claimable(self, at: int) -> Mapping[Address, int]:
+        """What `claimRewards` would bring of each reward, of the connector's whole account; without those
+        that cannot be read, or have earned nothing."""
+        streams = self.pool.account.streams
+        readable = [
+            reward
+            for reward in self.terms.rewards
+            if all((*token, reward) in streams for token in self._incentivised)
+        ]
+        found = {reward: self.pool.claim(self._incentivised, reward, at)[1] for reward in readable}
+        return {reward: amount for reward, amount in found.items() if amount}
+
+    def after_claim(self, reward: Address, at: int) -> tuple[AaveAccountPosition, int]:
+        """(state after, what it brings) when all of a listed reward is claimed, for all keys at once."""
+        if reward not in self.terms.rewards:
+            raise PlanError(
+                "The connector does not claim this reward",
+                expected=" or ".join(self.terms.rewards) or "none",
+                seen=reward,
+                where=self.ref.venue,
+            )
+        pool, paid = self.pool.claim(self._incentivised, reward, at)
+        return replace(self, pool=pool), paid
 
     def max_withdraw(self, at: int) -> int:
         """The most that may leave: our balance, the reserve's liquidity, and what health allows."""

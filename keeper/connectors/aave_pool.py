@@ -6,7 +6,7 @@ where the pool would refuse it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -132,6 +132,24 @@ class PoolAccount:
         if burnt == scaled:
             moved = moved._flagged(reserve, _BORROWED, False)
         return moved._isolated(reserve, -repaid), repaid
+
+    def claim(
+        self, tokens: Collection[tuple[Address, bool]], reward: Address, at: int
+    ) -> tuple[PoolAccount, int]:
+        """`claimRewards` of all that these tokens, as (asset, of its debt), have earned of `reward`: (state
+        after, what it pays). Their other rewards are counted up to `at` as well."""
+        streams = {
+            name: stream.settled(*self.held(*name[:2]), at) if name[:2] in tokens else stream
+            for name, stream in self.account.streams.items()
+        }
+        paid = 0
+        for token in tokens:
+            stream = streams.get((*token, reward))
+            if stream is None:
+                raise self._refused("what has been earned cannot be read", "an answer", "none")
+            paid += stream.accrued
+            streams[*token, reward] = replace(stream, accrued=0)
+        return replace(self, account=replace(self.account, streams=streams)), paid
 
     def _with(
         self, asset: Address, reserve: Reserve, at: int, *, supplied: int = 0, owed: int = 0

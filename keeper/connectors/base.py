@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
+from keeper import plugins
 from keeper.chain.call import Call, CallFailure
 from keeper.errors import ConfigError, PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
@@ -153,6 +152,19 @@ class Position(Protocol):
         ...
 
 
+@runtime_checkable
+class Rewarded(Protocol):
+    """A position that earns rewards in tokens of their own, claimed for its connector's whole account."""
+
+    def claimable(self, at: int) -> Mapping[Address, int]:
+        """What a claim in a block of time `at` would bring of each reward, none of 0."""
+        ...
+
+    def after_claim(self, reward: Address, at: int) -> tuple[Position, int]:
+        """(state after, what it brings) when all of `reward` is claimed. Raises PlanError."""
+        ...
+
+
 class Connector(Protocol):
     """A protocol mirror; it has no state of its own."""
 
@@ -183,23 +195,13 @@ P = TypeVar("P", bound=BaseModel)
 
 def names() -> tuple[str, ...]:
     """Installed connectors, by entry point name; imports none of them."""
-    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+    return plugins.names(ENTRY_POINTS)
 
 
 @cache
 def load(name: str) -> Connector:
     """Imports the connector called `name`. Raises ConfigError, naming the nearest one, if there is none."""
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        near = get_close_matches(name, names(), n=1)
-        raise ConfigError(
-            "There is no such connector",
-            expected=" or ".join(names()),
-            seen=name,
-            where=f"entry points {ENTRY_POINTS}",
-            hint=f"Did you mean {near[0]}?" if near else "Install the package that brings it.",
-        )
-    connector: Connector = next(iter(found)).load()()
+    connector: Connector = plugins.load(ENTRY_POINTS, name, "There is no such connector")()
     return connector
 
 
@@ -256,17 +258,27 @@ def after_move(
     `change` > 0 supplies, < 0 withdraws, -EVERYTHING is a full exit. Raises PlanError for an unknown venue.
     """
     listed = tuple(positions)
-    chosen = next((position for position in listed if position.ref.venue == venue), None)
-    if chosen is None:
-        raise PlanError(
-            "There is no such venue",
-            expected=", ".join(position.ref.venue for position in listed),
-            seen=venue,
-        )
+    chosen = at_venue(listed, venue)
     if change >= 0:
-        moved, received = chosen.after_supply(change, at), 0
-    else:
-        moved, received = chosen.after_withdraw(-change, at)
-    states = moved.shared()
-    rest = (moved if position is chosen else position.with_shared(states) for position in listed)
-    return tuple(rest), received
+        return moved(listed, chosen, chosen.after_supply(change, at)), 0
+    after, received = chosen.after_withdraw(-change, at)
+    return moved(listed, chosen, after), received
+
+
+def at_venue(positions: Iterable[Position], venue: str) -> Position:
+    """The position of that name. Raises PlanError when there is none."""
+    listed = tuple(positions)
+    for position in listed:
+        if position.ref.venue == venue:
+            return position
+    raise PlanError(
+        "There is no such venue",
+        expected=", ".join(position.ref.venue for position in listed),
+        seen=venue,
+    )
+
+
+def moved(positions: Iterable[Position], chosen: Position, after: Position) -> tuple[Position, ...]:
+    """All positions once `chosen` has become `after`; those on the same protocol state see it as well."""
+    states = after.shared()
+    return tuple(after if each is chosen else each.with_shared(states) for each in positions)

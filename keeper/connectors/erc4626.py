@@ -5,14 +5,14 @@ predicted, therefore: growth after that block (every later value is that of the 
 vault changes, fees of a vault whose shares do not simply follow from its totals. Where a mirror of the
 vault's own protocol exists, as for MetaMorpho, that one knows more.
 
-What a view answers may depend on the gas it gets: our connector's 200,000 are less than a snapshot's. A vault
-whose views need more is one whose report differs from this one, which the book calls an error.
+What shares are worth our connector asks the vault itself: in the one pass of a snapshot, though the number of
+shares follows from other reads, and with the 200,000 gas per view that its report gives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
@@ -31,75 +31,57 @@ from keeper.errors import DecodeError, ValuationError
 from keeper.oracle.quote import Prices
 from keeper.units import Address
 
-__all__ = ["ERC4626", "ERC4626Params", "ERC4626Position"]
-
 _IS_ASYNC: Final = Function("isAsync(bytes32)", "(bool,bool)")
 _TOKEN_OF: Final = Function("tokenOf(bytes32)", "(address)")
 _DUST_OF: Final = Function("dustOf(bytes32)", "(uint256)")
+_ANSWERS: Final = Function("answers(bytes32)", "((uint256,bool,uint256)[11])")
 _ASSET: Final = Function("asset()", "(address)")
 _MAX_DECIMALS: Final = 36
-_MANY: Final = 10**18
 
 _HELD: Final = "balanceOf(address)"
 _MAX_DEPOSIT: Final = "maxDeposit(address)"
 _MAX_MINT: Final = "maxMint(address)"
 _MAX_WITHDRAW: Final = "maxWithdraw(address)"
-_MAX_REDEEM: Final = "maxRedeem(address)"
 _ENTERING: Final = "pendingDepositRequest(uint256,address)"
 _LEAVING: Final = "pendingRedeemRequest(uint256,address)"
 
+_ODD: Final = (
+    "previewDeposit",
+    "previewDeposit",
+    "previewWithdraw",
+    "previewRedeem",
+    "previewRedeem",
+    "convertToAssets",
+    "convertToAssets",
+    "convertToShares",
+)
+"""What `ERC4626Connector.answers` asks about odd amounts; the last two are great."""
+
 
 class ERC4626:
-    """Reads a vault in two steps: what it holds for us, and then what it says that is worth."""
+    """Reads what a vault holds for us, and what it says that is worth."""
 
     name = "erc4626"
 
     def calls(self, ref: PositionRef) -> tuple[Call[Any], ...]:
-        """What our connector knows of the vault, and what the vault holds for it. Some fail, as a synchronous
-        vault knows no requests; only those that count are asked to succeed."""
+        """What our connector knows of the vault, what the vault holds for it, and `answers`. Some fail, as a
+        synchronous vault knows no requests; only those that count are asked to succeed."""
         params, holder = parse_params(ERC4626Params, ref), ref.address
-        kind = replace(_of_connector(ref, _IS_ASYNC), then=partial(self._more, ref))
-        own = (kind, _of_connector(ref, _TOKEN_OF), _of_connector(ref, _DUST_OF))
-        limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW, _MAX_REDEEM)
-        asset = _ASSET.at(params.vault, owner="ERC4626")
+        limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW)
         return (
-            *own,
-            asset,
+            *(_of_connector(ref, each) for each in (_IS_ASYNC, _TOKEN_OF, _DUST_OF, _ANSWERS)),
+            _ASSET.at(params.vault, owner="ERC4626"),
             *(_view(params.vault, signature, holder) for signature in limits),
             *(_view(params.vault, signature, 0, holder) for signature in (_ENTERING, _LEAVING)),
             *_totals(params),
         )
-
-    def follow_up(self, ref: PositionRef, read: Read) -> tuple[Call[Any], ...]:
-        """The reads whose arguments are results of `calls`: what so many shares are worth, and answers that
-        show whether shares follow from the vault's totals. To be made at the same block.
-
-        A snapshot makes them in a second pass. Raises ValuationError when what it holds cannot be read.
-        """
-        params = parse_params(ERC4626Params, ref)
-        shares, requests = _holding(ref, params, read)
-        total = _total(ref, shares, requests)
-        redeem = _answer(read, _view(params.vault, _MAX_REDEEM, ref.address)) or 0
-        return (
-            _view(params.vault, "previewRedeem(uint256)", total),
-            _view(params.vault, "convertToAssets(uint256)", total),
-            _view(params.vault, "previewRedeem(uint256)", min(redeem, shares)),
-            *(_view(params.vault, signature, amount) for signature, amount in _probes(params, read)),
-        )
-
-    def _more(self, ref: PositionRef, read: Read) -> tuple[Call[Any], ...]:
-        """`follow_up`, or nothing for a position that is impaired already."""
-        try:
-            return self.follow_up(ref, read)
-        except ValuationError:
-            return ()
 
     def tokens(self, ref: PositionRef) -> tuple[Address, ...]:
         """The vault's asset."""
         return (parse_params(ERC4626Params, ref).asset,)
 
     def position(self, ref: PositionRef, read: Read, prices: Prices, at: int) -> ERC4626Position:
-        """The position from `calls` and `follow_up`.
+        """The position from `calls`.
 
         Raises ValuationError when the vault is another one than `ref` says, and when it says nothing of what
         its shares are worth, where our connector's report reverts.
@@ -111,23 +93,25 @@ class ERC4626:
         )
         must_match("Asset of the vault now", params.asset, required(read, _ASSET.at(params.vault), ref), ref)
         shares, requests = _holding(ref, params, read)
-        total = _total(ref, shares, requests)
-        preview, convert, partial, *_ = self.follow_up(ref, read)
+        total = in_a_word(shares + requests.mintable + requests.leaving, ref)
+        answers = required(read, _of_connector(ref, _ANSWERS), ref)
+        told = ((amount, said if known else None) for amount, known, said in answers)
+        (asked, paid), (_, converted), (free, freed), *odd = told
+        must_match("Number of shares that the vault was asked about", total, asked, ref)
         if total == 0:
             quoted, sound = 0, True
         else:
-            paid = None if requests.redemptions else _answer(read, preview)
+            paid = None if requests.redemptions else paid
             sound = requests.redemptions or paid is not None
-            quoted = _must(read, convert, ref) if paid is None else paid
+            quoted = _must(converted, "convertToAssets", ref) if paid is None else paid
         require_worth(total, quoted, required(read, _of_connector(ref, _DUST_OF), ref), ref)
         in_a_word(quoted + requests.entering + requests.ready, ref)
-        redeem = min(shares, _answer(read, _view(params.vault, _MAX_REDEEM, ref.address)) or 0)
         limits = Limits(
             deposit=_answer(read, _view(params.vault, _MAX_DEPOSIT, ref.address)),
-            redeem=redeem,
-            redeemed=(_answer(read, partial) or 0) if redeem else 0,
+            redeem=free,
+            redeemed=(freed or 0) if free else 0,
         )
-        proportion = _proportion(params, read, {total: quoted} if sound else {})
+        proportion = _proportion(params, read, odd, {total: quoted} if sound else {})
         return ERC4626Position(ref, params, prices, at, shares, quoted, sound, requests, limits, proportion)
 
 
@@ -155,14 +139,13 @@ def _answer(read: Read, call: Call[Any]) -> int | None:
     return None if isinstance(result, CallFailure) else int(result)
 
 
-def _must(read: Read, call: Call[Any], ref: PositionRef) -> int:
-    answer = _answer(read, call)
+def _must(answer: int | None, what: str, ref: PositionRef) -> int:
     if answer is None:
         raise ValuationError(
             "The vault's views give no value",
             expected="a number",
             seen="a failure",
-            where=f"{ref.venue}: {call.label}",
+            where=f"{ref.venue}: {what}",
             hint="The position counts as impaired until the vault answers again.",
         )
     return answer
@@ -173,7 +156,7 @@ def _holding(ref: PositionRef, params: ERC4626Params, read: Read) -> tuple[int, 
     deposits, redemptions = required(read, _of_connector(ref, _IS_ASYNC), ref)
 
     def number(signature: str, *args: Any) -> int:
-        return _must(read, _view(params.vault, signature, *args), ref)
+        return _must(_answer(read, _view(params.vault, signature, *args)), signature, ref)
 
     requests = Requests(deposits, redemptions)
     if deposits:
@@ -183,11 +166,6 @@ def _holding(ref: PositionRef, params: ERC4626Params, read: Read) -> tuple[int, 
         leaving, ready = number(_LEAVING, 0, ref.address), number(_MAX_WITHDRAW, ref.address)
         requests = replace(requests, leaving=leaving, ready=ready)
     return number(_HELD, ref.address), requests
-
-
-def _total(ref: PositionRef, shares: int, requests: Requests) -> int:
-    """Shares that are ours, wherever they lie."""
-    return in_a_word(shares + requests.mintable + requests.leaving, ref)
 
 
 def _totals(params: ERC4626Params) -> tuple[Call[Any], ...]:
@@ -200,54 +178,37 @@ def _totals(params: ERC4626Params) -> tuple[Call[Any], ...]:
     )
 
 
-def _probes(params: ERC4626Params, read: Read) -> tuple[tuple[str, int], ...]:
-    """Questions that tell a vault whose shares follow from its totals: odd amounts, so that every rounding
-    shows, and so great ones that a single virtual share does."""
-    assets, supply, *decimals = (_answer(read, call) or 0 for call in _totals(params))
-    asset, share = (10 ** min(_MAX_DECIMALS, each) for each in decimals)
-    great = (_MANY * each + 7 if each < _MANY**2 else 0 for each in (supply, assets))
-    return (
-        ("previewDeposit(uint256)", asset),
-        ("previewDeposit(uint256)", 7 * asset + 3),
-        ("previewWithdraw(uint256)", 3 * asset + 1),
-        ("previewRedeem(uint256)", share),
-        ("previewRedeem(uint256)", 7 * share + 5),
-        ("convertToAssets(uint256)", 11 * share + 1),
-        *zip(("convertToAssets(uint256)", "convertToShares(uint256)"), great, strict=True),
-    )
-
-
-def _proportion(params: ERC4626Params, read: Read, known: dict[int, int]) -> Proportion | None:
+def _proportion(
+    params: ERC4626Params, read: Read, odd: Sequence[tuple[int, int | None]], known: dict[int, int]
+) -> Proportion | None:
     """The vault's totals, if all its answers follow from them, with OpenZeppelin's virtual shares or without.
 
-    `known` is what it said of numbers of shares. Previews that an asynchronous vault refuses are not counted.
+    `odd` are amounts with its answers (`_ODD`), `known` is what it said of numbers of shares. Previews that
+    an asynchronous vault refuses are not counted.
     """
     assets, supply, asset_decimals, share_decimals = (_answer(read, call) for call in _totals(params))
     if assets is None or supply is None or asset_decimals is None or share_decimals is None:
         return None
-    answers = [
-        (signature, amount, _answer(read, _view(params.vault, signature, amount)))
-        for signature, amount in _probes(params, read)
-    ]
-    given = [each for each in answers if each[2] is not None]
     offset = share_decimals - asset_decimals
     candidates = [Proportion(assets, supply, 0, 0)] if assets and supply else []
     if 0 <= offset <= _MAX_DECIMALS:
         candidates.append(Proportion(assets, supply, 1, 10**offset))
+    asked = zip(_ODD, odd, strict=True)
+    given = [(view, amount, said) for view, (amount, said) in asked if said is not None]
     fitting = [
         each
         for each in candidates
-        if all(_predicted(each, signature, amount) == said for signature, amount, said in given)
+        if all(_predicted(each, view, amount) == said for view, amount, said in given)
         and all(each.worth(shares) == said for shares, said in known.items())
     ]
     # Where two fit, only great amounts show that they are the same.
-    great = [said for _, _, said in answers[-2:]]
+    great = [said for _, said in odd[-2:]]
     return fitting[0] if fitting and None not in great else None
 
 
-def _predicted(proportion: Proportion, signature: str, amount: int) -> int:
-    if signature.startswith(("previewDeposit", "convertToShares")):
+def _predicted(proportion: Proportion, view: str, amount: int) -> int:
+    if view in ("previewDeposit", "convertToShares"):
         return proportion.minted(amount)
-    if signature.startswith("previewWithdraw"):
+    if view == "previewWithdraw":
         return proportion.burnt(amount)
     return proportion.worth(amount)

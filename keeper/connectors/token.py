@@ -42,7 +42,7 @@ class TokenParams(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TokenPosition:
-    """`amount` of a token in our connector's ledger.
+    """`amount` of a token in our connector's ledger; `loose` is what lies there beyond it.
 
     Moves are in the token's smallest unit, as on chain. Of the vault's asset nothing may be supplied or
     withdrawn when the token is another one.
@@ -52,6 +52,7 @@ class TokenPosition:
     token: Address
     prices: Prices
     amount: int
+    loose: int = 0
 
     def report(self, at: int) -> Report:
         """`TokenConnector.report`: the amount at the price of the vault's oracle, whenever."""
@@ -78,6 +79,10 @@ class TokenPosition:
                 where=self.ref.venue,
             )
         return replace(self, amount=self.amount + assets)
+
+    def after_keeping(self, pushed: int) -> TokenPosition:
+        """`TokenConnector.supply` of everything once `pushed` has come: what lay loose there is taken too."""
+        return replace(self, amount=self.amount + self.loose + pushed, loose=0)
 
     def after_withdraw(self, assets: int, at: int) -> tuple[TokenPosition, int]:
         """`TokenConnector.withdraw`: what is received is of the token."""
@@ -144,4 +149,4 @@ class HeldToken:
                 seen=f"{balance:,} units",
                 where=ref.venue,
             )
-        return TokenPosition(ref, params.token, prices, amount)
+        return TokenPosition(ref, params.token, prices, amount, balance - amount)

@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from eth_abi.codec import ABICodec
@@ -23,8 +23,13 @@ from keeper.units import Address
 _SIGNATURE: Final = re.compile(r"([A-Za-z_$][A-Za-z0-9_$]*)(\(.*\))")
 
 
+_checksummed: Final = lru_cache(maxsize=4096)(to_checksum_address)
+_is_address: Final = lru_cache(maxsize=4096)(is_address)
+"""The same few addresses come again and again, and each costs a hash."""
+
+
 class _ChecksumAddressDecoder(AddressDecoder):
-    decoder_fn = staticmethod(lru_cache(maxsize=4096)(to_checksum_address))
+    decoder_fn = staticmethod(_checksummed)
 
 
 def _codec() -> ABICodec:
@@ -39,14 +44,9 @@ _CODEC: Final = _codec()
 
 def address(text: str) -> Address:
     """EIP-55 form of a hex address. Raises ConfigError when it is none or its checksum is wrong."""
-    return _address(text)
-
-
-@lru_cache(maxsize=4096)
-def _address(text: str) -> Address:
-    if not is_address(text):
+    if not isinstance(text, str) or not _is_address(text):
         raise ConfigError("Not an address", expected="20 bytes in hex, EIP-55 where mixed case", seen=text)
-    return Address(to_checksum_address(text))
+    return Address(_checksummed(text))
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
@@ -93,11 +93,6 @@ def _types(text: str) -> tuple[str, ...]:
     return tuple(component.to_type_str() for component in parsed.components)
 
 
-@lru_cache(maxsize=4096)
-def _selector(signature: str) -> bytes:
-    return keccak(signature.encode())[:4]
-
-
 @dataclass(frozen=True)
 class Function:
     """A function by its human-readable signature, for published interfaces without a build.
@@ -118,9 +113,9 @@ class Function:
     def name(self) -> str:
         return self.signature.partition("(")[0]
 
-    @property
+    @cached_property
     def selector(self) -> bytes:
-        return _selector(self.signature)
+        return keccak(self.signature.encode())[:4]
 
     def input_types(self) -> tuple[str, ...]:
         match = _SIGNATURE.fullmatch(self.signature)

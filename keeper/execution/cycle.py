@@ -20,15 +20,18 @@ from keeper.events import (
     SignerEquivocated,
     SnapshotTaken,
 )
+from keeper.execution.fills import fills_of
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
 from keeper.execution.sending import Receipt
+from keeper.planning import quotes
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
-from keeper.quorum.collect import Approval, collect
+from keeper.quorum.collect import Approval, TooFewSignaturesError, collect
 from keeper.quorum.equivocation import Sightings
 from keeper.quorum.requests import Proposer
+from keeper.swap.client import LiFi
 
 PATIENCE_SECONDS: Final = 20.0
 
@@ -47,7 +50,8 @@ class Turn:
 @dataclass(frozen=True)
 class Keeper:
     """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans, and
-    without a key of its own that the policy lists nobody signs. `sightings` find dishonest signers out."""
+    without a key of its own that the policy lists nobody signs. `sightings` find dishonest signers out;
+    without an open `lifi` nothing is sold through it."""
 
     policy: Policy
     endpoint: Source
@@ -57,6 +61,7 @@ class Keeper:
     relayer: Relayer | None = None
     proposer: Proposer | None = None
     sightings: Sightings | None = None
+    lifi: LiFi | None = None
 
     async def snapshot(self) -> snapshot.Snapshot:
         """The policy's call set at the chain's present."""
@@ -77,11 +82,14 @@ class Keeper:
         return open_book(await self.snapshot(), self.policy)
 
     async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
-        """The plan of that kind that follows from the present and the evidence.
+        """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
 
-        Raises NothingToDoError when there is none.
+        Raises NothingToDoError when there is none, and as `LiFi.quote`.
         """
         taken = await self.snapshot()
+        if kind is Kind.BATCH and self.lifi is not None:
+            asked = engine.quote_requests(taken, self.policy, evidence)
+            evidence = (*evidence, *await quotes.fetch(self.lifi, asked))
         plan = engine.derive(taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
@@ -90,18 +98,26 @@ class Keeper:
         return plan
 
     async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
-        """Asks the signers. Raises QuorumError with what each said when too few sign."""
+        """Asks the signers. Raises TooFewSignaturesError with what each said."""
         if self.proposer is None:
             raise ConfigError("No proposer's key is configured", expected="a key that the policy lists")
-        approval = await collect(
-            plan,
-            self.policy,
-            self.signers,
-            proposer=self.proposer,
-            patience=PATIENCE_SECONDS,
-            ask_all=ask_all,
-            sightings=self.sightings,
-        )
+        try:
+            approval = await collect(
+                plan,
+                self.policy,
+                self.signers,
+                proposer=self.proposer,
+                patience=PATIENCE_SECONDS,
+                ask_all=ask_all,
+                sightings=self.sightings,
+            )
+        except TooFewSignaturesError as error:
+            self._tell(plan, error.approval)
+            raise
+        self._tell(plan, approval)
+        return approval
+
+    def _tell(self, plan: Plan, approval: Approval) -> None:
         for signature in approval.signatures:
             self.events.emit(PlanSigned(plan=plan.plan_hash, signer=signature.signer))
         for found in (each.evidence for each in approval.outcomes if each.evidence is not None):
@@ -109,7 +125,6 @@ class Keeper:
             self.events.emit(SignerEquivocated(signer=found.signer, first=first, second=second))
         for refusal in approval.refusals:
             self.events.emit(PlanRefused(plan=plan.plan_hash, signer=refusal.url, reason=refusal.reason))
-        return approval
 
     async def turn(self, kind: Kind) -> Turn:
         """One turn, from the chain's present to a reconciled block.
@@ -138,7 +153,8 @@ class Keeper:
         parent = await self._book_at(await self.endpoint.get_block(receipt.block.parent_hash))
         after = await self._book_at(receipt.block)
         others = await self._other_transactions(receipt.block)
-        result = reconcile(plans, parent, after, others=others)
+        fills = () if self.policy.swap is None else fills_of(self.policy.swap, receipt.logs)
+        result = reconcile(plans, parent, after, others=others, fills=fills)
         for plan in plans:
             self.events.emit(
                 Reconciled(

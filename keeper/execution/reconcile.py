@@ -6,13 +6,13 @@ interest accrue to the inclusion block's timestamp, applies our calls, and is co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from keeper.book import Book
 from keeper.errors import ReconciliationError
 from keeper.ledger.vault import Accounting, settle
-from keeper.planning.outcome import IDLE, after_calls
+from keeper.planning.outcome import IDLE, Fill, after_calls
 from keeper.planning.plan import BatchTerms, Kind, Plan
 
 
@@ -73,13 +73,17 @@ class Reconciliation:
         )
 
 
-def reconcile(plans: Sequence[Plan], parent: Book, after: Book, *, others: int) -> Reconciliation:
+def reconcile(
+    plans: Sequence[Plan], parent: Book, after: Book, *, others: int, fills: Iterable[Fill] = ()
+) -> Reconciliation:
     """Compares `after`, the book at the inclusion block, with what the plans, one after the other, do to
-    `parent`, the book at the block before it."""
-    book = parent
+    `parent`, the book at the block before it; `fills` are what their swaps did, in order."""
+    book, done = parent, iter(fills)
     for plan in plans:
-        step = _after_batch if isinstance(plan.terms, BatchTerms) else _after_settlement
-        book = step(plan, book, after.at)
+        if isinstance(plan.terms, BatchTerms):
+            book = _after_batch(plan, book, after.at, done)
+        else:
+            book = _after_settlement(plan, book, after.at)
     settled = any(plan.kind is Kind.SETTLEMENT for plan in plans)
     differing = _differences(book.accounting, after.accounting) if settled else ()
     predicted = {each.ref.venue: each.report(after.at).low for each in book.positions} | {IDLE: book.idle}
@@ -99,8 +103,8 @@ def reconcile(plans: Sequence[Plan], parent: Book, after: Book, *, others: int) 
     return Reconciliation(lines, differing, others)
 
 
-def _after_batch(plan: Plan, book: Book, at: int) -> Book:
-    positions, idle = after_calls(book, plan.batch.calls, at)
+def _after_batch(plan: Plan, book: Book, at: int, fills: Iterator[Fill]) -> Book:
+    positions, idle = after_calls(book, plan.batch.calls, at, fills)
     return replace(book, positions=positions, idle=idle)
 
 

@@ -30,13 +30,15 @@ class Relayer:
         """Simulates and sends the signed plan and waits until it is mined.
 
         Raises RevertError when the quorum or the vault refuses it, in the contract's own words; RefusedError
-        when it would cost more gas than the policy allows; EndpointError when it cannot be found again.
+        when it would cost more gas, or at a higher fee, than the policy allows; EndpointError when it cannot
+        be found again.
         """
         data = artefact(plan).submit_data(approval.signatures)
         call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
-        return await self.perform(call, policy.limits.max_gas, plan.valid_after)
+        return await self.perform(call, policy, plan.valid_after)
 
-    async def perform(self, call: Call[Any], max_gas: int, valid_after: int) -> Receipt:
+    async def perform(self, call: Call[Any], policy: Policy, valid_after: int) -> Receipt:
         """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is
         simulated at `valid_after` (seconds) or in the next block, whichever is later. Raises as `submit`."""
-        return await Sender(self.endpoint, self.account, self.events).send(call, max_gas, valid_after)
+        sender = Sender(self.endpoint, self.account, self.events)
+        return await sender.send(call, policy.limits.max_gas, valid_after, policy=policy)

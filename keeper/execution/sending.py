@@ -13,13 +13,13 @@ from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
 from keeper.chain.transaction import Signed, sign
 from keeper.errors import DecodeError, EndpointError, KeeperError, RefusedError
 from keeper.events import EventStream, TransactionMined, TransactionSent
+from keeper.execution.fees import fees
+from keeper.planning.policy import Policy
 from keeper.units import Address
 
 REVERTING: Final = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
 RECEIPT_POLL_SECONDS: Final = 0.1
 RECEIPT_PATIENCE_SECONDS: Final = 120.0
-PRIORITY_FEE: Final = 10**9
-"""Tip in wei per gas."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,18 @@ class Sender:
     account: LocalAccount
     events: EventStream
 
-    async def send(self, call: Call[Any], gas: int, not_before: int = 0) -> Receipt:
-        """Simulates and sends the call and waits until it is mined. `not_before` is the first second at which
-        it may succeed.
+    async def send(
+        self, call: Call[Any], gas: int, not_before: int = 0, *, policy: Policy | None = None
+    ) -> Receipt:
+        """Simulates and sends the call, under the policy's fee ceilings, and waits until it is mined.
+        `not_before` is the first second at which it may succeed.
 
-        Raises as `rehearse`, and EndpointError when the transaction cannot be found again.
+        Raises as `rehearse` and `fees`, and EndpointError when the transaction cannot be found again.
         """
         sender = Address(self.account.address)
         await rehearse(self.endpoint, sender, call, gas, not_before)
-        signed = await sign(self.endpoint, self.account, call, gas=gas, tip=PRIORITY_FEE)
+        max_fee, tip = fees(policy, (await self.endpoint.latest()).base_fee)
+        signed = await sign(self.endpoint, self.account, call, gas=gas, max_fee=max_fee, tip=tip)
         self.events.emit(
             TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
         )

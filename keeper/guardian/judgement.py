@@ -1,18 +1,18 @@
-"""Whether the policy contains what the chain grants, or will grant once a queued change is made.
+"""Whether the policy contains what the chain will grant once a queued change is made.
 
 Default-deny, as the policy: what no rule here finds in it is foreign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keeper.exposures import risk_id
+from keeper.guardian.grants import Names
 from keeper.guardian.queue import Queued
-from keeper.guardian.section import NOBODY, Section
-from keeper.planning.plan import ACTIONS
+from keeper.planning.actions import ACTIONS
 from keeper.planning.policy import Policy, PositionPolicy
 from keeper.units import Address
 
@@ -36,65 +36,20 @@ def _lacks(why: str) -> Verdict:
     return Verdict(False, why)
 
 
+_UNSAID: Final = _lacks("the policy says nothing about it")
+
+
 def judge(policy: Policy, change: Queued) -> Verdict:
     """The verdict on a queued change."""
     if change.function is None:
         return _lacks("it is no function of the vault's contracts that is known here")
     rule = _RULES.get((change.contract or "", change.function))
     if rule is None:
-        return _lacks("the policy says nothing about it")
+        return _UNSAID
     arguments = dict(change.arguments)
     if arguments.get("vault", policy.vault.vault) != policy.vault.vault:
         return _lacks(f"it names another vault, {arguments['vault']}: it cannot be made")
     return rule(policy, arguments)
-
-
-def differences(policy: Policy, section: Section) -> Iterator[str]:
-    """What the chain grants now that the policy does not, and what it lacks; empty when they agree.
-
-    A cap below the policy's, a pause and an exit-only connector are no difference: the tighter holds.
-    """
-    vault = policy.vault
-    if section.portfolio != vault.portfolio:
-        yield f"the portfolio is {section.portfolio}, the policy's {vault.portfolio}"
-    if section.pending_governor != NOBODY:
-        yield f"{section.pending_governor} may accept to be governor at any time"
-    verdicts = [
-        ("keeper", _keeper(policy, {"keeper": section.keeper})),
-        ("signers", _signers(policy, {"signers": section.signers, "threshold": section.threshold})),
-        *(
-            (
-                f"position {each.connector} key 0x{each.key.hex()}",
-                _position(policy, {"connector": each.connector, "key": each.key, "riskIds": each.risk_ids}),
-            )
-            for each in section.positions
-        ),
-        *(
-            (
-                f"function 0x{selector.hex()} of {target}",
-                _selector(policy, {"connector": target, "selector": selector, "allowed": True}),
-            )
-            for target, selector in section.allowed
-        ),
-        *(
-            (f"cap of {_risk_name(policy, id_)}", _cap(policy, {"riskId": id_, "cap": assets}))
-            for id_, assets in section.caps
-        ),
-    ]
-    if policy.oracle is not None:
-        verdicts.append(("oracle", _oracle(policy, {"oracle": section.oracle})))
-    yield from (f"{what}: {verdict.why}" for what, verdict in verdicts if not verdict.contained)
-    yield from _missing(policy, section)
-
-
-def _missing(policy: Policy, section: Section) -> Iterator[str]:
-    listed = {(each.connector, each.key) for each in section.positions}
-    for each in policy.positions:
-        if (each.address, each.key) not in listed:
-            yield f"{each.venue}: the policy has it, and the chain does not list it"
-        for name in each.functions:
-            if (each.address, ACTIONS[name].selector) not in section.allowed:
-                yield f"{each.venue}: the policy uses {name}, and the chain does not allow it"
 
 
 # RULES
@@ -109,7 +64,7 @@ def _position(policy: Policy, a: Arguments) -> Verdict:
         if each.key == a["key"]:
             if sorted(map(risk_id, each.risk_ids)) == sorted(a["riskIds"]):
                 return _contains(f"the policy's {each.venue}")
-            names = ", ".join(_risk_name(policy, id_) for id_ in a["riskIds"])
+            names = Names(policy).risk_ids(a["riskIds"])
             return _lacks(f"{each.venue} counts under {', '.join(each.risk_ids)} in the policy, not {names}")
     return _lacks("the policy has no such position")
 
@@ -132,10 +87,6 @@ def _cap(policy: Policy, a: Arguments) -> Verdict:
     if a["cap"] > limit:
         return _lacks(f"{a['cap']:,} is above the policy's {limit:,}")
     return _contains(f"{a['cap']:,} is within the policy's {limit:,}")
-
-
-def _risk_name(policy: Policy, id_: bytes) -> str:
-    return next((name for name in policy.caps if risk_id(name) == id_), f"0x{id_.hex()}")
 
 
 def _growth(policy: Policy, a: Arguments) -> Verdict:
@@ -162,6 +113,27 @@ def _keeper(policy: Policy, a: Arguments) -> Verdict:
     return _same("keeper", policy.vault.quorum, a["keeper"])
 
 
+def _guardian(policy: Policy, a: Arguments) -> Verdict:
+    if policy.guardian is None:
+        return _UNSAID
+    return _same("guardian", policy.guardian.address, a["guardian"])
+
+
+def _governor(policy: Policy, a: Arguments) -> Verdict:
+    if policy.governor is None:
+        return _UNSAID
+    return _same("governor", policy.governor.address, a["governor"])
+
+
+def _delay(policy: Policy, a: Arguments) -> Verdict:
+    if policy.governor is None:
+        return _UNSAID
+    named, seen = policy.governor.delay, a["delay"]
+    if named == seen:
+        return _contains("the policy's delay")
+    return _lacks(f"the policy's delay is {named:,} s, not {seen:,} s")
+
+
 def _signers(policy: Policy, a: Arguments) -> Verdict:
     named = policy.signers
     if sorted(a["signers"]) == sorted(named.addresses) and a["threshold"] == named.threshold:
@@ -184,7 +156,10 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Policy, Arguments], Verdict]]] 
     ("Registry", "clearExitOnly"): _growth,
     ("Registry", "setOracle"): _oracle,
     ("Registry", "setKeeper"): _keeper,
+    ("Registry", "setGuardian"): _guardian,
+    ("Registry", "setDelay"): _delay,
+    ("Registry", "proposeGovernor"): _governor,
     ("KeeperQuorum", "setSigners"): _signers,
 }
-"""By contract and function. The policy says nothing about governor, guardian, delay, parameters and what
-cannot be undone, so these are foreign whatever their arguments."""
+"""By contract and function. The policy says nothing about parameters and what cannot be undone, so these are
+foreign whatever their arguments."""

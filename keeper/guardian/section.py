@@ -11,7 +11,8 @@ from keeper.chain.lens import decoded, read_raw
 from keeper.chain.rpc import Source
 from keeper.contracts import Contract
 from keeper.errors import DecodeError, PolicyError
-from keeper.planning.policy import VaultPolicy
+from keeper.planning.policy import Policy, VaultPolicy
+from keeper.reads import VaultReads
 from keeper.units import Address
 
 NOBODY: Final = Address("0x" + "0" * 40)
@@ -30,8 +31,9 @@ class Listed:
 
 @dataclass(frozen=True)
 class Section:
-    """`Registry.policy` and the quorum's signers at `block`, and the registry's constants. Times in seconds,
-    caps in the vault's asset by risk id; `allowed` and `abdicated` are functions by target and selector."""
+    """`Registry.policy` and the signers of the keeper role at `block`, and the registry's constants. Times in
+    seconds, caps in the vault's asset by risk id; `allowed` and `abdicated` are functions by target and
+    selector."""
 
     block: BlockRef
     portfolio: Address
@@ -63,18 +65,19 @@ def registry(vault: VaultPolicy) -> Contract:
     return Contract(vault.registry, "Registry")
 
 
-async def read_section(source: Source, vault: VaultPolicy, block: BlockRef) -> Section:
+async def read_section(source: Source, rules: Policy, block: BlockRef) -> Section:
     """The section at a block.
 
     Raises PolicyError when the vault is unknown there or names another registry, and the errors of reading.
     """
-    own, quorum = registry(vault), Contract(vault.quorum, "KeeperQuorum")
+    vault, reads = rules.vault, VaultReads(rules)
+    own = registry(vault)
     calls = (
-        Contract(vault.vault, "Vault").call("registry"),
+        reads.parts["registry"],
         own.call("policy", vault.vault),
         *(own.call(name) for name in ("PAUSE_LENGTH", "CHANGE_WINDOW", "MAX_DELAY")),
-        quorum.call("signers"),
-        quorum.call("threshold"),
+        reads.signers,
+        reads.threshold,
     )
     results = await read_raw(source, block, calls)
     values = [_value(call, result, vault) for call, result in zip(calls, results, strict=True)]

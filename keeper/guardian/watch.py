@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,8 @@ from keeper.chain.rpc import Source
 from keeper.clock import Clock
 from keeper.errors import EndpointError
 from keeper.events import EndpointFailed, EventStream
-from keeper.guardian.judgement import Verdict, differences, judge
+from keeper.guardian.grants import Disagreement, disagreements
+from keeper.guardian.judgement import Verdict, judge
 from keeper.guardian.queue import Queued, Stage, Submissions
 from keeper.guardian.section import Section, read_section
 from keeper.planning.policy import Policy
@@ -33,11 +34,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen at one block."""
+    """What was seen at one block. `differences` are what the chain grants now and the policy does not, and
+    what it lacks; what a guardian has lowered is none."""
 
     section: Section
     queue: tuple[Seen, ...]
-    differences: tuple[str, ...]
+    differences: tuple[Disagreement, ...]
 
     @property
     def ok(self) -> bool:
@@ -48,6 +50,12 @@ class Look:
     def findings(self) -> tuple[object, ...]:
         """What a guardian wants to hear of when it changes; blocks pass without that."""
         return self.queue, self.differences, self.section.risk_paused_until, self.section.exit_only
+
+
+def judged(policy: Policy, section: Section, queue: Iterable[Queued]) -> tuple[Seen, ...]:
+    """Queued changes as they stand at the section's block."""
+    at = section.block.timestamp
+    return tuple(Seen(each, each.stage(at), judge(policy, each)) for each in queue)
 
 
 class Watcher:
@@ -63,10 +71,10 @@ class Watcher:
         """What is there at the head. Raises StaleHeadError when that is too old for the endpoint's settings,
         and as `read_section` and `Submissions.queued`."""
         head = await self._source.latest(await self._clock.now())
-        section = await read_section(self._source, self._policy.vault, head)
-        queue = await self._submissions.queued(section)
-        seen = (Seen(each, each.stage(head.timestamp), judge(self._policy, each)) for each in queue)
-        return Look(section, tuple(seen), tuple(differences(self._policy, section)))
+        section = await read_section(self._source, self._policy, head)
+        queue = judged(self._policy, section, await self._submissions.queued(section))
+        found = disagreements(self._policy, section)
+        return Look(section, queue, tuple(each for each in found if not each.lowered))
 
     async def follow(
         self, tell: Callable[[Look], None], stop: asyncio.Event, interval: int, events: EventStream

@@ -15,7 +15,7 @@ from keeper.ledger.registry import authorise
 from keeper.ledger.split import set_aside
 from keeper.ledger.state import EVERYTHING, Ledger, Message, Portfolio, World
 from keeper.ledger.token import ZERO
-from keeper.planning.plan import WITHDRAW
+from keeper.planning.actions import WITHDRAW
 from keeper.units import WAD, Address, mul_div_up
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keeper.ledger.checks import excess, refused, require
+from keeper.ledger.portfolio import positions_touched
 from keeper.ledger.readings import ROUNDING, Seen, count_exposure, move_first, put_mark, see
 from keeper.ledger.state import Ledger, Mark, Message, PositionId, World
-from keeper.planning.plan import WITHDRAW
+from keeper.planning.actions import WITHDRAW
 from keeper.units import MAX_UINT256, WAD, Address
 
 DEFENDED_HEALTH: Final = 125 * WAD // 100
@@ -103,29 +104,13 @@ class _Account:
         )
 
 
-def positions_touched(ledger: Ledger, actions: Sequence[tuple[Address, bytes]]) -> tuple[PositionId, ...]:
-    """`Registry.positionsTouched` by (target, first argument)."""
-    section = ledger.registry
-    touched: dict[PositionId, None] = {}
-    for target, key in actions:
-        if section.isolated.get(target) and section.risk_ids.get((target, key)):
-            touched[target, key] = None
-        else:
-            touched |= {(target, each): None for each in section.keys.get(target, ())}
-    return tuple(touched)
-
-
 def opened(ledger: Ledger, m: Message, actions: Sequence[tuple[Address, bytes]]) -> Change:
     """Before any call."""
-    portfolio = ledger.portfolio
+    portfolio, section = ledger.portfolio, ledger.registry
+    isolated = {connector for connector, alone in section.isolated.items() if alone}
     touched = tuple(
-        Touched(
-            each,
-            not ledger.registry.isolated[each[0]],
-            portfolio.mark(each),
-            see(portfolio, m, each),
-        )
-        for each in positions_touched(ledger, actions)
+        Touched(each, each[0] not in isolated, portfolio.mark(each), see(portfolio, m, each))
+        for each in positions_touched(actions, section.keys, isolated)
     )
     untouched = portfolio.total_low - sum(each.mark.low for each in touched)
     return Change(

@@ -66,20 +66,34 @@ ARGUMENT = slice(4, 36)
 """Where a call's first argument lies, behind the selector."""
 
 
+def positions_touched(
+    actions: Iterable[tuple[Address, bytes]],
+    keys: Mapping[Address, Sequence[bytes]],
+    isolated: Collection[Address],
+) -> tuple[tuple[Address, bytes], ...]:
+    """Positions that a batch reads, of the listed `keys` by connector: `Registry.positionsTouched`.
+
+    An action is (target, first argument). Of a connector that is in `isolated` it touches the position of
+    that key, of any other all; and all, too, when no position has that key.
+    """
+    found: dict[tuple[Address, bytes], None] = {}
+    for target, named in actions:
+        own = keys.get(target, ())
+        alone = target in isolated and named in own
+        found |= dict.fromkeys((target, key) for key in ((named,) if alone else own))
+    return tuple(found)
+
+
 def touched(
     calls: Iterable[tuple[Address, bytes]], positions: Sequence[Position], isolated: Collection[Address]
 ) -> frozenset[str]:
-    """Venues that a batch of `calls`, as (target, data), reads: `Registry.positionsTouched`.
-
-    Of a connector that is in `isolated` those whose key is a call's first argument, of any other all; and
-    all, too, when no position has that key.
-    """
-    venues: set[str] = set()
-    for target, data in calls:
-        own = [position.ref for position in positions if position.ref.address == target]
-        named = [ref for ref in own if ref.key == data[ARGUMENT] and target in isolated]
-        venues.update(ref.venue for ref in named or own)
-    return frozenset(venues)
+    """The venues of `positions_touched` by calls, as (target, data)."""
+    keys: dict[Address, list[bytes]] = {}
+    for each in positions:
+        keys.setdefault(each.ref.address, []).append(each.ref.key)
+    actions = ((target, data[ARGUMENT]) for target, data in calls)
+    places = positions_touched(actions, keys, isolated)
+    return frozenset(each.ref.venue for each in positions if (each.ref.address, each.ref.key) in places)
 
 
 def nav_for_batch(

@@ -10,7 +10,7 @@ from keeper.ledger.conditions import Action
 from keeper.ledger.pocket import Pocket
 from keeper.ledger.readings import ROUNDING, count_exposure, reading_time, see
 from keeper.ledger.state import Ledger, Mark, Message, Pocketed, PositionId
-from keeper.planning.plan import WITHDRAW
+from keeper.planning.actions import WITHDRAW
 from keeper.units import Address
 
 AGREEMENT: Final = 100

@@ -59,7 +59,8 @@ class Round(NamedTuple):
 
 
 class Rounds(NamedTuple):
-    """`ChainlinkSource.rounds()`: the latest, those 1, 2, 4 … 512 before it, and the sequencer's."""
+    """`ChainlinkSource.rounds()`: the latest, those at `ChainlinkPolicy.distance` before it, and the
+    sequencer's."""
 
     latest: Round
     earlier: tuple[Round, ...]
@@ -129,6 +130,11 @@ class ChainlinkPolicy(SourcePolicy):
             require(Fact("decimals", self.feed_decimals, self.decimals), read, where)
         if self.description and told(read, self.feed_description) is not None:
             require(Fact("description", self.feed_description, self.description), read, where)
+
+    def distance(self, sample: int) -> int:
+        """How many rounds back a sample of the history lies: one, or 1, 2, 4, 8 and 16 times as many as a
+        frozen feed writes in the time, one a heartbeat."""
+        return 1 if sample == 0 else (self.constant_after // self.heartbeat + 1) << (sample - 1)
 
     def rounds(self, sight: Sight) -> Rounds | None:
         raw = sight.read(self.own_rounds)
@@ -209,9 +215,9 @@ def _unconfirmed(feed: ChainlinkPolicy, second: Price, floor: int, ceiling: int)
 
 
 def _frozen(feed: ChainlinkPolicy, rounds: Rounds, at: int) -> str:
-    for step, earlier in enumerate(rounds.earlier):
+    for sample, earlier in enumerate(rounds.earlier):
         if earlier.id == 0:
-            return f"constant: the round {1 << step} before cannot be read"
+            return f"constant: the round {feed.distance(sample)} before cannot be read"
         if earlier.answer != rounds.latest.answer:
             return ""
         age = at - min(earlier.updated_at, at)

@@ -15,7 +15,6 @@ from keeper.units import MAX_UINT256, Address
 
 T = TypeVar("T")
 Read = Callable[[Call[Any]], Any]
-NO_GAS: Final = "the contract has no price: reads that failed left it too little gas"
 NOWHERE: Final = Address("0x" + "0" * 40)
 
 
@@ -174,17 +173,8 @@ def own_price(read: Read, call: Call[Any]) -> Price:
 
 
 def agreed(where: str, ours: Price, theirs: Price) -> Price:
-    """Our price, when the contract makes the same of the same state. Raises ValuationError when it does not.
-
-    One thing is believed of the contract: that it has no price, where ours may not be used for new risk
-    anyway. Reads that fail cost it gas which the reads after them need, and the state does not tell how much.
-    """
+    """Our price, when the contract makes the same of the same state. Raises ValuationError otherwise."""
     if (ours.low, ours.high, ours.status) == (theirs.low, theirs.high, theirs.status):
-        return ours
-    if theirs.status is Status.UNAVAILABLE and ours.status is not Status.OK:
-        return no_price(*ours.why, NO_GAS)
-    if ours.status is Status.UNAVAILABLE and theirs.status is not Status.OK:
-        # Over a route the same source may have more gas left than when it is asked alone.
         return ours
     raise ValuationError(
         "Our price differs from the contract's",

@@ -53,6 +53,21 @@ SUPPLY: Final = Function("supply(bytes32,uint256)")
 WITHDRAW: Final = Function("withdraw(bytes32,uint256)", "(uint256)")
 """IConnector.withdraw(key, assets): 2**256 - 1 is a full exit."""
 
+CLAIM: Final = Action(Function("claimRewards(address)"), ("reward",))
+"""All that the connector's account has earned of a reward, to the portfolio."""
+SWAP_UNISWAP: Final = Action(
+    Function("swapUniswap(bytes,uint256,uint256)"), ("path", "amount_in", "min_out"), pushes="amount_in"
+)
+SWAP_LIFI: Final = Action(
+    Function("swapLiFi(address,address,uint256,uint256,bytes)"),
+    ("token_in", "token_out", "amount_in", "min_out", "data"),
+    pushes="amount_in",
+)
+SWAPS: Final = (SWAP_UNISWAP, SWAP_LIFI)
+"""`ISwapHandler`: what is sold has been pushed just before, what it brings goes to the portfolio."""
+SWAP: Final = "swap"
+"""Stands for the swap handler where a call names its venue."""
+
 
 def _of_key(signature: str, *more: str, pushes: str | None = None) -> Action:
     return Action(Function(signature), ("key", *more), key="key", pushes=pushes)
@@ -69,7 +84,7 @@ _LENDING: Final = (
     _of_key("withdrawCollateral(bytes32,uint256)", "assets"),
     _of_key("setCollateral(bytes32,bool)", "used"),
     Action(Function("setEMode(uint8)"), ("category",)),
-    Action(Function("claimRewards(address)"), ("reward",)),
+    CLAIM,
     Action(Function("collect(address)"), ("token",)),
 )
 _SHARES: Final = (
@@ -93,18 +108,7 @@ _LIQUIDITY: Final = (
     Action(Function("collectFees(uint256)"), ("token_id",)),
     Action(Function("burn(uint256)"), ("token_id",)),
 )
-_SWAPS: Final = (
-    Action(
-        Function("swapUniswap(bytes,uint256,uint256)"), ("path", "amount_in", "min_out"), pushes="amount_in"
-    ),
-    Action(
-        Function("swapLiFi(address,address,uint256,uint256,bytes)"),
-        ("token_in", "token_out", "amount_in", "min_out", "data"),
-        pushes="amount_in",
-    ),
-)
-
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
-    {action.name: action for action in (*_LENDING, *_SHARES, *_LIQUIDITY, *_SWAPS)}
+    {action.name: action for action in (*_LENDING, *_SHARES, *_LIQUIDITY, *SWAPS)}
 )
 """By name. What a policy does not allow for a position is refused, whatever this lists."""

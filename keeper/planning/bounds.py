@@ -1,4 +1,4 @@
-"""Bounds of a policy beyond positions and caps: fees, daily budgets, arguments, and who may do what."""
+"""Bounds of a policy beyond positions and caps: times, fees, daily budgets, arguments, who may do what."""
 
 from typing import Annotated, Final
 
@@ -10,6 +10,21 @@ DAY: Final = 86_400
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, gt=0)]
+
+
+class TimePolicy(StrictModel):
+    """Seconds on the hub chain's clock. A plan is valid from its reference time T until T plus `validity`;
+    signers refuse a T older than `max_reference_age` or further ahead than `max_clock_skew`."""
+
+    validity: Positive
+    max_reference_age: Positive
+    max_clock_skew: Count
+
+    @model_validator(mode="after")
+    def _age_within_validity(self) -> "TimePolicy":
+        if self.max_reference_age > self.validity:
+            raise ValueError("max_reference_age exceeds validity: plans would expire before they are too old")
+        return self
 
 
 class FeePolicy(StrictModel):

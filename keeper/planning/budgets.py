@@ -4,11 +4,11 @@ What is signed is counted, not what was sent: until a plan expires its signature
 Withdrawals move nothing here, and neither they nor settlements are refused for a budget that others used up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keeper.errors import PolicyError
-from keeper.planning.bounds import DAY
+from keeper.planning.bounds import DAY, BudgetPolicy
 from keeper.planning.plan import BatchTerms, Plan
 from keeper.planning.policy import Policy
 
@@ -28,7 +28,7 @@ def spent(policy: Policy, plans: Iterable[Plan]) -> Spent:
     distinct = {plan.plan_hash: plan for plan in plans}.values()
     venues: dict[str, int] = {}
     for plan in distinct:
-        for venue, assets in _pushed(plan):
+        for venue, assets in _pushed(policy, plan):
             venues[venue] = venues.get(venue, 0) + assets
     return Spent(
         len(distinct), sum(venues.values()), len(distinct) * policy.gas_ceiling, tuple(sorted(venues.items()))
@@ -36,43 +36,67 @@ def spent(policy: Policy, plans: Iterable[Plan]) -> Spent:
 
 
 def counted(plan: Plan, signed: Iterable[Plan]) -> tuple[Plan, ...]:
-    """Of the signed plans those that count beside `plan`: of the day before its reference time, or not yet
-    expired by then."""
-    since, now = plan.reference_time - DAY, plan.reference_time
-    return tuple(each for each in signed if each.valid_until >= now or each.reference_time > since)
+    """Of the signed plans those that count beside `plan`: of its vault, and of the day before its reference
+    time or not yet expired by then."""
+    vault = (plan.chain_id, plan.vault)
+    return tuple(
+        each
+        for each in signed
+        if (each.chain_id, each.vault) == vault and _counts_until(each) >= plan.reference_time
+    )
 
 
 def check(policy: Policy, plan: Plan, signed: Iterable[Plan]) -> None:
-    """Raises PolicyError, naming the budget, when `plan` and the signed ones exceed what a day allows.
+    """Raises PolicyError, naming the budget, the sum and when it fits, if `plan` and the signed ones exceed
+    what a day allows.
 
     `signed` are the plans whose signatures are out, expired ones of the last day included.
     """
-    budgets = policy.budgets
-    if budgets is None or not _pushed(plan):
+    if policy.budgets is None or not _pushed(policy, plan):
         return
-    total = spent(policy, (plan, *counted(plan, signed)))
-    _at_most("plans", budgets.plans, total.plans)
-    _at_most("moved", budgets.moved, total.moved)
+    others = sorted(
+        (each for each in counted(plan, signed) if each.plan_hash != plan.plan_hash), key=_counts_until
+    )
+    found = _exceeded(policy, policy.budgets, (plan, *others))
+    if found is None:
+        return
+    name, limit, seen = found
+    raise PolicyError(
+        "Above the policy's daily budget, with the plans that are signed already",
+        expected=f"at most {limit:,}",
+        seen=f"{seen:,}",
+        where=f"budgets.{name}",
+        hint=_hint(policy, policy.budgets, plan, others),
+    )
+
+
+def _exceeded(policy: Policy, budgets: BudgetPolicy, plans: Sequence[Plan]) -> tuple[str, int, int] | None:
+    """The first budget that the plans exceed together: its name, what it is, and their sum."""
+    total = spent(policy, plans)
+    sums = [("plans", budgets.plans, total.plans), ("moved", budgets.moved, total.moved)]
     if budgets.gas is not None:
-        _at_most("gas", budgets.gas, total.gas)
+        sums.append(("gas", budgets.gas, total.gas))
     if budgets.venues is not None:
-        for venue, assets in total.venues:
-            _at_most(f"venues.{venue}", budgets.venues.get(venue, 0), assets)
+        sums += [(f"venues.{name}", budgets.venues.get(name, 0), moved) for name, moved in total.venues]
+    return next((each for each in sums if each[2] > each[1]), None)
 
 
-def _pushed(plan: Plan) -> list[tuple[str, int]]:
-    """What a plan puts into venues."""
+def _counts_until(plan: Plan) -> int:
+    """The last reference time of another plan beside which a signed one counts."""
+    return max(plan.valid_until, plan.reference_time + DAY - 1)
+
+
+def _hint(policy: Policy, budgets: BudgetPolicy, plan: Plan, others: Sequence[Plan]) -> str:
+    """When the plan fits. `others` are sorted by when they stop counting."""
+    for i, each in enumerate(others, 1):
+        if _exceeded(policy, budgets, (plan, *others[i:])) is None:
+            return f"Fits from reference time {_counts_until(each) + 1} on, when signed plans stop counting."
+    return "The plan alone is above it, so it never fits: move less at once."
+
+
+def _pushed(policy: Policy, plan: Plan) -> list[tuple[str, int]]:
+    """What a plan puts into venues, of the vault's asset."""
     if not isinstance(plan.terms, BatchTerms):
         return []
-    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount]
-
-
-def _at_most(name: str, limit: int, seen: int) -> None:
-    if seen > limit:
-        raise PolicyError(
-            "Above the policy's daily budget, with the plans that are signed already",
-            expected=f"at most {limit:,}",
-            seen=f"{seen:,}",
-            where=f"budgets.{name}",
-            hint="Wait until signed plans are a day old, or take assets out only.",
-        )
+    asset = policy.vault.asset
+    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount and call.token == asset]

@@ -11,18 +11,13 @@ from keeper.connectors.base import EVERYTHING, Position
 from keeper.errors import PlanError
 from keeper.exposures import doubtful
 from keeper.ledger.portfolio import touched
+from keeper.planning.calls import PlannedCall
+from keeper.planning.evidence import Evidence
+from keeper.planning.harvest import NOTHING, Harvest
 from keeper.planning.outcome import after_calls, least_nav, predict
-from keeper.planning.plan import (
-    BatchTerms,
-    CodeStamp,
-    Evidence,
-    PinnedBlock,
-    Plan,
-    PlannedCall,
-    SettlementTerms,
-    Terms,
-)
+from keeper.planning.plan import MAX_REASON, BatchTerms, Plan, SettlementTerms, Terms
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, Address, mul_div_down, mul_div_up
 
@@ -86,30 +81,34 @@ class _Move:
     assets: int
 
 
-def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: Basis) -> Plan:
-    """The batch that takes the vault to `allocation`: withdrawals first, then supplies, each by venue.
+def build_batch(
+    policy: Policy, book: Holdings, allocation: Allocation, basis: Basis, harvest: Harvest = NOTHING
+) -> Plan:
+    """The batch that takes the vault to `allocation`: withdrawals first, then the harvest, then supplies.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
     for exits; what such a withdrawal would have brought is taken off the largest supply before that is
     judged, so that what should stay idle does. A withdrawal that touches a position in doubt waits until
     there is nothing else to do, and is then the only one. `min_nav_after` is the least low NAV that the
     portfolio counts for these calls at any time until the plan ends, less `max_loss`, which allows the
-    policy's rounding loss for every call.
+    policy's rounding loss for every call. What swaps bring at the least is asked for as well, and what they
+    lose at the most is allowed.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
     """
     withdrawals, supplies = _moves(policy, book, allocation)
-    if not withdrawals and not supplies:
+    if not withdrawals and not supplies and not harvest.calls:
         raise NothingToDoError("The vault is already where the allocation wants it", hint=allocation.reason)
-    calls = tuple(
-        _call(policy, move, withdraw=withdraw)
+    out, into = (
+        tuple(_call(policy, move, withdraw=withdraw) for move in moves)
         for moves, withdraw in ((withdrawals, True), (supplies, False))
-        for move in moves
     )
+    calls = (*out, *harvest.calls, *into)
     _, idle = after_calls(book, calls, book.at)
     _check_reserve(book, idle, spends=bool(supplies))
-    max_loss = policy.limits.rounding_loss_per_call * len(calls)
+    gain = _gain(book, harvest)
+    max_loss = policy.limits.rounding_loss_per_call * len(calls) + max(0, -gain)
     read = touched(((call.target, call.data) for call in calls), book.positions, book.isolated)
     ends = basis.reference_time, basis.reference_time + policy.time.validity
     first, last = (tuple(sorted(predict(book, calls, at).items())) for at in ends)
@@ -124,9 +123,9 @@ def build_batch(policy: Policy, book: Holdings, allocation: Allocation, basis: B
             calls=calls,
             predicted=first,
             predicted_until=last,
-            min_nav_after=max(nav_low - max_loss, 0),
+            min_nav_after=max(nav_low + max(0, gain) - max_loss, 0),
             max_loss=max_loss,
-            reason=allocation.reason,
+            reason=" ".join(each for each in (allocation.reason, harvest.reason) if each)[:MAX_REASON],
         ),
     )
 
@@ -146,6 +145,15 @@ def build_settlement(policy: Policy, epoch: int, pps: int, basis: Basis) -> Plan
         max_pps=mul_div_up(pps, BPS + tolerance, BPS),
     )
     return _finish(policy, basis, terms)
+
+
+def _gain(book: Holdings, harvest: Harvest) -> int:
+    """What the harvest adds to low NAV if its swaps bring no more than is signed; negative where it loses."""
+    if not harvest.calls:
+        return 0
+    positions, idle = after_calls(book, harvest.calls, book.at)
+    before, after = (sum(each.report(book.at).low for each in held) for held in (book.positions, positions))
+    return idle + after - book.idle - before
 
 
 def _finish(policy: Policy, basis: Basis, terms: Terms) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keeper.errors import PlanError
 from keeper.planning import fields
-from keeper.planning.actions import ACTIONS, SUPPLY, WITHDRAW, Action
+from keeper.planning.actions import ACTIONS, CLAIM, SUPPLY, SWAP_LIFI, SWAPS, WITHDRAW, Action
 from keeper.units import MAX_UINT256, Address
 
 
@@ -76,9 +76,16 @@ class PlannedCall:
     def explain(self) -> str:
         """One line for people; amounts in the token's smallest unit."""
         if self.function == SUPPLY.name:
-            return f"supply {self.assets:,} to {self.venue}"
+            said = "what is left" if self.assets == MAX_UINT256 else f"{self.assets:,}"
+            return f"supply {said} to {self.venue}"
         if self.function == WITHDRAW.name:
             return f"withdraw {'everything' if self.full_exit else f'{self.assets:,}'} from {self.venue}"
+        if self.function == CLAIM.name:
+            return f"claim {self.args['reward']} at {self.venue}"
+        if self.function in {each.name for each in SWAPS}:
+            through = "LiFi" if self.function == SWAP_LIFI.name else "Uniswap"
+            sold, least = self.args["amount_in"], self.args["min_out"]
+            return f"sell {sold:,} of {self.token} through {through} for at least {least:,}"
         given = {name: value for name, value in self.args.items() if name != self.action.key}
         return f"{self.function}({_said(given)}) at {self.venue}"
 

@@ -95,7 +95,7 @@ class Composition:
         """The weighted mean. Raises PlanError when a member leaves out a venue, and whatever stops one."""
         venues = [position.ref.venue for position in book.positions]
         totals = dict.fromkeys(venues, 0)
-        reasons = []
+        reasons, harvests = [], set[str]()
         for strategy, share in self._members:
             wanted = settled(strategy.decide(book), book)
             if [venue for venue, _ in wanted.targets] != venues:
@@ -107,9 +107,12 @@ class Composition:
                 )
             for venue, assets in wanted.targets:
                 totals[venue] += assets * share
+            harvests.update(wanted.harvests)
             reasons.append(f"{strategy.name}, {share:,} bps: {wanted.reason}")
         return Allocation.of(
-            {venue: weighted // BPS for venue, weighted in totals.items()}, " / ".join(reasons)[:_SHOWN]
+            {venue: weighted // BPS for venue, weighted in totals.items()},
+            " / ".join(reasons)[:_SHOWN],
+            harvests,
         )
 
 

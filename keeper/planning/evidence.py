@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from keeper.errors import PlanError
+from keeper import plugins
+from keeper.errors import ConfigError, PlanError
 from keeper.planning import fields
 from keeper.planning.strategy import Allocation
 
@@ -91,13 +91,11 @@ class Checker(Protocol):
 @cache
 def checker(kind: EvidenceKind) -> Checker:
     """Raises PlanError when no checker of that kind is installed: what cannot be checked is refused."""
-    found = entry_points(group=ENTRY_POINTS, name=kind.value)
-    if not found:
-        known = sorted(entry_points(group=ENTRY_POINTS).names)
-        raise PlanError(
-            "No checker for evidence of this kind", expected=" or ".join(known) or "no evidence", seen=kind
-        )
-    made: Checker = next(iter(found)).load()()
+    try:
+        found = plugins.load(ENTRY_POINTS, kind.value, "No checker for evidence of this kind")
+    except ConfigError as error:
+        raise PlanError(str(error)) from error
+    made: Checker = found()
     return made
 
 

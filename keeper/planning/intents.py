@@ -17,6 +17,7 @@ from keeper.config import StrictModel
 from keeper.config import parse as parse_model
 from keeper.connectors.base import EVERYTHING
 from keeper.errors import ConfigError, DecodeError, PlanError, PolicyError
+from keeper.planning.outcome import IDLE
 from keeper.planning.strategy import Allocation
 from keeper.units import BPS, MAX_UINT256, mul_div_down
 
@@ -30,8 +31,6 @@ SCHEMA: Final = 1
 MAX_INTENTS: Final = 32
 MAX_REASON: Final = 200
 """Characters of one reason; all of them together have to fit a plan's."""
-IDLE: Final = "idle"
-"""The assets at hand, where an intent names a venue to move from or to."""
 _SHOWN: Final = 1_800
 
 
@@ -88,7 +87,7 @@ class Unwind(StrictModel):
 
 
 class Harvest(StrictModel):
-    """Collect a venue's rewards."""
+    """Claim a venue's rewards, or take the other token that it holds, and sell that for the vault's asset."""
 
     kind: Literal["harvest"] = "harvest"
     venue: Text
@@ -162,7 +161,7 @@ def resolve(intents: Intents, book: Book, policy: Policy) -> Allocation:
             )
     allocation = allocate(intents.intents, book)
     said = f"{intents.author}: {intents.reason} {allocation.reason}"
-    return Allocation(allocation.targets, said[:_SHOWN])
+    return Allocation(allocation.targets, said[:_SHOWN], allocation.harvests)
 
 
 def allocate(intents: Sequence[Intent], book: Book) -> Allocation:
@@ -187,16 +186,12 @@ def allocate(intents: Sequence[Intent], book: Book) -> Allocation:
             case Unwind():
                 targets[each.venue] = 0
             case Harvest():
-                raise PlanError(
-                    "Rewards cannot be harvested yet",
-                    expected="actions other than supply and withdraw for this venue",
-                    seen="none",
-                    where=each.venue,
-                    hint="Leave the harvest out.",
-                )
+                # What it claims and sells follows from the book (`keeper.planning.harvest`).
+                pass
     _require_at_hand(intents, held, book)
     _require_possible(targets, held, book)
-    return Allocation.of(targets, _reasons(intents)[:_SHOWN])
+    harvests = [each.venue for each in intents if isinstance(each, Harvest)]
+    return Allocation.of(targets, _reasons(intents)[:_SHOWN], harvests)
 
 
 def settled(decision: Allocation | Sequence[Intent], book: Book) -> Allocation:

@@ -6,16 +6,19 @@ evaluates it for any time at which the plan is valid; the plan pins its values a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
-from keeper.connectors.base import Position, after_move
+from keeper.connectors.base import EVERYTHING, Position, Rewarded, after_move, at_venue, moved
+from keeper.connectors.token import TokenPosition
 from keeper.errors import PlanError
 from keeper.ledger.portfolio import nav_for_batch
-from keeper.planning.actions import SUPPLY, WITHDRAW
+from keeper.planning.actions import CLAIM, SUPPLY, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
 
 if TYPE_CHECKING:
     from keeper.planning.calls import PlannedCall
+    from keeper.units import Address
 
 IDLE: Final = "idle"
 """Name of the assets at hand among the predicted values."""
@@ -35,26 +38,116 @@ class Held(Protocol):
         ...
 
 
-def after_calls(held: Held, calls: Iterable[PlannedCall], at: int) -> tuple[tuple[Position, ...], int]:
-    """(positions, idle assets) once the calls were made in a block of time `at`.
+@dataclass(frozen=True)
+class Fill:
+    """What a swap took of the token sold, and what it brought of the vault's asset."""
 
-    Raises PlanError for an action that no mirror follows, and where the protocol would refuse.
-    """
-    positions, idle = held.positions, held.idle
-    for call in calls:
-        if call.function == SUPPLY.name:
-            positions, _ = after_move(positions, call.venue, call.assets, at)
-            idle -= call.assets
-        elif call.function == WITHDRAW.name:
-            positions, received = after_move(positions, call.venue, -call.assets, at)
-            idle += received
-        else:
+    spent: int
+    received: int
+
+
+@dataclass
+class _Hands:
+    """What the portfolio has between two calls; `brought` are tokens other than its asset."""
+
+    positions: tuple[Position, ...]
+    idle: int
+    fills: Iterator[Fill]
+    brought: dict[Address, int] = field(default_factory=dict)
+
+    def take(self, call: PlannedCall, amount: int) -> None:
+        available = self.brought.get(call.token, 0)
+        if amount > available:
             raise PlanError(
-                "No mirror follows this action, and what it leaves behind is unknown",
-                expected=f"{SUPPLY.name} or {WITHDRAW.name}",
+                "The call spends more of a token than the batch brings",
+                expected=f"at most {available:,} of {call.token}",
                 seen=call.explain(),
             )
-    return positions, idle
+        self.brought[call.token] = available - amount
+
+    def bring(self, token: Address, amount: int) -> None:
+        self.brought[token] = self.brought.get(token, 0) + amount
+
+
+def after_calls(
+    held: Held, calls: Iterable[PlannedCall], at: int, fills: Iterable[Fill] = ()
+) -> tuple[tuple[Position, ...], int]:
+    """(positions, idle assets) once the calls were made in a block of time `at`.
+
+    `fills` are what swaps did, in order; one that is not among them brings what is signed as its least.
+    Raises PlanError for an action that no mirror follows, where the protocol would refuse, and for tokens
+    that would be left over.
+    """
+    hands = _Hands(held.positions, held.idle, iter(fills))
+    for call in calls:
+        mirror = _MIRRORS.get(call.function)
+        if mirror is None:
+            raise PlanError(
+                "No mirror follows this action, and what it leaves behind is unknown",
+                expected=" or ".join(_MIRRORS),
+                seen=call.explain(),
+            )
+        mirror(hands, call, at)
+    if left := {token: amount for token, amount in hands.brought.items() if amount}:
+        raise PlanError(
+            "Tokens would be left over, and the portfolio refuses that", expected="none", seen=left
+        )
+    return hands.positions, hands.idle
+
+
+def _supply(hands: _Hands, call: PlannedCall, at: int) -> None:
+    position = at_venue(hands.positions, call.venue)
+    if not _is_foreign(position):
+        hands.positions, _ = after_move(hands.positions, call.venue, call.assets, at)
+        hands.idle -= call.assets
+        return
+    everything = call.assets == EVERYTHING
+    pushed = hands.brought.get(call.token, 0) if everything else call.assets
+    hands.take(call, pushed)
+    after = position.after_keeping(pushed) if everything else position.after_supply(pushed, at)
+    hands.positions = moved(hands.positions, position, after)
+
+
+def _withdraw(hands: _Hands, call: PlannedCall, at: int) -> None:
+    position = at_venue(hands.positions, call.venue)
+    hands.positions, received = after_move(hands.positions, call.venue, -call.assets, at)
+    if _is_foreign(position):
+        hands.bring(position.token, received)
+    else:
+        hands.idle += received
+
+
+def _claim(hands: _Hands, call: PlannedCall, at: int) -> None:
+    position, reward = at_venue(hands.positions, call.venue), call.args["reward"]
+    if not isinstance(position, Rewarded):
+        raise PlanError("This position earns no rewards to claim", seen=call.explain())
+    after, paid = position.after_claim(reward, at)
+    hands.positions = moved(hands.positions, position, after)
+    if reward == call.token:
+        hands.idle += paid
+    else:
+        hands.bring(reward, paid)
+
+
+def _swap(hands: _Hands, call: PlannedCall, at: int) -> None:
+    """Into the vault's asset, which is the only way that policies allow."""
+    fill = next(hands.fills, Fill(call.args["amount_in"], call.args["min_out"]))
+    hands.take(call, fill.spent)
+    hands.idle += fill.received
+
+
+_MIRRORS: Final[Mapping[str, Callable[[_Hands, PlannedCall, int], None]]] = {
+    SUPPLY.name: _supply,
+    WITHDRAW.name: _withdraw,
+    CLAIM.name: _claim,
+    SWAP_UNISWAP.name: _swap,
+    SWAP_LIFI.name: _swap,
+}
+
+
+def _is_foreign(position: Position) -> TypeGuard[TokenPosition]:
+    """Whether it holds a token other than the vault's asset."""
+    return isinstance(position, TokenPosition) and position.token != position.prices.asset
 
 
 def predict(held: Held, calls: Iterable[PlannedCall], at: int) -> dict[str, int]:

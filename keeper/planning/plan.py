@@ -13,11 +13,10 @@ from typing import Any, Final
 from keeper import canonical
 from keeper.errors import DecodeError, PlanError
 from keeper.planning import fields
-from keeper.planning.actions import ACTIONS, SUPPLY, WITHDRAW
 from keeper.planning.calls import PlannedCall
 from keeper.planning.comparison import Difference, compare
 from keeper.planning.evidence import Evidence
-from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
+from keeper.planning.stamps import CodeStamp, PinnedBlock
 from keeper.units import Address
 
 SCHEMA: Final = 2
@@ -25,24 +24,6 @@ DOMAIN: Final = "omnikeeper/plan"
 MAX_PLAN_BYTES: Final = 256 * 1024
 MAX_REASON: Final = 2_048
 """Characters of a strategy's reason."""
-
-__all__ = [
-    "ACTIONS",
-    "MAX_PLAN_BYTES",
-    "SUPPLY",
-    "WITHDRAW",
-    "BatchTerms",
-    "CodeStamp",
-    "Evidence",
-    "Kind",
-    "PinnedBlock",
-    "Plan",
-    "PlannedCall",
-    "SettlementTerms",
-    "StrategyStamp",
-    "Terms",
-    "difference",
-]
 
 
 class Kind(StrEnum):

@@ -16,6 +16,7 @@ from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
+from keeper.planning.actions import ACTIONS, SUPPLY, SWAP, WITHDRAW
 from keeper.planning.bounds import (
     Bound,
     BudgetPolicy,
@@ -24,13 +25,17 @@ from keeper.planning.bounds import (
     GovernorPolicy,
     GuardianPolicy,
     Positive,
+    TimePolicy,
 )
-from keeper.planning.outcome import IDLE as IDLE
-from keeper.planning.plan import ACTIONS, SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall, SettlementTerms
+from keeper.planning.calls import PlannedCall
+from keeper.planning.outcome import IDLE
+from keeper.planning.plan import BatchTerms, Plan, SettlementTerms
+from keeper.planning.sales import check_sales, held_tokens
 from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
 from keeper.risk.slots import RiskPolicy
 from keeper.safe.account import SafePolicy
+from keeper.swap.policy import SwapPolicy
 from keeper.units import BPS, Address, mul_div_up
 
 DOMAIN: Final = "omnikeeper/policy"
@@ -39,7 +44,9 @@ ARGUMENTS: Final = ("assets",)
 """Arguments of an action that a policy may bound; its key is the position's own."""
 MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
-OPTIONAL: Final = ("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code", "safe")
+OPTIONAL: Final = (
+    *("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code", "safe", "swap"),
+)
 """Sections that may be left out; one that is has no part in the hash."""
 
 
@@ -73,21 +80,6 @@ class ChainPolicy(StrictModel):
     """A chain the snapshot covers; `finality` is how many blocks deep a pinned block must be."""
 
     finality: Count
-
-
-class TimePolicy(StrictModel):
-    """Seconds on the hub chain's clock. A plan is valid from its reference time T until T plus `validity`;
-    signers refuse a T older than `max_reference_age` or further ahead than `max_clock_skew`."""
-
-    validity: Positive
-    max_reference_age: Positive
-    max_clock_skew: Count
-
-    @model_validator(mode="after")
-    def _age_within_validity(self) -> "TimePolicy":
-        if self.max_reference_age > self.validity:
-            raise ValueError("max_reference_age exceeds validity: plans would expire before they are too old")
-        return self
 
 
 class Limits(StrictModel):
@@ -159,8 +151,8 @@ class PositionPolicy(StrictModel):
         for function, bounds in self.arguments.items():
             if strange := sorted(set(bounds) - set(ARGUMENTS)):
                 raise ValueError(f"{function} has no {', '.join(strange)}, but {', '.join(ARGUMENTS)}")
-        if self.venue == IDLE:
-            raise ValueError(f"{IDLE} names the assets at hand, not a venue")
+        if self.venue in (IDLE, SWAP):
+            raise ValueError(f"{self.venue} names the assets at hand or the swap handler, not a venue")
         if len(set(self.risk_ids)) != len(self.risk_ids):
             raise ValueError("a risk id is named twice")
         return self
@@ -195,6 +187,7 @@ class Policy(StrictModel):
     risk: RiskPolicy | None = None
     code: dict[CheckedAddress, HexWord] | None = None
     safe: SafePolicy | None = None
+    swap: SwapPolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -210,6 +203,9 @@ class Policy(StrictModel):
             self._check_structure()
             if self.oracle is not None:
                 directory.check(self.oracle, self.vault.chain_id)
+            held = held_tokens(self.positions)
+            if self.swap is not None:
+                self.swap.require_fits(self.vault.chain_id, self.vault.asset, held)
             canonical.encode(self._body(), domain=DOMAIN, version=SCHEMA)
         except KeeperError as error:
             raise ValueError(str(error)) from error
@@ -309,9 +305,12 @@ class Policy(StrictModel):
         _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
         _equal("terms.executor", self.executor, terms.executor)
         _at_most("terms.calls", self.limits.max_calls, len(terms.calls))
-        _at_most("terms.max_loss", self.limits.rounding_loss_per_call * len(terms.calls), terms.max_loss)
+        lost = check_sales(self.swap, terms.calls, self.vault.asset)
+        rounding = self.limits.rounding_loss_per_call * len(terms.calls)
+        _at_most("terms.max_loss", rounding + lost, terms.max_loss)
         for i, call in enumerate(terms.calls):
-            self._check_call(f"terms.calls[{i}]", call)
+            if call.venue != SWAP:
+                self._check_call(f"terms.calls[{i}]", call)
         grown = {call.venue for call in terms.calls if call.function == SUPPLY.name}
         predicted = dict(terms.predicted)
         for venue in sorted(grown):
@@ -324,7 +323,8 @@ class Policy(StrictModel):
     def _check_call(self, where: str, call: PlannedCall) -> None:
         allowed = self.position(call.venue)
         _equal(f"{where}.target", allowed.address, call.target)
-        _equal(f"{where}.decoded.key", allowed.key, call.key)
+        if call.action.key is not None:
+            _equal(f"{where}.decoded.key", allowed.key, call.key)
         if call.function not in allowed.functions:
             raise PolicyError(
                 "The policy does not allow this function",
@@ -332,9 +332,10 @@ class Policy(StrictModel):
                 seen=call.function,
                 where=where,
             )
-        _equal(f"{where}.token", self.vault.asset, call.token)
-        _equal(f"{where}.amount", call.assets if call.function == SUPPLY.name else 0, call.amount)
-        if call.assets == 0:
+        token = held_tokens(self.positions).get(call.venue, self.vault.asset)
+        _equal(f"{where}.token", token, call.token)
+        _equal(f"{where}.amount", call.pushed, call.amount)
+        if call.args.get("assets") == 0:
             raise PolicyError("A call that moves nothing", where=where)
         said = call.args
         for name, bound in sorted(allowed.arguments.get(call.function, {}).items()):

@@ -12,15 +12,17 @@ fifteen of mask and fifteen expected (PermissionChecker.sol).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from keeper.connectors.base import key_of
 from keeper.contracts.handle import function
 from keeper.errors import PolicyError
-from keeper.planning.plan import ACTIONS
+from keeper.planning.actions import ACTIONS, CLAIM, SWAPS
 from keeper.planning.policy import Policy, PositionPolicy
+from keeper.planning.sales import held_tokens
 from keeper.units import Address
 
 MAX_CONDITIONS: Final = 256
@@ -158,6 +160,7 @@ def role(policy: Policy, key: str, members: Sequence[Address]) -> dict[str, Any]
 def _batch(policy: Policy) -> Condition:
     """`execute(Batch)`: this vault and nonce key, only calls of the policy, at most its rounding loss."""
     loss = policy.limits.rounding_loss_per_call * policy.limits.max_calls
+    loss += 0 if policy.swap is None else policy.swap.max_loss
     batch = (
         _equal(policy.vault.vault),
         _equal(policy.nonce_key),
@@ -185,44 +188,60 @@ def _calldata(fields: tuple[Condition, ...]) -> Condition:
 
 
 def _calls(policy: Policy) -> Condition:
-    """A call to one of the connectors, of a function and key that go together."""
+    """A call to one of the connectors, of a function and key that go together, or a sale."""
     positions = sorted(policy.positions, key=lambda each: each.venue)
     if not positions:
         raise PolicyError("A policy without positions lets a role do nothing", where="positions")
-    connectors = dict.fromkeys(each.address for each in positions)
-    return _any_of(
-        Condition(
-            ParameterType.TUPLE,
-            Operator.MATCHES,
-            children=(
-                _equal(connector),
-                _equal(policy.vault.asset),
-                _ANY,  # amount
-                _data([each for each in positions if each.address == connector]),
-            ),
-        )
-        for connector in connectors
-    )
-
-
-def _data(positions: Sequence[PositionPolicy]) -> Condition:
-    """Calldata for a connector: positions with the same functions share the question for the selector."""
-    groups: dict[tuple[str, ...], list[bytes]] = {}
+    held = held_tokens(positions)
+    groups: dict[tuple[Address, Address], list[PositionPolicy]] = {}
     for each in positions:
-        if each.functions:
-            groups.setdefault(tuple(sorted(set(each.functions))), []).append(each.key)
-    if not groups:
+        token = held.get(each.venue, policy.vault.asset)
+        groups.setdefault((each.address, token), []).append(each)
+    calls = [_call(connector, [token], _data(policy, own)) for (connector, token), own in groups.items()]
+    if policy.swap is not None:
+        tokens = sorted(each.address for each in policy.swap.tokens.values())
+        calls.append(
+            _call(policy.swap.handler, tokens, _any_of(_bytes_at(0, each.selector) for each in SWAPS))
+        )
+    return _any_of(calls)
+
+
+def _call(target: Address, tokens: Sequence[Address], data: Condition) -> Condition:
+    """`Types.Call`: target, token, amount, data."""
+    parts = (_equal(target), _any_of(_equal(each) for each in tokens), _ANY, data)
+    return Condition(ParameterType.TUPLE, Operator.MATCHES, children=parts)
+
+
+def _data(policy: Policy, positions: Sequence[PositionPolicy]) -> Condition:
+    """Calldata for a connector: positions with the same functions share the question for the selector. Behind
+    that of a claim comes no key but a reward."""
+    groups: dict[tuple[str, ...], list[bytes]] = {}
+    claims: list[Condition] = []
+    for each in positions:
+        if functions := set(each.functions) - {CLAIM.name}:
+            groups.setdefault(tuple(sorted(functions)), []).append(each.key)
+        if CLAIM.name in each.functions and not claims:
+            claims.append(_all_of(_bytes_at(0, CLAIM.selector), _any_of(_rewards(policy))))
+    if not groups and not claims:
         raise PolicyError(
             "A position without functions has no place in a role",
             where=", ".join(each.venue for each in positions),
         )
-    return _any_of(
+    keyed = [
         _all_of(
             _any_of(_bytes_at(0, ACTIONS[name].selector) for name in names),
             _any_of(_bytes_at(4, key) for key in sorted(keys)),
         )
         for names, keys in sorted(groups.items())
-    )
+    ]
+    return _any_of([*keyed, *claims])
+
+
+def _rewards(policy: Policy) -> Iterator[Condition]:
+    """The asset itself, and what can be sold for it."""
+    sold = () if policy.swap is None else policy.swap.tokens.values()
+    for token in sorted({policy.vault.asset, *(each.address for each in sold)}):
+        yield _bytes_at(4, key_of(token))
 
 
 def _bytes_at(start: int, wanted: bytes) -> Condition:

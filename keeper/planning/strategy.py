@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import getsource
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from keeper import plugins
 from keeper.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
@@ -24,27 +24,28 @@ ENTRY_POINTS: Final = "keeper.strategies"
 
 @dataclass(frozen=True)
 class Allocation:
-    """Assets wanted in each venue, sorted by venue id, and why.
+    """Assets wanted in each venue, sorted by venue id, why, and the venues whose rewards are to be sold.
 
-    Every allow-listed venue appears once; what the targets leave of the vault's total stays idle. Raises
-    PlanError when a target is negative, or a venue is out of order or repeated.
+    Every allow-listed venue appears once; what the targets leave of the vault's total stays idle, and so does
+    what rewards bring. Raises PlanError when a target is negative, or a venue is out of order or repeated.
     """
 
     targets: tuple[tuple[str, int], ...]
     reason: str
+    harvests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        venues = [venue for venue, _ in self.targets]
-        if venues != sorted(set(venues)):
-            raise PlanError("An allocation lists each venue once, in order", seen=", ".join(venues))
+        for venues in ([venue for venue, _ in self.targets], list(self.harvests)):
+            if venues != sorted(set(venues)):
+                raise PlanError("An allocation lists each venue once, in order", seen=", ".join(venues))
         for venue, assets in self.targets:
             if assets < 0:
                 raise PlanError("A target cannot be negative", seen=f"{assets:,}", where=venue)
 
     @classmethod
-    def of(cls, targets: Mapping[str, int], reason: str) -> Allocation:
-        """From targets in any order."""
-        return cls(tuple(sorted(targets.items())), reason)
+    def of(cls, targets: Mapping[str, int], reason: str, harvests: Iterable[str] = ()) -> Allocation:
+        """From targets and venues in any order."""
+        return cls(tuple(sorted(targets.items())), reason, tuple(sorted(set(harvests))))
 
     @property
     def total(self) -> int:
@@ -84,7 +85,7 @@ class Strategy(Protocol):
 
 def names() -> tuple[str, ...]:
     """The installed strategies, sorted."""
-    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+    return plugins.names(ENTRY_POINTS)
 
 
 def load(name: str, params: Mapping[str, Any]) -> Strategy:
@@ -105,10 +106,7 @@ def load(name: str, params: Mapping[str, Any]) -> Strategy:
 @cache
 def _kind(name: str) -> Any:
     """The class behind an entry point: to look for it is to read what is installed."""
-    found = entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
-        raise ConfigError("There is no such strategy", expected=" or ".join(names()), seen=name)
-    return next(iter(found)).load()
+    return plugins.load(ENTRY_POINTS, name, "There is no such strategy")
 
 
 def source_digest(strategy: Strategy) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from keeper.clock import Clock
-from keeper.errors import DecodeError, EndpointError
+from keeper.errors import DecodeError, EndpointError, PolicyError
 from keeper.planning.policy import Policy
 from keeper.quorum.database import Database
 from keeper.quorum.proposers import listed
@@ -86,3 +86,15 @@ def claimed(headers: Mapping[str, str]) -> Claim:
         return Claim.from_headers(headers)
     except DecodeError as error:
         raise PlanRefusedError("unauthenticated", str(error)) from error
+
+
+def require_quorum(policy: Policy) -> None:
+    """Raises PolicyError when the keeper role is a Safe's, to which signatures for a KeeperQuorum mean
+    nothing."""
+    if policy.safe is not None:
+        raise PolicyError(
+            "The policy's keeper is a Safe, not a KeeperQuorum",
+            expected="a policy without a section safe",
+            seen=policy.vault.quorum,
+            hint="A Safe's owners sign by `keeper safe sign`.",
+        )

@@ -18,12 +18,15 @@ from keeper.errors import ConfigError, DecodeError, QuorumError
 from keeper.json_input import parse_json
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
+from keeper.quorum.admission import require_quorum
 from keeper.quorum.equivocation import Equivocation, Sightings
 from keeper.quorum.requests import APPROVE, UNIX, Proposer
 from keeper.quorum.typed_data import Signature, artefact, check, verify
 from keeper.units import Address
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
+ANSWER_SECONDS: Final = 10.0
+"""How long an answer's body may take once its headers are there: the plan has been judged by then."""
 NOT_NEEDED: Final = "not_needed"
 _MAX_REASON: Final = 2_000
 
@@ -32,9 +35,9 @@ _MAX_REASON: Final = 2_000
 class Outcome:
     """What became of one signer: its signature, or the code and reason of its refusal or failure.
 
-    Codes of the collector itself: `unreachable`, `timeout`, `bad_answer`, `bad_signature`, `stranger`,
-    `duplicate`, `equivocation` for one that has signed another plan for the same slot, and `not_needed` for
-    one that had not answered when enough others had.
+    Codes of the collector itself: `unreachable`, `timeout`, `slow_answer`, `bad_answer`, `bad_signature`,
+    `stranger`, `duplicate`, `equivocation` for one that has signed another plan for the same slot, and
+    `not_needed` for one that had not answered when enough others had.
     """
 
     url: str
@@ -63,6 +66,19 @@ class Approval:
         return tuple(each for each in self.outcomes if each.signature is None and each.code != NOT_NEEDED)
 
 
+class TooFewSignaturesError(QuorumError):
+    """Too few signed; `approval` has those that did, and every signer's outcome."""
+
+    def __init__(self, approval: Approval, policy: Policy) -> None:
+        super().__init__(
+            "Too few signatures",
+            expected=f"{policy.signers.threshold} of {len(policy.signers.addresses)}",
+            seen=len(approval.signatures),
+            hint="; ".join(str(each) for each in approval.outcomes),
+        )
+        self.approval = approval
+
+
 async def collect(
     plan: Plan,
     policy: Policy,
@@ -78,8 +94,10 @@ async def collect(
     is found out, and does not count.
 
     Stops at the policy's threshold, or with `ask_all` when everyone has answered; `patience` is seconds per
-    signer. Raises QuorumError, with what every signer said, when too few signed.
+    signer. Raises TooFewSignaturesError, with what every signer said, and PolicyError when the policy's
+    keeper is a Safe.
     """
+    require_quorum(policy)
     digest = artefact(plan).digest(plan.chain_id, policy.vault.quorum)
     signers, threshold = frozenset(policy.signers.addresses), policy.signers.threshold
     data = plan.to_bytes()
@@ -105,15 +123,11 @@ async def collect(
         for i, url in enumerate(urls)
     )
     chosen = sorted(signatures.values(), key=lambda each: int(each.signer, 16))[:threshold]
+    approval = Approval(tuple(chosen), listed)
     if len(chosen) < threshold:
-        raise QuorumError(
-            "Too few signatures",
-            expected=f"{threshold} of {len(signers)}",
-            seen=len(chosen),
-            hint="; ".join(str(each) for each in listed),
-        )
+        raise TooFewSignaturesError(approval, policy)
     verify(digest, chosen, signers=signers, threshold=threshold)
-    return Approval(tuple(chosen), listed)
+    return approval
 
 
 def _judge(
@@ -169,12 +183,24 @@ async def _post(url: str, data: bytes, headers: Mapping[str, str], trust: ssl.SS
         aiohttp.ClientSession(connector=connector) as session,
         session.post(base + APPROVE, data=data, headers=headers, allow_redirects=False) as response,
     ):
-        body = b""
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                return Outcome(url, code="bad_answer", reason=f"more than {MAX_ANSWER_BYTES} bytes")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                body = await _body(response)
+        except TimeoutError:
+            return Outcome(url, code="slow_answer", reason=f"no whole answer within {ANSWER_SECONDS} s")
+    if body is None:
+        return Outcome(url, code="bad_answer", reason=f"more than {MAX_ANSWER_BYTES} bytes")
     return _parse(url, body)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes | None:
+    """None for one that is too long, of which no more is read."""
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            return None
+    return body
 
 
 def _parse(url: str, body: bytes) -> Outcome:

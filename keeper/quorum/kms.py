@@ -5,6 +5,7 @@ the key, and how this process proves that it may, is AWS's own configuration (ro
 """
 
 import asyncio
+import logging
 from importlib import import_module
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class AwsKmsSigner:
             raise ConfigError(
                 "The library for AWS is not installed", expected=error.name, hint=_EXTRA
             ) from error
+        # At debug level it logs whole requests, with the access key's id and the session's token.
+        logging.getLogger("botocore").setLevel(logging.INFO)
         self._key_id: Final = key_id
         # A client, unlike a session, may be used from several threads.
         self._client: Final = library.client("kms", region_name=region)

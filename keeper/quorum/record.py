@@ -4,10 +4,14 @@ A slot is (chain, vault, kind, nonce key, nonce). A second plan may take it only
 the chain's clock, as it can no longer be executed then.
 """
 
+import sqlite3
 from pathlib import Path
 from typing import Final
 
+from keeper.planning import budgets
+from keeper.planning.bounds import DAY
 from keeper.planning.plan import Plan
+from keeper.planning.policy import Policy
 from keeper.quorum.database import Database
 
 _SCHEMA: Final = """
@@ -47,11 +51,13 @@ class Promises:
         """Creates the file, readable by its owner only. Raises ConfigError when it cannot be used."""
         self._database = Database(path, _SCHEMA, _BODIES)
 
-    def promise(self, plan: Plan, now: int) -> bytes | None:
-        """Takes the plan's slot for it, durably; the same plan again changes nothing.
+    def promise(self, plan: Plan, now: int, policy: Policy) -> bytes | None:
+        """Takes the plan's slot for it, durably, within the policy's budgets; the same plan again changes
+        nothing.
 
         `now` is the hub chain's time in UNIX seconds. Returns None once the slot is the plan's, or the hash
-        of the other, unexpired plan that holds it.
+        of the other, unexpired plan that holds it. Raises PolicyError, and promises nothing, for a plan that
+        exceeds a budget with those promised before.
         """
         nonce_key, nonce = plan.slot
         slot = (str(plan.chain_id), plan.vault, plan.kind.value, str(nonce_key), str(nonce))
@@ -59,13 +65,17 @@ class Promises:
             row = database.execute(_SELECT, slot).fetchone()
             if row is not None and row[0] != plan.plan_hash and now <= row[1]:
                 return bytes(row[0])
+            # In the same transaction, so that two plans at once do not both take what is left.
+            budgets.check(policy, plan, _unexpired(database, plan.reference_time - DAY))
             database.execute(_TAKE, (*slot, plan.plan_hash, plan.valid_until))
             database.execute(_KEEP, (plan.plan_hash, plan.valid_until, plan.to_bytes()))
         return None
 
     def unexpired(self, now: int) -> tuple[Plan, ...]:
-        """Every plan promised so far, in any slot, that is valid until `now` or longer: what a budget has to
-        count. With an earlier moment it is every plan that may have been executed since then."""
+        """Every plan promised so far, in any slot, that is valid until `now` or longer."""
         with self._database.transaction() as database:
-            rows = database.execute(_UNEXPIRED, (now,)).fetchall()
-        return tuple(Plan.from_bytes(bytes(row[0])) for row in rows)
+            return _unexpired(database, now)
+
+
+def _unexpired(database: sqlite3.Connection, now: int) -> tuple[Plan, ...]:
+    return tuple(Plan.from_bytes(bytes(body)) for (body,) in database.execute(_UNEXPIRED, (now,)).fetchall())

@@ -25,17 +25,18 @@ from keeper.errors import (
 )
 from keeper.ledger.vault import Accounting
 from keeper.planning.comparison import compare, explain
-from keeper.planning.evidence import Evidence
-from keeper.planning.plan import CodeStamp, Kind, Plan, difference
+from keeper.planning.evidence import Evidence, EvidenceKind
+from keeper.planning.plan import Kind, Plan, difference
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp
 from keeper.planning.strategy import Strategy
 from keeper.quorum.external import ExternalSigner, KeyUnavailableError, signing
 from keeper.quorum.record import Promises
 from keeper.quorum.typed_data import Artefact, Signature, artefact, check
 from keeper.reads import VaultReads
 
-REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow")
-"""Contracts whose errors a simulation may end with."""
+REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow", "ISwapHandler", "GenericSwapFacet")
+"""Contracts whose errors a simulation may end with; the last is LiFi's."""
 
 
 class PlanRefusedError(RefusedError):
@@ -136,9 +137,13 @@ class Signer:
         return own, now, head
 
     def promise(self, own: Plan, head: BlockRef) -> None:
-        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it."""
-        # By the chain's time, as only that ends what was signed.
-        other = self._promises.promise(own, head.timestamp)
+        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it, or
+        when the budgets do not allow it beside what this signer has promised before."""
+        try:
+            # By the chain's time, as only that ends what was signed.
+            other = self._promises.promise(own, head.timestamp, self.policy)
+        except PolicyError as error:
+            raise PlanRefusedError("over_budget", str(error)) from error
         if other is not None:
             raise PlanRefusedError(
                 "slot_taken",
@@ -247,15 +252,32 @@ class Signer:
                 expected=f"at most {now + times.max_clock_skew}",
                 seen=plan.reference_time,
             )
+        self._check_quotes(plan, now)
+
+    def _check_quotes(self, plan: Plan, now: int) -> None:
+        """By this signer's own clock; how old a quote was at the plan's block everyone can tell."""
+        swap = self.policy.swap
+        if swap is None or swap.lifi is None:
+            return
+        for each in plan.evidence:
+            if each.kind is EvidenceKind.QUOTE and now - each.observed_at > swap.lifi.max_age:
+                raise PlanRefusedError(
+                    "stale",
+                    "A quote is too old",
+                    expected=f"at most {swap.lifi.max_age} s",
+                    seen=f"{now - each.observed_at} s",
+                    where=each.source,
+                )
 
     async def _recompute(self, plan: Plan, rank: int) -> Plan:
         try:
             snapshot = await take_at(
                 self._endpoints, self._engine.calls(self.policy), plan.blocks, plan.reference_time
             )
-            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
         except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
+        try:
+            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
         except KeeperError as error:
             raise PlanRefusedError(
                 "no_plan", f"This signer derives no plan from that snapshot: {error}"

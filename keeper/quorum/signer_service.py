@@ -8,9 +8,9 @@
 
 Codes: `malformed_plan`, `unknown_vault`, `policy_mismatch`, `different_code`, `policy_violation`, `endpoint`
 (down, wrong chain, behind, block reorganised away), `not_final`, `wrong_block`, `expired`, `stale`, `future`,
-`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `not_your_turn`, `key_unavailable`,
-`unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`, `too_large`,
-`too_slow`, `bad_request`.
+`no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `over_budget`, `not_your_turn`,
+`key_unavailable`, `unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`,
+`too_large`, `too_slow`, `bad_request`.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from keeper.errors import ConfigError
 from keeper.events import EventStream, PlanRefused, PlanSigned, RequestRefused
 from keeper.planning import policy as policies
 from keeper.planning.plan import MAX_PLAN_BYTES
-from keeper.quorum.admission import Admission, claimed
+from keeper.quorum.admission import Admission, claimed, require_quorum
 from keeper.quorum.key import KeySource, load_signing_key
 from keeper.quorum.record import Promises
 from keeper.quorum.requests import APPROVE, IDENTITY, UNIX
@@ -186,9 +186,11 @@ async def serving(config: SignerConfig, engine: Engine, events: EventStream) -> 
     """Opens everything a signer has and serves until the block ends.
 
     Raises ConfigError when a part of the configuration does not hold, such as a policy for a chain without
-    endpoint, and EndpointError when too few endpoints of a chain are up and on it.
+    endpoint, PolicyError when the policy's keeper is a Safe, and EndpointError when too few endpoints of a
+    chain are up and on it.
     """
     policy = policies.load(config.policy)
+    require_quorum(policy)
     key = load_signing_key(config.key, os.environ)
     context = None if config.tls is None else config.tls.context()
     settings = load_toml(config.endpoints, Endpoints)

@@ -14,7 +14,8 @@ from eth_utils.exceptions import ValidationError
 
 from keeper.contracts import Function
 from keeper.errors import QuorumError
-from keeper.planning.plan import BatchTerms, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import BatchTerms, Plan
 from keeper.quorum import eip712
 from keeper.units import Address
 

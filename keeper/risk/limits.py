@@ -13,14 +13,18 @@ from keeper.connectors.base import Position, after_move
 from keeper.errors import PolicyError
 from keeper.exposures import gross
 from keeper.oracle.quote import Status
+from keeper.planning.actions import CLAIM, SUPPLY, SWAPS, WITHDRAW
 from keeper.planning.bounds import DAY
-from keeper.planning.plan import SUPPLY, WITHDRAW, BatchTerms, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.outcome import after_calls
+from keeper.planning.plan import BatchTerms, Plan
 from keeper.planning.policy import Policy
 from keeper.risk.slots import RiskPolicy
 from keeper.units import BPS
 
-REDUCING: Final = frozenset({WITHDRAW.name, "repay"})
-"""Actions that only ever lower risk."""
+UNMIRRORED: Final = frozenset({"repay"})
+REDUCING: Final = frozenset({WITHDRAW.name, CLAIM.name, *(each.name for each in SWAPS), *UNMIRRORED})
+"""Actions that only ever lower risk; of swaps a policy allows those into the vault's asset alone."""
 _STALE: Final = frozenset({Status.STALE})
 _CONSTANT: Final = frozenset({Status.CONSTANT})
 _DIVERGED: Final = frozenset(Status) - _STALE - _CONSTANT - {Status.OK}
@@ -56,10 +60,11 @@ class Outcome:
         the limits is not known."""
         if plan is None or not isinstance(plan.terms, BatchTerms):
             return cls(book, policy, plan, book.idle, book.positions)
-        positions, idle = book.positions, book.idle
         for call in plan.terms.calls:
-            positions, change = _after(positions, call, book.at)
-            idle += change
+            _require_known(call)
+        # What is not mirrored counts as if it were not there: that is the careful side.
+        followed = [call for call in plan.terms.calls if call.function not in UNMIRRORED]
+        positions, idle = after_calls(book, followed, book.at)
         return cls(book, policy, plan, idle, positions)
 
     @property
@@ -84,21 +89,14 @@ class Outcome:
         return frozenset(call.venue for call in self.plan.terms.calls if call.function not in REDUCING)
 
 
-def _after(positions: tuple[Position, ...], call: PlannedCall, at: int) -> tuple[tuple[Position, ...], int]:
-    """(positions, change of the assets at hand) after one call."""
-    if call.function == SUPPLY.name:
-        return after_move(positions, call.venue, call.assets, at)[0], -call.assets
-    if call.function == WITHDRAW.name:
-        return after_move(positions, call.venue, -call.assets, at)
-    if call.function in REDUCING:
-        # Counted as if it were not there: that is the careful side.
-        return positions, 0
-    raise PolicyError(
-        "The limits do not know what this action does to them",
-        expected=" or ".join(sorted({SUPPLY.name, *REDUCING})),
-        seen=call.function,
-        where=call.venue,
-    )
+def _require_known(call: PlannedCall) -> None:
+    if call.function != SUPPLY.name and call.function not in REDUCING:
+        raise PolicyError(
+            "The limits do not know what this action does to them",
+            expected=" or ".join(sorted({SUPPLY.name, *REDUCING})),
+            seen=call.function,
+            where=call.venue,
+        )
 
 
 def check(book: Book, policy: Policy, plan: Plan | None = None) -> tuple[Breach, ...]:
@@ -150,7 +148,7 @@ def _markets(outcome: Outcome) -> Iterator[Breach]:
     if outcome.risk.R07 is None or outcome.plan is None or not isinstance(outcome.plan.terms, BatchTerms):
         return
     for call in outcome.plan.terms.calls:
-        if (call.venue, call.target, call.key) not in known:
+        if call.action.key is not None and (call.venue, call.target, call.key) not in known:
             yield Breach("R07", "a listed market", f"0x{call.key.hex()} of {call.target}", call.venue)
 
 

@@ -24,6 +24,7 @@ from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.typed_data import Signature, check
 from keeper.safe.account import SafePolicy
+from keeper.safe.nested import Member
 from keeper.safe.transaction import SafeTransaction, combine, plan_call
 from keeper.units import Address
 
@@ -35,6 +36,13 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 class _SignatureForm(StrictModel):
     owner: CheckedAddress
     signature: str
+
+    def signed(self) -> Signature:
+        return Signature(Address(self.owner), hex_bytes(self.signature))
+
+
+class _MemberForm(_SignatureForm):
+    safe: CheckedAddress
 
 
 class _Form(StrictModel):
@@ -50,11 +58,13 @@ class _Form(StrictModel):
     safe_tx_hash: str
     plans: tuple[str, ...] = Field(min_length=1)
     signatures: tuple[_SignatureForm, ...]
+    members: tuple[_MemberForm, ...] = ()
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """Plans as one Safe transaction, and who has signed it. Signatures are sorted by owner, each valid.
+    """Plans as one Safe transaction, and who has signed it. Signatures are sorted by owner, each valid, and
+    so are those of `members`, in the name of owners that are Safes themselves.
 
     `portfolio` and `multi_send` are those of the policy it was proposed by. Raises PlanError for plans that
     do not go together, and QuorumError for a signature that is none.
@@ -66,6 +76,7 @@ class Envelope:
     nonce: int
     plans: tuple[Plan, ...]
     signatures: tuple[Signature, ...] = ()
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         slots = [(plan.kind, plan.slot) for plan in self.plans]
@@ -76,8 +87,14 @@ class Envelope:
         owners = [int(each.signer, 16) for each in self.signatures]
         if owners != sorted(set(owners)):
             raise QuorumError("Signatures are sorted by owner, one each", seen=owners)
+        places = [each.order for each in self.members]
+        if places != sorted(set(places)):
+            raise QuorumError("Members are sorted by their Safe and owner, one each", seen=places)
+        transaction = self.transaction
         for each in self.signatures:
-            check(self.transaction.hash, each)
+            check(transaction.hash, each)
+        for member in self.members:
+            member.check(transaction.chain_id, transaction.hash)
 
     @property
     def transaction(self) -> SafeTransaction:
@@ -96,13 +113,18 @@ class Envelope:
         ordered = sorted(known.values(), key=lambda each: int(each.signer, 16))
         return replace(self, signatures=tuple(ordered))
 
+    def with_members(self, members: Sequence[Member]) -> Envelope:
+        """The same with these as well; a first signature stays. Raises QuorumError for an invalid one."""
+        known = {each.order: each for each in (*reversed(members), *self.members)}
+        return replace(self, members=tuple(known[order] for order in sorted(known)))
+
     def merge(self, other: Envelope) -> Envelope:
         """Both files' signatures. Raises QuorumError when the other is of another transaction."""
-        if replace(other, signatures=()) != replace(self, signatures=()):
+        if replace(other, signatures=(), members=()) != replace(self, signatures=(), members=()):
             raise QuorumError(
                 "Files of different Safe transactions do not merge", expected=self.hash, seen=other.hash
             )
-        return self.with_signatures(other.signatures)
+        return self.with_signatures(other.signatures).with_members(other.members)
 
     def require(self, policy: Policy) -> None:
         """Raises PolicyError unless it is for the policy's vault, through the policy's Safe, with nothing but
@@ -134,6 +156,14 @@ class Envelope:
             "signatures": [
                 {"owner": each.signer, "signature": "0x" + each.data.hex()} for each in self.signatures
             ],
+            "members": [
+                {
+                    "safe": each.safe,
+                    "owner": each.signature.signer,
+                    "signature": "0x" + each.signature.data.hex(),
+                }
+                for each in self.members
+            ],
         }
         return json.dumps(body, indent=2) + "\n"
 
@@ -157,8 +187,11 @@ class Envelope:
                 seen=f"chain {stated[0]}, 0x{stated[1].hex()}",
                 where=where,
             )
-        signatures = [Signature(Address(each.owner), hex_bytes(each.signature)) for each in form.signatures]
-        return replace(made, signatures=tuple(signatures))
+        return replace(
+            made,
+            signatures=tuple(each.signed() for each in form.signatures),
+            members=tuple(Member(Address(each.safe), each.signed()) for each in form.members),
+        )
 
 
 def safe_policy(policy: Policy) -> SafePolicy:

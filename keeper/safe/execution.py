@@ -7,13 +7,15 @@ from dataclasses import replace
 
 from keeper.chain.call import Call
 from keeper.chain.rpc import Source
-from keeper.errors import PolicyError, QuorumError
+from keeper.errors import DecodeError, PolicyError, QuorumError
 from keeper.execution.relay import Relayer
 from keeper.execution.sending import Receipt
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
+from keeper.quorum.typed_data import Signature
 from keeper.safe.account import SafeReads
 from keeper.safe.envelope import Envelope, safe_policy
+from keeper.safe.nested import assembled
 from keeper.safe.nonces import Queued, check_nonce, check_slots, next_nonce
 from keeper.safe.owner import State, read_state
 
@@ -56,6 +58,20 @@ def countable(envelope: Envelope, state: State) -> Envelope:
     return replace(envelope, signatures=present)
 
 
+async def _of_contracts(envelope: Envelope, state: State, hub: Source) -> tuple[Signature, ...]:
+    """Signatures of the Safe's owners that are Safes, as far as enough of their own present owners signed."""
+    named = {each.safe for each in envelope.members} & set(state.contracts)
+    quorums = {}
+    for safe in sorted(named):
+        try:
+            inner = await read_state(hub, SafeReads(safe))
+        except DecodeError:
+            # Another kind of contract: anyone may have written such a member into the file.
+            continue
+        quorums[safe] = (inner.owners, inner.threshold)
+    return assembled(envelope.members, quorums)
+
+
 async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
     """Simulates `execTransaction` with the signatures, sends it and waits until it is mined.
 
@@ -66,16 +82,18 @@ async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
     state = await read_state(relayer.endpoint, SafeReads(envelope.safe))
     check_nonce(envelope.transaction, state.nonce, ())
     usable = countable(envelope, state).signatures
-    if len(usable) < state.threshold:
-        missing = [owner for owner in state.owners if owner not in {each.signer for each in usable}]
+    contracts = await _of_contracts(envelope, state, relayer.endpoint)
+    signed = {each.signer for each in (*usable, *contracts)}
+    if len(signed) < state.threshold:
+        missing = [owner for owner in state.owners if owner not in signed]
         raise QuorumError(
             "Too few of the Safe's owners have signed",
             expected=state.threshold,
-            seen=len(usable),
+            seen=len(signed),
             where=f"0x{envelope.hash.hex()}",
             hint=f"Without a signature: {', '.join(missing)}",
         )
-    data = envelope.transaction.execute_data(usable, state.threshold)
+    data = envelope.transaction.execute_data(usable, state.threshold, contracts)
     call = Call(envelope.safe, data, bytes, "+".join(plan.kind.value for plan in envelope.plans))
     valid_after = max(plan.valid_after for plan in envelope.plans)
-    return await relayer.perform(call, policy.limits.max_gas, valid_after)
+    return await relayer.perform(call, policy, valid_after)

@@ -22,8 +22,10 @@ from keeper.quorum.signer import REVERTING, PlanRefusedError, Signer
 from keeper.quorum.typed_data import Signature
 from keeper.safe.account import SafeReads
 from keeper.safe.envelope import Envelope
+from keeper.safe.nested import message_hash
 from keeper.safe.nonces import Queued, check_nonce, check_slots
 from keeper.safe.transaction import Operation, SafeTransaction
+from keeper.units import Address
 
 SIMULATE: Final = Function("simulateAndRevert(address,bytes)")
 """`StorageAccessible`: a delegate call from the Safe that is always undone, and ends with what it
@@ -32,14 +34,14 @@ returned."""
 
 @dataclass(frozen=True)
 class State:
-    """What the chain says of the Safe at `block`. `contracts` are the owners with code, who sign by EIP-1271:
-    their signatures are not collected here."""
+    """What the chain says of the Safe at `block`. `contracts` are the owners with code, who sign by EIP-1271;
+    those that are Safes do so through their own owners (`keeper.safe.nested`)."""
 
     block: BlockRef
     nonce: int
     threshold: int
-    owners: tuple[str, ...]
-    contracts: tuple[str, ...]
+    owners: tuple[Address, ...]
+    contracts: tuple[Address, ...]
 
 
 async def read_state(source: Source, reads: SafeReads) -> State:
@@ -65,9 +67,15 @@ class Owner:
     hub: Source
 
     async def sign(
-        self, envelope: Envelope, queue: Sequence[Queued] = (), *, replace: bool = False
+        self,
+        envelope: Envelope,
+        queue: Sequence[Queued] = (),
+        *,
+        replace: bool = False,
+        within: Address | None = None,
     ) -> Signature:
-        """A signature over the Safe transaction, after every plan in it is promised on disk.
+        """A signature over the Safe transaction, after every plan in it is promised on disk; with `within`, a
+        Safe that is an owner of this one, over the message by which that one signs it.
 
         `queue` is what a service says is waiting. Raises PolicyError, RefusedError for a nonce that cannot
         be, and PlanRefusedError with the reason for all else.
@@ -78,10 +86,7 @@ class Owner:
         transaction = envelope.transaction
         check_nonce(transaction, state.nonce, queue, replace=replace)
         check_slots(transaction, envelope.plans, envelope.portfolio, envelope.multi_send, queue)
-        if self.signer.address not in state.owners:
-            raise PlanRefusedError(
-                "stranger", "This key is no owner's", expected=state.owners, seen=self.signer.address
-            )
+        await self._require_owner(state, within)
         own = [await self.signer.examine(plan.to_bytes()) for plan in envelope.plans]
         # What is rehearsed and signed is made of what this owner derived itself.
         mine = Envelope(
@@ -95,7 +100,25 @@ class Owner:
         await self._rehearse(mine, tuple(plan for plan, _, _ in own), head, now)
         for plan, _, seen in own:
             self.signer.promise(plan, seen)
-        return await self.signer.sign(mine.hash)
+        if within is None:
+            return await self.signer.sign(mine.hash)
+        return await self.signer.sign(message_hash(mine.chain_id, within, mine.hash))
+
+    async def _require_owner(self, state: State, within: Address | None) -> None:
+        """Raises PlanRefusedError unless the key is an owner's, or one of the Safe's that is an owner."""
+        if within is not None:
+            if within not in state.contracts:
+                raise PlanRefusedError(
+                    "stranger",
+                    "The Safe to sign for is no owner",
+                    expected=state.contracts or "none of the owners is a contract",
+                    seen=within,
+                )
+            state = await read_state(self.hub, SafeReads(within))
+        if self.signer.address not in state.owners:
+            raise PlanRefusedError(
+                "stranger", "This key is no owner's", expected=state.owners, seen=self.signer.address
+            )
 
     async def _rehearse(
         self, transaction: SafeTransaction, plans: Sequence[Plan], head: BlockRef, now: int

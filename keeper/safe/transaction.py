@@ -5,7 +5,7 @@ Facts from `Safe.sol`, `MultiSendCallOnly.sol` (safe-smart-account 1.3 and later
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -86,22 +86,24 @@ class SafeTransaction:
         """`Safe.getTransactionHash`: the 32 bytes that owners sign."""
         return transaction_hash(self.chain_id, self.safe, self.message)
 
-    def execute_data(self, signatures: Sequence[Signature], threshold: int) -> bytes:
-        """Calldata of `execTransaction`, for anyone to send.
+    def execute_data(
+        self, signatures: Sequence[Signature], threshold: int, contracts: Sequence[Signature] = ()
+    ) -> bytes:
+        """Calldata of `execTransaction`, for anyone to send. `contracts` are signatures of owners that are
+        contracts, which only the chain can check.
 
-        Raises QuorumError unless the signatures are over this hash, each by another signer, at least
-        `threshold` of them.
+        Raises QuorumError unless the others are over this hash, each by another signer, and all together
+        at least `threshold`.
         """
-        ordered = sorted({each.signer: each for each in signatures}.values(), key=_number)
-        for each in ordered:
+        for each in signatures:
             check(self.hash, each)
+        ordered = sorted({each.signer: each for each in (*signatures, *contracts)}.values(), key=_number)
         if len(ordered) < threshold:
             raise QuorumError("Signed by too few", expected=f"{threshold} owners", seen=len(ordered))
         m = self.message
         names = [name for _, name in _MEMBERS if name != "nonce"]
-        return EXECUTE.encode(
-            *(m[name] for name in names), b"".join(each.data for each in ordered[:threshold])
-        )
+        packed = _packed_signatures(ordered[:threshold], {each.signer for each in contracts})
+        return EXECUTE.encode(*(m[name] for name in names), packed)
 
 
 def transaction_hash(chain_id: int | None, safe: Address, message: dict[str, Any]) -> bytes:
@@ -173,6 +175,24 @@ _HEAD: Final = 1 + 20 + 32 + 32
 def _packed(call: InnerCall) -> bytes:
     target = bytes.fromhex(call.to[2:])
     return bytes(1) + target + bytes(32) + len(call.data).to_bytes(32, "big") + call.data
+
+
+def _packed_signatures(ordered: Sequence[Signature], contracts: Collection[Address]) -> bytes:
+    """As `Safe.checkNSignatures` reads them: 65 bytes each, where a contract's are its address, the place of
+    its own signature behind all of them, and 0 for v."""
+    heads, tail = b"", b""
+    for each in ordered:
+        if each.signer not in contracts:
+            heads += each.data
+            continue
+        place = len(ordered) * _SIGNATURE + len(tail)
+        heads += bytes(12) + bytes.fromhex(each.signer[2:]) + place.to_bytes(32, "big") + bytes(1)
+        tail += len(each.data).to_bytes(32, "big") + each.data
+    return heads + tail
+
+
+_SIGNATURE: Final = 65
+"""Bytes of r, s and v."""
 
 
 def _number(signature: Signature) -> int:

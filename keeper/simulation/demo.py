@@ -1,4 +1,4 @@
-"""One day of a vault on the real protocols: deposits, an allocation, a shock, a refusal, exits, payment.
+"""One day of a vault on the real protocols: deposits, a shock, a rebalance, refusals, rewards, exits, pay.
 
 Everything happens by signed transactions and by signers in processes of their own; nothing is staged but
 the market's moves. `play` returns what it saw, and `Day.ok` says whether every check held.
@@ -16,25 +16,33 @@ from eth_account import Account
 from keeper.book import Book
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
+from keeper.config import EndpointUrl
 from keeper.contracts import Contract, encode_call
 from keeper.events import EventStream, StepFinished, StepStarted
 from keeper.execution.cycle import Keeper, Turn
 from keeper.execution.relay import Relayer
 from keeper.ops.output import amount
+from keeper.planning.actions import SWAP
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import BatchTerms, Kind, Plan
 from keeper.quorum.collect import Outcome, ask
 from keeper.quorum.requests import Proposer
+from keeper.simulation import demo_swaps
 from keeper.simulation.cast import Cast, cast
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.lifi_process import LiFiService
 from keeper.simulation.market import MarketAgent
 from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.simulation.replica import Replica
-from keeper.simulation.vault import EPOCH_SECONDS, Deployment, deploy_vault
+from keeper.simulation.swaps import deploy_selling_vault, push_prices
+from keeper.simulation.vault import EPOCH_SECONDS, Deployment
+from keeper.swap.client import LiFi, LiFiConfig
 from keeper.units import Value
 
 USDC: Final = 10**6
 HOUR: Final = 3_600
+PATIENCE_SECONDS: Final = 20.0
+AAVE: Final = "aave:USDC"
 DEPOSITS: Final = {"user1": 1_200_000 * USDC, "user2": 600_000 * USDC, "user3": 200_000 * USDC}
 WHALE_PART: Final = (2, 3)
 """Part of the free liquidity on Aave that the whale borrows."""
@@ -70,6 +78,8 @@ class Day:
     gained: int = 0
     unexplained: int = 0
     refusals: list[Outcome] = field(default_factory=list)
+    lies: list[Outcome] = field(default_factory=list)
+    harvested: int = 0
     gas: dict[str, int] = field(default_factory=dict)
     checks: dict[str, bool] = field(default_factory=dict)
 
@@ -80,15 +90,21 @@ class Day:
 
 async def play(events: EventStream) -> Day:
     """Plays the day on a fresh local chain. Raises whatever stops it."""
-    with Devnet() as devnet, TemporaryDirectory(prefix="omnikeeper-") as folder:
-        with _Step(events, "Deploy the vault, its connectors, oracle and quorum"):
-            deployment = deploy_vault(devnet)
-        with ExitStack() as stack:
-            with _Step(events, "Start three signers, each with its own key and its own node") as step:
-                players = stack.enter_context(cast(devnet, deployment, Path(folder)))
-                step.detail = ", ".join(players.urls)
-            async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
-                return await _Stage(devnet, deployment, players, endpoint, events).play()
+    with Devnet() as devnet, TemporaryDirectory(prefix="omnikeeper-") as folder, ExitStack() as stack:
+        with _Step(events, "Start a LiFi service that quotes the local Uniswap") as step:
+            service = stack.enter_context(LiFiService([devnet]))
+            step.detail = service.url
+        with _Step(events, "Deploy the vault, its connectors, oracle, swap handler and quorum"):
+            deployment = deploy_selling_vault(devnet, service.contracts[devnet.chain_id])
+        with _Step(events, "Start three signers, each with its own key and its own node") as step:
+            players = stack.enter_context(cast(devnet, deployment, Path(folder)))
+            step.detail = ", ".join(players.urls)
+        config = LiFiConfig(url=EndpointUrl(service.url), budget_file=Path(folder) / "budget.json")
+        async with (
+            Endpoint(devnet.url, devnet.chain_id) as endpoint,
+            LiFi(config, ChainClock(endpoint)) as lifi,
+        ):
+            return await _Stage(devnet, deployment, players, endpoint, events).play(service, lifi)
 
 
 class _Step:
@@ -125,7 +141,7 @@ class _Stage:
         self.keeper = self._keeper(endpoint, "relayer")
         self.rebalancer = self._keeper(endpoint, REBALANCER)
 
-    async def play(self) -> Day:
+    async def play(self, service: LiFiService, lifi: LiFi) -> Day:
         """The script."""
         with self._step("Three users ask to deposit") as step:
             step.detail = self._request_deposits()
@@ -144,6 +160,7 @@ class _Stage:
         with self._step("What the day would have been without the rebalance") as step:
             await self._gain()
             step.detail = f"{amount(self.day.gained, 6, 'USDC')} less"
+        await self._harvest(service, lifi)
         await self._exits()
         await self._close()
         return self.day
@@ -162,6 +179,26 @@ class _Stage:
             turn = await self._turn(self.rebalancer, Kind.BATCH, "rebalance")
             self.day.after = turn.book.allocation
             step.detail = self._split(turn.book.allocation)
+
+    async def _harvest(self, service: LiFiService, lifi: LiFi) -> None:
+        keeper = replace(self.keeper, lifi=lifi)
+        push_prices(self.devnet)
+        await self._caught_up()
+        with self._step("LiFi lies about who is paid, and a compromised proposer passes it on") as step:
+            honest = await demo_swaps.harvest(keeper, AAVE)
+            service.behave(lie="calldata: another receiver")
+            lying = await demo_swaps.requoted(keeper, lifi, honest)
+            service.behave()
+            for url in self.players.urls:
+                self.day.lies.append(await ask(url, lying.to_bytes(), PATIENCE_SECONDS, self.proposer))
+            refusal = self.day.lies[0]
+            step.detail = f"{refusal.code}: {refusal.reason}"
+        with self._step("Aave's rewards are claimed, and sold by an honest quote") as step:
+            idle = (await self._book()).idle
+            turn = self._seen("harvest", await keeper.execute(honest, await keeper.approve(honest)))
+            self.day.harvested = turn.book.idle - idle
+            sale = next(each for each in honest.batch.calls if each.venue == SWAP)
+            step.detail = f"{sale.explain()}: {amount(self.day.harvested, 6, 'USDC')}"
 
     async def _exits(self) -> None:
         with self._step("One user asks for half, another for everything"):
@@ -191,6 +228,10 @@ class _Stage:
         checks["the tampered plan was refused"] = any(
             refusal.code == "different_plan" for refusal in self.day.refusals
         )
+        checks["no signer signed the lying quote"] = len(self.day.lies) == len(self.players.urls) and all(
+            refusal.code == "no_plan" and "calldata.receiver" in refusal.reason for refusal in self.day.lies
+        )
+        checks["the rewards were sold"] = self.day.harvested > 0
         checks["the rebalance moved funds"] = self.day.before != self.day.after
         checks["the rebalance gained"] = self.day.gained > 0
         checks["nobody waits for payment"] = not any(pending)
@@ -240,7 +281,9 @@ class _Stage:
 
     async def _turn(self, keeper: Keeper, kind: Kind, name: str) -> Turn:
         await self._caught_up()
-        turn = await keeper.turn(kind)
+        return self._seen(name, await keeper.turn(kind))
+
+    def _seen(self, name: str, turn: Turn) -> Turn:
         self.day.gas[name] = turn.receipt.gas_used
         self.day.unexplained += turn.reconciliation.unexplained
         self._compare(turn.book)
@@ -252,7 +295,7 @@ class _Stage:
         terms = plan.batch
         tampered: BatchTerms = replace(terms, min_nav_after=terms.min_nav_after // 2)
         bad = replace(plan, terms=tampered)
-        outcome = await ask(self.players.urls[-1], bad.to_bytes(), 20.0, self.proposer)
+        outcome = await ask(self.players.urls[-1], bad.to_bytes(), PATIENCE_SECONDS, self.proposer)
         self.day.refusals.append(outcome)
         return f"{outcome.code}: {outcome.reason}"
 

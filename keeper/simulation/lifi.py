@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError
 from keeper.simulation.jsonrpc import JsonRpc
-from keeper.simulation.lifi_lies import LIES
+from keeper.simulation.lifi_lies import LIES, promise
 from keeper.simulation.lifi_quotes import BPS, EXCHANGE, Ask, Draft, Market, draft
 from keeper.swap.deployments import Deployment
 
@@ -45,6 +45,10 @@ class Mode(BaseModel):
     error: tuple[int, int, str] | None = None
     """HTTP status, code and message of the next answer."""
     fee_bps: int = Field(default=25, ge=0, lt=BPS)
+    promise_bps: int = Field(default=BPS, ge=0)
+    """Of what the pools pay: what a quote promises and, less slippage, enforces."""
+    unspent_bps: int = Field(default=0, ge=0, lt=BPS)
+    """Of the amount: what a quote with a fee leaves unsold."""
     statuses: list[tuple[str, str | None]] = []
 
 
@@ -137,7 +141,8 @@ class Service:
         if not 0 <= slippage < 1:
             raise RefusalError(400, 1011, "Slippage is invalid")
         integrator = str(asked.get("integrator", "lifi-api"))
-        return Ask(sold, bought, int(amount), sender, receiver, slippage, integrator, self._mode.fee_bps)
+        costs = self._mode.fee_bps, self._mode.unspent_bps
+        return Ask(sold, bought, int(amount), sender, receiver, slippage, integrator, *costs)
 
     def _draft(self, asked: Mapping[str, Any]) -> Draft:
         missing = [
@@ -157,7 +162,7 @@ class Service:
         """The quote as the mode has it."""
         key = " ".join(str(asked.get(name)) for name in ("fromToken", "toToken", "fromAmount"))
         if not self._mode.stale:
-            made = self._draft(asked)
+            made = promise(self._mode.promise_bps, BPS)(self._draft(asked))
             if self._mode.lie is not None:
                 made = LIES[self._mode.lie](made)
             self._old[key] = made.written()

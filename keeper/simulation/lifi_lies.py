@@ -123,6 +123,13 @@ def _all(*lies: Lie) -> Lie:
 _AMOUNT: Final = "estimate.toAmountMin"
 _ANYTHING: Final = "0x0502b1c5" + "00" * 32
 
+
+def promise(numerator: int, denominator: int) -> Lie:
+    """More or less than the pools pay, and the minimum with it."""
+    best = _scaled("estimate.toAmount", numerator, denominator)
+    return _all(best, _scaled(_AMOUNT, numerator, denominator), _minimum(numerator, denominator))
+
+
 LIES: Final[Mapping[str, Lie]] = MappingProxyType(
     {
         "json: another target": _json("transactionRequest.to", THIEF),
@@ -160,9 +167,7 @@ LIES: Final[Mapping[str, Lie]] = MappingProxyType(
         "both: another receiver": _all(_json("action.toAddress", THIEF), _swap(receiver=THIEF)),
         "both: half the minimum": _all(_scaled(_AMOUNT, 1, 2), _minimum(1, 2)),
         "both: fees above the cap": _all(_first(_more_fees), _fees_in_json, _less_to_swap),
-        "both: twice what the pools pay": _all(
-            _scaled("estimate.toAmount", GENEROUS, 1), _scaled(_AMOUNT, GENEROUS, 1), _minimum(GENEROUS, 1)
-        ),
+        "both: twice what the pools pay": promise(GENEROUS, 1),
     }
 )
 """By what is told. All but the last can be seen in the quote; of that one only the chain knows better."""

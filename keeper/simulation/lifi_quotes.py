@@ -99,6 +99,7 @@ class Ask:
     slippage: Decimal
     integrator: str
     fee_bps: int
+    unspent_bps: int
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,14 @@ class Draft:
 def draft(market: Market, ask: Ask) -> Draft | None:
     """A quote at the head, or None where no path pays anything."""
     fee = ask.amount * ask.fee_bps // BPS
-    found = market.best(ask.token_in["address"], ask.token_out["address"], ask.amount - fee)
+    # Without a step for the fee there is one step, and that sells all.
+    net = ask.amount - fee - (ask.amount * ask.unspent_bps // BPS if fee else 0)
+    found = market.best(ask.token_in["address"], ask.token_out["address"], net)
     if found is None:
         return None
     path, paid = found
     minimum = int(paid * (1 - ask.slippage))
-    steps = _steps(market, ask, path, fee)
+    steps = _steps(market, ask, path, (net, fee))
     now = market.now()
     identity = keccak(f"{market.chain_id} {now} {ask}".encode())
     selector = MULTIPLE.selector if fee else SINGLE.selector
@@ -135,7 +138,7 @@ def draft(market: Market, ask: Ask) -> Draft | None:
         "toolDetails": _details(EXCHANGE),
         "action": _action(market, ask, ask.amount),
         "estimate": _estimate(market, ask, (ask.amount, paid, minimum), fee),
-        "includedSteps": _included(market, ask, (paid, minimum), fee),
+        "includedSteps": _included(market, ask, (net, paid, minimum), fee),
         "integrator": ask.integrator,
         "transactionId": "0x" + identity.hex(),
         "transactionRequest": {
@@ -150,10 +153,10 @@ def draft(market: Market, ask: Ask) -> Draft | None:
     return Draft(content, swap)
 
 
-def _steps(market: Market, ask: Ask, path: bytes, fee: int) -> tuple[SwapStep, ...]:
+def _steps(market: Market, ask: Ask, path: bytes, amounts: tuple[int, int]) -> tuple[SwapStep, ...]:
     router, diamond = Address(market.manifest["uniswap"]["swap_router"]), market.deployment.diamond
     sold, bought = Address(ask.token_in["address"]), Address(ask.token_out["address"])
-    net, deadline = ask.amount - fee, market.now() + LIFETIME
+    (net, fee), deadline = amounts, market.now() + LIFETIME
     call = EXACT_INPUT.encode((path, diamond, deadline, net, 0))
     swap = SwapStep(router, router, sold, bought, net, call, fee == 0)
     if not fee:
@@ -199,20 +202,21 @@ def _estimate(market: Market, ask: Ask, amounts: tuple[int, int, int], fee: int)
     }
 
 
-def _included(market: Market, ask: Ask, out: tuple[int, int], fee: int) -> list[dict[str, Any]]:
-    net = ask.amount - fee
+def _included(market: Market, ask: Ask, amounts: tuple[int, int, int], fee: int) -> list[dict[str, Any]]:
+    net = amounts[0]
     swap = {
         "id": "swap",
         "type": "swap",
         "tool": EXCHANGE,
         "toolDetails": _details(EXCHANGE),
         "action": _action(market, ask, net),
-        "estimate": _estimate(market, ask, (net, *out), 0),
+        "estimate": _estimate(market, ask, amounts, 0),
     }
     if not fee:
         return [swap]
     paying = {**_action(market, ask, ask.amount), "toToken": dict(ask.token_in)}
-    collected = _estimate(market, ask, (ask.amount, net, net), fee)
+    left = ask.amount - fee
+    collected = _estimate(market, ask, (ask.amount, left, left), fee)
     collect = {
         "id": "fee",
         "type": "protocol",

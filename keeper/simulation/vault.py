@@ -11,7 +11,7 @@ from keeper.config import parse
 from keeper.contracts import Contract, artifact
 from keeper.exposures import risk_id
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import ACTIONS, CLAIM, SUPPLY, WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import created_address
 from keeper.simulation.devnet import Devnet
@@ -41,7 +41,7 @@ _FEED_FIELDS: Final = (
     "sequencer",
     "grace_period",
 )
-_MIN_HEALTH_WAD: Final = 105 * WAD // 100
+MIN_HEALTH_WAD: Final = 105 * WAD // 100
 
 PARAMS: Final[tuple[int | str, ...]] = (
     WAD // 100,  # management fee, 1 % a year
@@ -99,6 +99,7 @@ class Listing:
     connector: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    functions: tuple[str, ...] = (SUPPLY.name, WITHDRAW.name)
 
     @property
     def risk_ids(self) -> tuple[str, ...]:
@@ -130,12 +131,12 @@ def deploy_vault(
     govern(devnet, core, "setOracle", core.vault, oracle.router)
     listings = [
         replace(each, groups=tuple(name for name, venues in sorted(groups.items()) if each.venue in venues))
-        for each in _deploy_connectors(devnet, core.portfolio)
+        for each in deploy_connectors(devnet, core.portfolio)
     ]
     list_and_seal(devnet, core, listings)
-    policy_toml = _policy(devnet, core, listings, oracle, seats)
+    policy_toml = policy_text(devnet, core, listings, oracle, seats)
     if safe:
-        policy_toml += "\n" + _table("safe", safe_section(devnet))
+        policy_toml += "\n" + table("safe", safe_section(devnet))
     policy = parse(tomllib.loads(policy_toml), Policy)
     return Deployment(**vars(core), oracle=oracle.router, policy=policy, policy_toml=policy_toml)
 
@@ -189,8 +190,8 @@ def list_and_seal(devnet: Devnet, core: Core, listings: Sequence[Listing]) -> No
     for each in listings:
         ids = [risk_id(name) for name in each.risk_ids]
         govern(devnet, core, "listPosition", core.vault, each.address, each.key, ids)
-        for function in (SUPPLY, WITHDRAW):
-            govern(devnet, core, "setSelector", core.vault, each.address, function.selector, True)
+        for name in each.functions:
+            govern(devnet, core, "setSelector", core.vault, each.address, ACTIONS[name].selector, True)
     govern(devnet, core, "seal", core.vault, TIMELOCK)
 
 
@@ -259,7 +260,10 @@ def _feed(feed: Mapping[str, Any], base: str, description: str, sequencer: str) 
     }
 
 
-def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...]:
+def deploy_connectors(
+    devnet: Devnet, portfolio: Address, rewards: Sequence[Address] = ()
+) -> tuple[Listing, ...]:
+    """Connectors at Aave, Morpho Blue and MetaMorpho; that at Aave claims `rewards`."""
     deployer, manifest = devnet.key("deployer"), devnet.manifest
     aave, morpho, metamorpho = (manifest[name] for name in ("aave", "morpho", "metamorpho"))
     reserve = aave["reserves"]["USDC"]
@@ -271,7 +275,7 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
     }
     addresses = {
         "aave_v3": devnet.deploy(
-            deployer, "AaveV3Connector", [portfolio, aave["pool"], lending_terms([keys["aave_v3"]])]
+            deployer, "AaveV3Connector", [portfolio, aave["pool"], lending_terms([keys["aave_v3"]], rewards)]
         ),
         "morpho_blue": devnet.deploy(
             deployer,
@@ -305,9 +309,11 @@ def _deploy_connectors(devnet: Devnet, portfolio: Address) -> tuple[Listing, ...
     )
 
 
-def lending_terms(keys: Sequence[bytes]) -> tuple[Sequence[bytes], list[bytes], list[str], int]:
-    """Terms of a lending connector that supplies to these keys, borrows nothing and claims no rewards."""
-    return keys, [], [], _MIN_HEALTH_WAD
+def lending_terms(
+    keys: Sequence[bytes], rewards: Sequence[Address] = ()
+) -> tuple[Sequence[bytes], list[bytes], Sequence[Address], int]:
+    """Terms of a lending connector that supplies to these keys, borrows nothing and claims these rewards."""
+    return keys, [], rewards, MIN_HEALTH_WAD
 
 
 def _market_params(market: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,17 +324,23 @@ def _address_key(address: str) -> bytes:
     return bytes(12) + bytes.fromhex(address[2:])
 
 
-def _policy(
-    devnet: Devnet, core: Core, listings: Sequence[Listing], oracle: OraclePolicy, seats: Seats
+def policy_text(
+    devnet: Devnet,
+    core: Core,
+    listings: Sequence[Listing],
+    oracle: OraclePolicy,
+    seats: Seats = _SEATS,
+    intents: bool = False,
 ) -> str:
     """The policy file. Comments say what an operator may want to change."""
+    people = {"intents": True} if intents else {}
     strategy = {"min_gain_bps": 5, "grid": 64, "quantum": 10**6, "asset": "USDC", "decimals": 6}
     sections = [
-        _table("", {"name": "devnet USDC"}),
-        _table("vault", {"chain_id": devnet.chain_id, **vars(core), "decimals": 6, "symbol": "USDC"}),
-        _table(f"chains.{devnet.chain_id}", {"finality": 0}),
-        _table("time", {"validity": 900, "max_reference_age": 300, "max_clock_skew": 60}),
-        _table(
+        table("", {"name": "devnet USDC"}),
+        table("vault", {"chain_id": devnet.chain_id, **vars(core), "decimals": 6, "symbol": "USDC"}),
+        table(f"chains.{devnet.chain_id}", {"finality": 0}),
+        table("time", {"validity": 900, "max_reference_age": 300, "max_clock_skew": 60}),
+        table(
             "limits",
             {
                 "max_calls": 8,
@@ -338,11 +350,11 @@ def _policy(
                 "min_move": 10**6,
             },
         ),
-        _table("signers", {"threshold": seats.threshold, "addresses": signers(devnet, seats)}),
-        _table("proposers", {"keys": _proposers(), "patience": PATIENCE_SECONDS}),
-        _table("strategy", {"name": "yield_allocation", "params": strategy}),
+        table("signers", {"threshold": seats.threshold, "addresses": signers(devnet, seats)}),
+        table("proposers", {"keys": _proposers(), "patience": PATIENCE_SECONDS}),
+        table("strategy", {"name": "yield_allocation"} | people | {"params": strategy}),
     ]
-    sections.append(_table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
+    sections.append(table("caps", dict.fromkeys(_risk_ids(listings), CAP)))
     for each in listings:
         entry = {
             "venue": each.venue,
@@ -352,13 +364,14 @@ def _policy(
             "risk_ids": list(each.risk_ids),
             "params": each.params,
         }
-        sections.append(_table("[positions]", entry))
+        claims = {"functions": each.functions} if CLAIM.name in each.functions else {}
+        sections.append(table("[positions]", claims | entry))
     section = oracle.model_dump(mode="json", exclude_defaults=True)
     sections += [
-        _table("oracle", {"router": section["router"]}),
-        _table("oracle.tokens", section["tokens"]),
-        *(_table(f'oracle.sources."{name}"', each) for name, each in sorted(section["sources"].items())),
-        *(_table("[oracle.routes]", each) for each in section["routes"]),
+        table("oracle", {"router": section["router"]}),
+        table("oracle.tokens", section["tokens"]),
+        *(table(f'oracle.sources."{name}"', each) for name, each in sorted(section["sources"].items())),
+        *(table("[oracle.routes]", each) for each in section["routes"]),
     ]
     return "\n".join(sections)
 
@@ -367,7 +380,7 @@ def _proposers() -> list[str]:
     return ["0x" + proposer_key(role).public_key().public_bytes_raw().hex() for role in PROPOSERS]
 
 
-def _table(name: str, values: Mapping[str, Any]) -> str:
+def table(name: str, values: Mapping[str, Any]) -> str:
     head = [f"[{name}]"] if name else []
     return "\n".join([*head, *(f"{_key(key)} = {_toml(value)}" for key, value in values.items())]) + "\n"
 

@@ -21,6 +21,9 @@ WINDOW: Final = 7_200
 """Seconds after which, as LiFi documents it, a budget has refilled; no answer can shut us out for longer."""
 FIRST_REST: Final = 60
 """Seconds of rest after a refusal that does not say how long."""
+SAME_WINDOW: Final = 60
+"""Seconds between the refill times of two answers up to which they speak of one window: answers overtake each
+other. A window that rolls has another refill time with each answer, and what is left in it grows again."""
 
 
 class Budget(BaseModel):
@@ -55,15 +58,15 @@ class RateBudget:
             budgets[name] = known.model_copy(update={"remaining": known.remaining - 1})
 
     def observe(self, name: str, now: int, headers: Mapping[str, str]) -> None:
-        """Takes over what an answer says. Answers overtake each other: within a window the least counts."""
+        """Takes over what an answer says; within a window the least counts."""
         remaining, reset = _whole(headers, "ratelimit-remaining"), _whole(headers, "ratelimit-reset")
         if remaining is None or reset is None:
             return
+        at = now + min(reset, WINDOW)
         with self._changed() as budgets:
             known = budgets.get(name)
-            if known is not None and now < known.refills_at:
-                remaining = min(remaining, known.remaining)
-            at = now + min(reset, WINDOW)
+            if known is not None and now < known.refills_at and at <= known.refills_at + SAME_WINDOW:
+                remaining, at = min(remaining, known.remaining), known.refills_at
             budgets[name] = Budget(
                 remaining=remaining, refills_at=at, limit=_whole(headers, "ratelimit-limit")
             )

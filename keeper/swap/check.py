@@ -76,7 +76,8 @@ def check(quote_bytes: bytes, expected: Expected) -> CheckedQuote:
     _check_action(quote, expected)
     _check_estimate(quote, expected)
     _check_tools(quote, expected)
-    swap = calldata.decode(bytes.fromhex(_even(quote.transaction_request.data)[2:]))
+    data = bytes.fromhex(_even(quote.transaction_request.data)[2:])
+    swap = calldata.decode(data)
     frame = Frame(expected.diamond, dict(expected.targets), expected.now)
     _check_swap(quote, swap, expected)
     fees = calldata.check_steps(swap.steps, frame)
@@ -90,7 +91,7 @@ def check(quote_bytes: bytes, expected: Expected) -> CheckedQuote:
         expected_out=int(quote.estimate.to_amount),
         fees=fees,
         tool=quote.tool,
-        data=calldata.encode(swap),
+        data=data,
     )
 
 

@@ -3,23 +3,19 @@
 Amounts are whole numbers of a token's smallest unit, written in decimal digits; no floating point is read.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from keeper.errors import DecodeError
+from keeper.json_input import parse_json
 
 MAX_BYTES: Final = 32 * 2**20
 """Of one answer. All tokens of all chains are the longest by far."""
-MAX_DEPTH: Final = 64
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _UINT256: Final = 2**256
 _DIGITS: Final = 78
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
@@ -44,6 +40,10 @@ Hex = Annotated[str, Field(max_length=200_000), AfterValidator(_hex)]
 Text = Annotated[str, Field(max_length=10_000)]
 Id = Annotated[int, Field(gt=0, lt=2**64)]
 """Of a chain. Those that are no EVM's have large ones."""
+
+T = TypeVar("T")
+Rows = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list in JSON. Only that it is a tuple here is leniency; what is in it is read strictly."""
 
 
 class Answer(BaseModel):
@@ -111,8 +111,8 @@ class Estimate(Answer):
     to_amount: Amount
     to_amount_min: Amount
     approval_address: Text
-    fee_costs: tuple[FeeCost, ...] = ()
-    gas_costs: tuple[GasCost, ...] = ()
+    fee_costs: Rows[FeeCost] = ()
+    gas_costs: Rows[GasCost] = ()
 
 
 class IncludedStep(Answer):
@@ -143,7 +143,7 @@ class Step(Answer):
     tool: Text
     action: Action
     estimate: Estimate
-    included_steps: tuple[IncludedStep, ...]
+    included_steps: Rows[IncludedStep]
 
 
 class Quote(Step):
@@ -164,11 +164,11 @@ class Route(Answer):
     to_amount_min: Amount
     from_token: Token
     to_token: Token
-    steps: tuple[Step, ...]
+    steps: Rows[Step]
 
 
 class Routes(Answer):
-    routes: tuple[Route, ...]
+    routes: Rows[Route]
 
 
 class Sent(Answer):
@@ -207,13 +207,13 @@ class Chain(Answer):
 
 
 class Chains(Answer):
-    chains: tuple[Chain, ...]
+    chains: Rows[Chain]
 
 
 class Tokens(Answer):
     """Tokens by chain id."""
 
-    tokens: dict[str, tuple[Token, ...]]
+    tokens: dict[str, Rows[Token]]
 
 
 class Tool(Answer):
@@ -222,8 +222,8 @@ class Tool(Answer):
 
 
 class Tools(Answer):
-    exchanges: tuple[Tool, ...]
-    bridges: tuple[Tool, ...]
+    exchanges: Rows[Tool]
+    bridges: Rows[Tool]
 
 
 class GasPrice(Answer):
@@ -241,10 +241,18 @@ class GasPrices(RootModel[dict[str, GasPrice]]):
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
 
+class GasAmount(Answer):
+    """An amount of a chain's coin."""
+
+    token: Token
+    amount: Amount
+
+
 class GasSuggestion(Answer):
-    """How much of a chain's coin to bring along."""
+    """How much of a chain's coin to bring along, where any can be."""
 
     available: bool
+    recommended: GasAmount | None = None
 
 
 class ToolError(Answer):
@@ -255,13 +263,13 @@ class ToolError(Answer):
 
 
 class FailedPath(Answer):
-    subpaths: dict[str, tuple[ToolError, ...]] = {}
+    subpaths: dict[str, Rows[ToolError]] = {}
 
 
 class Unavailable(Answer):
     """Routes that do not exist, and why."""
 
-    failed: tuple[FailedPath, ...] = ()
+    failed: Rows[FailedPath] = ()
 
 
 class Failure(Answer):
@@ -269,7 +277,7 @@ class Failure(Answer):
 
     message: Text
     code: int | None = None
-    errors: tuple[ToolError, ...] | Unavailable | None = None
+    errors: Rows[ToolError] | Unavailable | None = None
 
     def tools(self) -> tuple[str, ...]:
         """The codes that tools gave."""
@@ -282,64 +290,19 @@ class Failure(Answer):
 M = TypeVar("M", bound=BaseModel)
 
 
-def load(data: bytes, *, where: object) -> Any:
-    """JSON as values, with decimals instead of floats.
-
-    Raises DecodeError where it is none, too long, or can be read in more than one way: of a name that comes
-    twice some readers take the first and others the last.
-    """
+def parse(data: bytes, model: type[M], *, where: object) -> M:
+    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
     if len(data) > MAX_BYTES:
         raise DecodeError(
             "The answer is too long", expected=f"{MAX_BYTES} bytes", seen=len(data), where=where
         )
-    _check_depth(data, where)
+    content = parse_json(data, where=where, exact=True)
     try:
-        return json.loads(
-            data.decode(), object_pairs_hook=_object, parse_float=Decimal, parse_constant=_no_number
-        )
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise DecodeError("The answer is not JSON with one reading", seen=error, where=where) from error
-
-
-def parse(data: bytes, model: type[M], *, where: object) -> M:
-    """An answer's bytes as a model. Raises DecodeError naming what is missing or of another type."""
-    content = load(data, where=where)
-    try:
-        # Strict about types, but a list in JSON is a tuple here: only reading as JSON allows that.
-        return model.model_validate(_frozen(content))
+        return model.model_validate(content)
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         lines = "; ".join(f"{_path(each['loc'])}: {_said(each)}" for each in details[:8])
         raise DecodeError(f"The answer lacks or misstates fields: {lines}", where=where) from None
-
-
-def _check_depth(data: bytes, where: object) -> None:
-    # Python's reader recurses in C: far enough down the process is gone, and no error raised.
-    depth = 0
-    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise DecodeError("The answer is nested too deeply", expected=MAX_DEPTH, where=where)
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:100]!r} comes twice")
-    return found
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_frozen(each) for each in value)
-    if isinstance(value, dict):
-        return {name: _frozen(each) for name, each in value.items()}
-    return value
 
 
 def _path(parts: Sequence[int | str]) -> str:

@@ -5,12 +5,13 @@ from enum import StrEnum
 from typing import Final
 
 from keeper.clock import Clock
-from keeper.errors import CheckFailedError, DecodeError
+from keeper.errors import CheckFailedError, DecodeError, EndpointError
 from keeper.swap.client import LiFi
 from keeper.swap.models import Status
-from keeper.swap.refusals import LiFiError
+from keeper.swap.refusals import Action, LiFiError
 
 POLL_SECONDS: Final = 10
+_NOT_FOUND: Final = 404
 
 
 class Outcome(StrEnum):
@@ -61,17 +62,17 @@ async def follow(
 ) -> tuple[Outcome, Status]:
     """Asks until the transfer has ended, every `pause` seconds.
 
-    Raises UnfinishedTransferError after `until` (seconds since 1970) and what `LiFi.status` raises; what is
-    to be retried later is.
+    While LiFi does not answer, or no request is left, there is nothing new. Raises UnfinishedTransferError
+    after `until` (seconds since 1970), LiFiError where asking again is of no use, and DecodeError.
     """
     seen = "nothing"
     while True:
         try:
             status = await lifi.status(tx_hash)
-        except LiFiError as error:
-            # A transaction that LiFi's indexer has not met yet is answered as an error by some of its nodes.
-            if error.status != 404:
+        except EndpointError as error:
+            if isinstance(error, LiFiError) and not _may_come(error):
                 raise
+            seen = str(error)
         else:
             ended = outcome(status)
             if ended is not None:
@@ -82,3 +83,8 @@ async def follow(
                 "The transfer has not ended in time", expected=f"an end by {until}", seen=seen, where=tx_hash
             )
         await asyncio.sleep(pause)
+
+
+def _may_come(error: LiFiError) -> bool:
+    # A transaction that LiFi's indexer has not met yet is answered as an error by some of its nodes.
+    return error.status == _NOT_FOUND or error.action is Action.RETRY

@@ -334,6 +334,35 @@ def test_rewards_count_at_the_high_end_only(walk: Walk) -> None:
     assert report.high - report.low == rewards[1].high > 0
 
 
+def test_a_claim_brings_what_the_mirror_says_for_all_keys_and_leaves_what_it_says(walk: Walk) -> None:
+    staged = stage(walk, KEYS, BORROWABLE, rewarded=True)
+    walk.fund("treasury", staged.asset("WBTC"), staged.aave["reward"]["strategy"])
+    staged.give("USDC", 1_000_000 * USDC)
+    staged.give("WETH", 10 * ETHER)
+    assert staged.act(SUPPLY, key(staged, "USDC"), 1_000_000 * USDC, at=walk.now() + 1)
+    assert staged.act(SUPPLY, key(staged, "WETH"), 10 * ETHER, at=walk.now() + 1)
+    assert staged.act(BORROW, key(staged, "USDC"), 15_000 * USDC, at=walk.now() + 1)
+    position, at = staged.position("WETH"), walk.now() + 3_600
+    claimable = position.claimable(at)
+    assert set(claimable) == set(staged.rewards)
+    for reward in staged.rewards:
+        before = walk.balance(reward, staged.core.portfolio)
+        position, paid = position.after_claim(reward, at)
+        assert paid == claimable[reward] > 0
+        assert staged.act("claimRewards(address)", reward, at=at)
+        assert walk.balance(reward, staged.core.portfolio) - before == paid
+        assert reward not in position.claimable(at)
+        # The other reward goes on, counted up to here.
+        position = staged.position("WETH")
+        at = walk.now() + 1
+        claimable = position.claimable(at)
+    for symbol in KEYS:
+        seen = staged.position(symbol)
+        assert seen.pool.account.streams == staged.position("WETH").pool.account.streams
+    with pytest.raises(PlanError, match="does not claim this reward"):
+        position.after_claim(staged.asset("DAI"), at)
+
+
 def test_a_missing_price_of_the_pool_is_the_worst_health_and_stops_moves(walk: Walk) -> None:
     staged = indebted(walk)
     feed = walk.devnet.manifest["feeds"]["USDC/USD"]["aggregator"]

@@ -12,7 +12,8 @@ from states import FAILURE, REPORT, Stage, State, magnitude, reported, slot, wor
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import retake, take, take_at
 from keeper.connectors.base import EVERYTHING, PositionRef, Role, key_of, load
-from keeper.connectors.erc4626 import ERC4626, ERC4626Position
+from keeper.connectors.erc4626 import ERC4626
+from keeper.connectors.erc4626_position import ERC4626Position
 from keeper.contracts import Function, encode_call
 from keeper.errors import PlanError, ValuationError
 from keeper.oracle.quote import Prices
@@ -64,24 +65,21 @@ class Holder:
         return PositionRef("erc4626", self.address, key_of(self.vault), "erc4626:test", params)
 
     def open(self, state: State) -> tuple[Any, Prices]:
-        """Every read of the position, in two steps, and prices."""
+        """Every read of the position, and prices."""
         tokens, report = mirror().tokens(self.ref), REPORT.at(self.address, self.ref.key)
-        calls = [*mirror().calls(self.ref), *self.stage.value_calls(tokens), report]
-        first = self.stage.read(state, calls)
-        more = self.stage.read(state, (*calls, *mirror().follow_up(self.ref, first)))
-        return more, self.stage.prices(more, tokens)
+        read = self.stage.read(state, [*mirror().calls(self.ref), *self.stage.value_calls(tokens), report])
+        return read, self.stage.prices(read, tokens)
 
     def act(self, state: State, signature: str, *args: Any) -> tuple[bytes | None, ERC4626Position | None]:
         """What an action of the portfolio returns, and the position that it leaves."""
         data = encode_call(signature, self.ref.key, *args)
         tokens = mirror().tokens(self.ref)
         calls = [*mirror().calls(self.ref), *self.stage.value_calls(tokens)]
-        returned, first = self.stage.act(state, self.address, data, calls)
+        returned, read = self.stage.act(state, self.address, data, calls)
         if returned is None:
             return None, None
-        _, more = self.stage.act(state, self.address, data, (*calls, *mirror().follow_up(self.ref, first)))
-        prices = self.stage.prices(more, tokens)
-        return returned, mirror().position(self.ref, more, prices, state.at)
+        prices = self.stage.prices(read, tokens)
+        return returned, mirror().position(self.ref, read, prices, state.at)
 
     def position(self, state: State) -> ERC4626Position:
         read, prices = self.open(state)
@@ -279,7 +277,7 @@ def test_another_vault_than_the_reference_names_is_refused(walk: Walk) -> None:
         holder.position(State(at=walk.now()))
 
 
-async def test_a_snapshot_reads_what_depends_on_its_own_reads_at_the_same_block(walk: Walk) -> None:
+async def test_a_snapshot_reads_all_that_a_position_needs_in_its_one_pass(walk: Walk) -> None:
     holder = metamorpho(walk)
     walk.fund("user1", holder.stage.asset, holder.vault)
     args = (10**9, holder.address)

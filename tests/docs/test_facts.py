@@ -27,10 +27,13 @@ from keeper.simulation.accounts import ROLES
 from keeper.simulation.build import GENESIS
 from keeper.simulation.demo import Day
 from keeper.simulation.devnet import BuiltChain
+from keeper.swap.client import LiFiConfig
+from keeper.swap.refusals import API_ERRORS, STATUSES, TOOL_ERRORS, Action
 from keeper.units import WAD
 
 OPERATORS = text("operators.md")
 SIMULATORS = text("simulators.md")
+LIFI = text("lifi.md")
 
 
 def codes(documentation: str | None) -> set[str]:
@@ -52,6 +55,8 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             "tokens": "tokens.<symbol>",
             "routes": "routes[]",
             "hops": "hops[]",
+            "path": "path[]",
+            "targets": "targets[]",
         }
         yield from keys(inner[0], f"{prefix}{marks.get(name, name)}.")
 
@@ -167,3 +172,20 @@ def test_every_key_of_the_endpoints_file_is_named() -> None:
         if name not in page
     ]
     assert missing == []
+
+
+def test_every_key_of_lifi_s_file_is_listed() -> None:
+    assert sorted(first_column(LIFI, "Key of the file | Meaning")) == sorted(keys(LiFiConfig))
+
+
+def test_every_error_of_lifi_is_listed_with_its_action() -> None:
+    rows = LIFI.split("\n| Action | Codes", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    listed: list[dict[str, Action]] = [{}, {}, {}]
+    for row in rows:
+        first, *columns = row.strip("|").split("|")
+        for known, column in zip(listed, columns, strict=True):
+            for code in re.findall(r"`(\w+)`", column):
+                known[code] = Action(first.partition(":")[0].strip())
+    assert listed[0] == {str(code): action for code, action in API_ERRORS.items()}
+    assert listed[1] == TOOL_ERRORS
+    assert listed[2] == {str(status): action for status, action in STATUSES.items()}

@@ -21,7 +21,7 @@ PORT = 8545
 SECONDS = 120
 
 SERVERS = {
-    r"keeper devnet up( --chains \d+)?": r"Ctrl-C stops them\.",
+    r"keeper devnet up( --chains \d+)?( --lifi-port \d+)?": r"Ctrl-C stops them\.",
     r"SIGNER_PASSWORD=\S+ keeper signer --config signer\.toml": r"Signer 0x\w{40} serves .*",
     r"keeper sim (fork|replay) .*": r"Ctrl-C stops it\.",
     r"keeper sim proxy .*": r"chain \d+  http://127\.0\.0\.1:\d+",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from eth_account import Account
-from staged import USDC, Staged
+from staged import USDC, Staged, put_back
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
@@ -37,9 +37,8 @@ def deployed(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(deployed: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    mark = deployed.devnet.rpc("evm_snapshot")
-    yield deployed
-    assert deployed.devnet.rpc("evm_revert", mark)
+    with put_back(deployed.devnet):
+        yield deployed
 
 
 @pytest_asyncio.fixture

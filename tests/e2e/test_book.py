@@ -15,8 +15,9 @@ from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.errors import PolicyError, ValuationError
 from keeper.exposures import risk_id
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.planning.build import NothingToDoError
-from keeper.planning.plan import SUPPLY, WITHDRAW, Kind
+from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
 from keeper.reads import VaultReads
 from keeper.simulation.market import Draws, MarketAgent

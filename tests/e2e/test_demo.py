@@ -94,6 +94,10 @@ def test_the_demo_holds_every_check_and_leaves_no_process(built_chain: BuiltChai
     (refusal,) = [each for each in day["refusals"] if each["code"] == "different_plan"]
     assert "terms.min_nav_after: expected" in refusal["reason"]
     assert refusal["reason"] in told
+    lies = [each["reason"] for each in day["refusals"] if each["code"] == "no_plan"]
+    assert len(lies) == 3
+    assert all("[calldata.receiver]: expected" in each and each in told for each in lies)
+    assert day["harvested"] > 0
     check_users(day["users"])
     check_allocation(day["allocation"])
     assert all(day["gas"][step] > 0 for step in ("settle deposits", "allocate", "rebalance", "unwind"))
@@ -111,7 +115,7 @@ def check_users(users: dict[str, dict[str, int]]) -> None:
 
 
 def check_allocation(allocation: dict[str, dict[str, int]]) -> None:
-    assert sorted(allocation) == ["aave:USDC", "metamorpho:USDC", "morpho:WETH/USDC"]
+    assert sorted(allocation) == ["aave:USDC", "held:WETH", "metamorpho:USDC", "morpho:WETH/USDC"]
     aave = allocation["aave:USDC"]
     assert int(aave["rate_after_shock_wad"]) > int(aave["rate_before_wad"])
     assert aave["after"] > aave["before"]

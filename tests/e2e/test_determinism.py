@@ -81,9 +81,12 @@ async def test_three_signers_agree_on_random_states_through_origin_fork_and_perm
 
 def test_the_proxy_permutes_the_members_of_what_it_passes_on(stage: Staged) -> None:
     origin, head = stage.devnet.url, ("eth_getBlockByNumber", "latest", False)
-    with Proxy([origin], stage.devnet.chain_id, permuted=Random(1)) as proxy:
-        with closing(JsonRpc(origin)) as direct, closing(JsonRpc(proxy.url)) as through:
-            plain, permuted = direct(*head), through(*head)
+    with (
+        Proxy([origin], stage.devnet.chain_id, permuted=Random(1)) as proxy,
+        closing(JsonRpc(origin)) as direct,
+        closing(JsonRpc(proxy.url)) as through,
+    ):
+        plain, permuted = direct(*head), through(*head)
     assert plain == permuted
     assert list(plain) != list(permuted)
     assert sorted(plain) == sorted(permuted)

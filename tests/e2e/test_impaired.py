@@ -12,6 +12,7 @@ from keeper.connectors.base import Report, load
 from keeper.errors import PlanError, ValuationError
 from keeper.oracle.quote import Status
 from keeper.planning.plan import Kind
+from keeper.provenance import trace
 from keeper.reads import VaultReads
 from keeper.units import Value
 
@@ -66,13 +67,13 @@ def check_impaired(stage: Staged, book: Book, venue: str) -> None:
 async def test_a_connector_without_a_report_impairs_its_position_and_no_other(
     stage: Staged, code: str, reason: str
 ) -> None:
-    before = await stage.book()
+    before = trace(await stage.snapshot(), stage.policy)
     put(stage, stage.policy.position(AAVE).address, code)
     book = await stage.book()
     assert book.impaired == {AAVE: reason}
     check_impaired(stage, book, AAVE)
     assert {venue for venue, cap in book.caps.items() if cap} == {BLUE, META}
-    assert book.provenance[AAVE].results != before.provenance[AAVE].results
+    assert trace(await stage.snapshot(), stage.policy)[AAVE].results != before[AAVE].results
 
 
 async def test_a_report_too_dear_for_the_portfolio_impairs_even_with_the_value_it_would_count(

@@ -10,6 +10,7 @@ import pytest
 from staged import Staged
 
 from keeper.exposures import risk_id
+from keeper.ops.commands.nav import units
 from keeper.simulation.market import MarketAgent
 from keeper.simulation.vault import CAP
 from keeper.units import Value
@@ -86,6 +87,14 @@ def test_the_json_says_the_same_as_the_contracts(stage: Staged, folder: Path) ->
     ]
 
 
+def test_amounts_are_shown_in_the_decimals_of_their_own_token(stage: Staged) -> None:
+    tokens = stage.devnet.manifest["tokens"]
+    usdc, weth, stranger = tokens["USDC"]["address"], tokens["WETH"]["address"], stage.deployment.vault
+    assert units(stage.policy, usdc, 1_234_567_890) == "1,234.567890 USDC"
+    assert units(stage.policy, weth, 1_234_567_890 * 10**12) == "1,234.567890000000000000 WETH"
+    assert units(stage.policy, stranger, 1_234) == f"1,234 units of {stranger}"
+
+
 def test_an_earlier_block_is_valued_as_it_was(stage: Staged, folder: Path) -> None:
     before, then = stage.head.number, stage.read(stage.portfolio, "nav")[0]
     market = MarketAgent(stage.devnet, 3)
@@ -122,7 +131,9 @@ def test_another_vaults_policy_is_refused(stage: Staged, folder: Path) -> None:
     assert "The policy is another vault's [VAULT]" in err
     code, _, err = nav(folder, "vault")
     assert code == 2
-    assert "Not a vault's address [VAULT]" in err
+    assert (
+        "Not a vault's address [VAULT]: expected 20 bytes in hex, EIP-55 where mixed case, saw vault" in err
+    )
 
 
 def test_a_connector_that_says_something_else_than_the_protocol_ends_with_1(

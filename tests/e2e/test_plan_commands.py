@@ -327,12 +327,12 @@ def test_an_explanation_says_what_why_cost_and_risk(desk: Desk) -> None:
 def test_evidence_without_a_checker_or_out_of_age_is_refused(desk: Desk) -> None:
     taken = asyncio.run(desk.stage.snapshot())
     policy, now = desk.stage.policy, taken.reference_time
-    quote = Evidence(EvidenceKind.QUOTE, "a desk", now, b"1 for 2")
+    proof = Evidence(EvidenceKind.PROOF, "a desk", now, b"1 for 2")
     with pytest.raises(PlanError, match="No checker for evidence of this kind"):
-        engine.derive(taken, policy, Kind.BATCH, (quote,))
+        engine.derive(taken, policy, Kind.BATCH, (proof,))
     for at in (now - policy.time.max_reference_age - 1, now + policy.time.validity + 1):
         with pytest.raises(PlanError, match="out of age"):
-            engine.derive(taken, policy, Kind.BATCH, (replace(quote, observed_at=at),))
+            engine.derive(taken, policy, Kind.BATCH, (replace(proof, observed_at=at),))
 
 
 def test_a_leg_names_its_parent(desk: Desk) -> None:

@@ -12,7 +12,8 @@ from keeper.contracts import encode_call
 from keeper.errors import ReconciliationError
 from keeper.execution.cycle import Keeper, Turn
 from keeper.execution.reconcile import reconcile
-from keeper.planning.plan import Kind, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval
 from keeper.simulation.deploy import signed
 from keeper.simulation.market import MarketAgent

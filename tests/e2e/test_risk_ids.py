@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eth_abi import encode
-from staged import USDC, Staged
+from staged import USDC, Staged, put_back
 from tampering import tampered
 
 from keeper.book import open_book
@@ -43,9 +43,8 @@ def grouped(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(grouped: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    mark = grouped.devnet.rpc("evm_snapshot")
-    yield grouped
-    assert grouped.devnet.rpc("evm_revert", mark)
+    with put_back(grouped.devnet):
+        yield grouped
 
 
 def lower(stage: Staged, name: str, cap: int) -> None:

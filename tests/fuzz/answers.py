@@ -44,7 +44,7 @@ async def node_outcomes(node: str, cases: int, seed: str) -> Counter[str]:
             lambda endpoint: read_pinned(endpoint, block, CALLS[CHAIN]),
             lambda endpoint: simulate(endpoint, scene),
             lambda endpoint: read_history(endpoint, block, _QUERIES),
-            lambda endpoint: sign(endpoint, _SENDER, VALUE.at(SLOT_ZERO), gas=50_000, tip=1),
+            lambda endpoint: sign(endpoint, _SENDER, VALUE.at(SLOT_ZERO), gas=50_000, tip=1, max_fee=10**12),
         )
 
         async def answer(request: web.Request) -> web.Response:

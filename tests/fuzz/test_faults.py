@@ -1,6 +1,7 @@
 """What the mutations found, one by one."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ from keeper.units import Address
 def test_a_quantity_is_hex_of_a_word_and_nothing_else(text: Any) -> None:
     with pytest.raises(DecodeError, match="quantity"):
         quantity(text)
+
+
+def test_what_a_node_says_in_floats_can_be_passed_on_and_kept() -> None:
+    said = parse_json('{"gasUsedRatio": [0.5]}')
+    kept = Bundle.from_bytes(bundle())
+    kept.record("eth_feeHistory", ["0x1", "latest", []], said)
+    assert Bundle.from_bytes(kept.to_bytes()).answer("eth_feeHistory", ["0x1", "latest", []]) == said
+    assert parse_json("0.1", exact=True) == Decimal("0.1")
 
 
 @pytest.mark.parametrize("data", ['"\\ud800"', '{"\\udfff": 1}', "NaN", "[-Infinity]"])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from guardian_post import Post
+from staged import put_back
 
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import deploy_vault
@@ -23,6 +24,5 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Post:
 @pytest.fixture
 def post(deployed: Post) -> Iterator[Post]:
     """The same vault, put back after the test."""
-    mark = deployed.devnet.rpc("evm_snapshot")
-    yield deployed
-    assert deployed.devnet.rpc("evm_revert", mark)
+    with put_back(deployed.devnet):
+        yield deployed

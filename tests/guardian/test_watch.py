@@ -17,8 +17,10 @@ from keeper.clock import ChainClock
 from keeper.contracts import Contract
 from keeper.events import EndpointFailed, Event, EventStream
 from keeper.exposures import risk_id
+from keeper.guardian.grants import Wider
 from keeper.guardian.queue import REORGANISED
 from keeper.guardian.watch import Look, Watcher
+from keeper.planning.bounds import GovernorPolicy, GuardianPolicy
 from keeper.planning.policy import PositionPolicy
 from keeper.simulation.vault import CAP, DAY, TIMELOCK
 
@@ -125,6 +127,29 @@ def test_what_the_policy_does_not_contain_is_flagged_with_its_reason(post: Post)
     assert unstoppable == {"setGuardian", "terminate", "abdicate"}
 
 
+async def test_roles_and_a_delay_are_contained_when_the_policy_states_them(post: Post) -> None:
+    guardian, governor = (post.devnet.address(role) for role in ("user2", "user3"))
+    stated = post.deployment.policy.model_copy(
+        update={
+            "guardian": GuardianPolicy(address=guardian),
+            "governor": GovernorPolicy(address=governor, delay=2 * TIMELOCK),
+        }
+    )
+    stranger = post.devnet.address("user4")
+    changes = (
+        ("setGuardian", guardian, stranger, f"the policy's guardian is {guardian}, not {stranger}"),
+        ("proposeGovernor", governor, stranger, f"the policy's governor is {governor}, not {stranger}"),
+        ("setDelay", 2 * TIMELOCK, TIMELOCK, "the policy's delay is 518,400 s, not 259,200 s"),
+    )
+    whys = {post.submit(function, wrong): why for function, _, wrong, why in changes}
+    whys |= {post.submit(function, right): None for function, right, _, _ in changes}
+    async with Endpoint(post.devnet.url, post.devnet.chain_id) as endpoint:
+        look = await Watcher(endpoint, stated, ChainClock(endpoint)).look()
+    told = {each.change.id: each.verdict.why if each.foreign else None for each in look.queue}
+    assert told == whys
+    assert {each.field for each in look.differences} == {"guardian", "governor", "delay"}
+
+
 def test_changes_of_the_vaults_other_contracts_are_decoded_too(post: Post) -> None:
     policy, user = post.deployment.policy, post.devnet.address("user4")
     quorum = Contract(policy.vault.quorum, "KeeperQuorum")
@@ -200,17 +225,17 @@ def test_what_differs_already_is_named_and_ends_with_one(post: Post) -> None:
     said = post.data("watch", "--once", code=1)
     policy = post.deployment.policy
     assert policy.oracle is not None
-    assert sorted(said["differences"]) == sorted(
-        [
-            f"{stranger} may accept to be governor at any time",
-            f"keeper: the policy's keeper is {policy.vault.quorum}, not {stranger}",
-            f"oracle: the policy's oracle is {policy.oracle.router}, not {stranger}",
-            f"position {aave.address} key 0x{OTHER_KEY.hex()}: the policy has no such position",
-            f"function 0x01020304 of {aave.address}: the policy does not use it",
-            f"cap of {AAVE}: 5,000,000,000,001 is above the policy's 5,000,000,000,000",
-            f"{AAVE}: the policy uses supply, and the chain does not allow it",
-        ]
-    )
+    theirs, ours, other = Wider.CHAIN.value, Wider.POLICY.value, Wider.OTHER.value
+    unknown = "0x01020304, which this code does not know"
+    assert {tuple(each.values()) for each in said["differences"]} == {
+        ("pending governor", "nobody else", stranger, theirs, False),
+        ("keeper", policy.vault.quorum, stranger, other, False),
+        ("oracle", policy.oracle.router, stranger, other, False),
+        (f"position {aave.address} key 0x{OTHER_KEY.hex()}", "not listed", "listed", theirs, False),
+        (f"function aave_v3 {aave.address} {unknown}", "not listed", "listed", theirs, False),
+        (f"cap of {AAVE}", "5,000,000,000,000", "5,000,000,000,001", theirs, False),
+        (f"function aave_v3 {aave.address} supply", "listed", "not listed", ours, False),
+    }
     assert [each["foreign"] for each in said["queue"]] == [False]
 
 

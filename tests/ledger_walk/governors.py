@@ -12,7 +12,7 @@ from keeper.errors import RevertError
 from keeper.ledger.registry import CHANGE_WINDOW, change_id
 from keeper.ledger.token import ZERO
 from keeper.ledger.vault import Params
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws, MarketAgent
 from keeper.units import WAD, Address
 from ledger_walk.people import Act

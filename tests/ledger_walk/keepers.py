@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 
 from keeper.contracts import Function, encode_call
 from keeper.ledger.state import EVERYTHING, PositionId
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
 from keeper.units import WAD, Address
 from ledger_walk.people import Act

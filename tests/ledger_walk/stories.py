@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keeper.ledger.entitlements import priced
 from keeper.ledger.state import EVERYTHING, PositionId
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
 from keeper.units import Address
 from ledger_walk.keepers import DAY, HALF_HOUR, Keepers

@@ -13,7 +13,7 @@ from keeper.contracts import Function
 from keeper.errors import PlanError, RevertError
 from keeper.ledger.state import Effect, Permit, PositionId
 from keeper.oracle.quote import Status
-from keeper.planning.plan import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.units import Address
 
 BECOME = Function("become(bytes32,uint256,uint256,uint256,uint256)")

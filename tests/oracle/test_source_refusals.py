@@ -235,12 +235,15 @@ def test_a_contract_that_makes_another_price_is_named(world: World) -> None:
         look(world.oracle, read, state.at)
 
 
-def test_a_contract_without_gas_over_failing_reads_has_no_price(world: World) -> None:
+def test_reads_that_burn_their_gas_make_no_other_price_of_a_frozen_feed(world: World) -> None:
     state = world.quiet()
     state.code[world.sequencer] = BURNS
+    feed = world.feed("ETH/USD")
+    steady_feed(state, feed, feed.usual * 10**feed.decimals, frozen=DAY)
     seen = view(world, state)
-    expect(seen.sight.price("ETH/USD"), Status.SEQUENCER_DOWN, "does not say since when")
-    expect(seen.sight.price("checked"), Status.UNAVAILABLE, "too little gas")
+    for name in ("ETH/USD", "checked"):
+        expect(seen.sight.price(name), Status.SEQUENCER_DOWN, "constant: one answer for")
+        expect(seen.sight.price(name), Status.SEQUENCER_DOWN, "does not say since when")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from keeper.connectors.morpho_blue import MorphoBlueParams, MorphoBluePosition
 from keeper.connectors.morpho_market import Market
 from keeper.oracle.quote import Prices
 from keeper.planning.build import Basis
-from keeper.planning.plan import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.planning.policy import Policy
+from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
 from keeper.units import Address
 
 CHAIN = 31337

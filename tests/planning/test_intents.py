@@ -98,13 +98,23 @@ def test_all_that_is_idle_is_what_redemptions_spare() -> None:
         ),
         ([Hold(until=AT + 9), Unwind(venue=A)], "goes with no other"),
         ([Hold(until=AT)], "The hold is over"),
-        ([Harvest(venue=A)], "cannot be harvested yet"),
         ([Target(venue=A, assets=4_001 * UNIT)], "spend what redemptions need"),
     ],
 )
 def test_what_cannot_be_is_refused(intents: list[Intent], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         allocate(intents, book())
+
+
+def test_a_harvest_names_its_venue_and_changes_no_target() -> None:
+    allocation = allocate([Harvest(venue=A, reason="It has piled up."), Unwind(venue=B)], book())
+    assert dict(allocation.targets) == {A: HELD[A], B: 0}
+    assert allocation.harvests == (A,)
+    assert allocation.reason == f"harvest {A} (It has piled up.); leave {B}"
+    resolved = resolve(wish(Harvest(venue=A)), book(), POLICY)
+    assert resolved.harvests == (A,)
+    with pytest.raises(PlanError, match="the same venue"):
+        allocate([Harvest(venue=A), Harvest(venue=A)], book())
 
 
 def test_redemptions_caps_and_liquidity_come_first() -> None:

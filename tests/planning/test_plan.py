@@ -17,9 +17,11 @@ from keeper.contracts.handle import functions
 from keeper.errors import PlanError
 from keeper.planning.actions import ACTIONS
 from keeper.planning.build import build_batch, build_settlement
+from keeper.planning.calls import PlannedCall
 from keeper.planning.comparison import explain
 from keeper.planning.evidence import Evidence, EvidenceKind
-from keeper.planning.plan import DOMAIN, SCHEMA, PinnedBlock, Plan, PlannedCall, difference
+from keeper.planning.plan import DOMAIN, SCHEMA, Plan, difference
+from keeper.planning.stamps import PinnedBlock
 from keeper.planning.strategy import Allocation
 
 POLICY = example_policy()

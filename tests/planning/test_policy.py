@@ -10,7 +10,8 @@ from examples import UNIT, account, example_basis, example_policy, holding, poli
 from keeper.config import parse
 from keeper.errors import ConfigError, PolicyError
 from keeper.planning.build import build_batch
-from keeper.planning.plan import Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
 

@@ -1,5 +1,6 @@
 """Daily budgets over signed plans, and the sections of a policy that are not positions or caps."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,33 @@ def test_plans_that_are_signed_count_until_they_are_a_day_old() -> None:
         PolicyError, match=r"budgets\.moved\]: expected at most 6,000,000,000, saw 9,000,000,000"
     ):
         budgets.check(rules, now, [plan(1, later=1), plan(2, later=2)])
+
+
+def test_the_refusal_says_from_when_the_plan_fits() -> None:
+    rules = policy(budgets={"moved": 6_000 * UNIT, "plans": 9})
+    signed = [plan(n, later=n) for n in (3, 1, 2)]
+    now = plan(9, later=600)
+    with pytest.raises(PolicyError) as caught:
+        budgets.check(rules, now, signed)
+    said = re.search(r"Fits from reference time (\d+) on", str(caught.value))
+    assert said is not None
+    fits = int(said[1])
+    assert fits == signed[2].reference_time + DAY
+    budgets.check(rules, replace(now, reference_time=fits), signed)
+    with pytest.raises(PolicyError, match="daily budget"):
+        budgets.check(rules, replace(now, reference_time=fits - 1), signed)
+
+
+def test_a_plan_that_is_too_large_by_itself_never_fits() -> None:
+    rules = policy(budgets={"moved": 3_000 * UNIT - 1, "plans": 9})
+    for signed in ([], [plan(1), plan(2)]):
+        with pytest.raises(PolicyError, match="it never fits"):
+            budgets.check(rules, plan(), signed)
+
+
+def test_what_was_signed_for_another_vault_does_not_count() -> None:
+    rules = policy(budgets={"moved": 3_000 * UNIT, "plans": 1})
+    budgets.check(rules, plan(), [replace(plan(1), vault=account(77))])
 
 
 def test_a_plan_that_has_not_expired_counts_however_old_it_is() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
+from staged import put_back
 
 from keeper.config import parse
 from keeper.contracts import Contract
 from keeper.exposures import risk_id
-from keeper.planning.plan import WITHDRAW
+from keeper.planning.actions import WITHDRAW
 from keeper.planning.policy import Policy
 from keeper.simulation import vault
 from keeper.simulation.devnet import Devnet
@@ -79,9 +80,8 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 @pytest.fixture
 def desk(deployed: Desk) -> Iterator[Desk]:
     """The same vault, put back after the test."""
-    mark = deployed.devnet.rpc("evm_snapshot")
-    yield deployed
-    assert deployed.devnet.rpc("evm_revert", mark)
+    with put_back(deployed.devnet):
+        yield deployed
 
 
 def roles_of(desk: Desk, delay: int = TIMELOCK) -> str:
@@ -91,7 +91,7 @@ def roles_of(desk: Desk, delay: int = TIMELOCK) -> str:
 
 def test_what_was_deployed_agrees_and_says_what_it_leaves_out(desk: Desk) -> None:
     code, seen = desk.diff()
-    assert (code, seen["ok"], seen["differences"], seen["queued"]) == (0, True, [], [])
+    assert (code, seen["ok"], seen["differences"], seen["queue"]) == (0, True, [], [])
     assert seen["not_stated"] == ["guardian", "governor", "code"]
     assert seen["policy_hash"] == "0x" + desk.deployment.policy.hash.hex()
     code, seen = desk.diff(more=roles_of(desk))
@@ -160,13 +160,14 @@ def test_changes_that_wait_are_listed_until_they_are_made_vetoed_or_too_old(desk
     desk.submit("terminate")
     code, seen = desk.diff()
     assert code == 0, "what waits is no difference yet"
-    assert {(each["says"].split("(")[0], each["in_policy"], each["vetoable"]) for each in seen["queued"]} == {
-        ("setSelector", True, True),
-        ("setCap", False, True),
-        ("terminate", False, False),
+    assert {(each["function"], each["foreign"], each["vetoable"]) for each in seen["queue"]} == {
+        ("setSelector", False, True),
+        ("setCap", True, True),
+        ("terminate", True, False),
     }
     text = desk.run("diff", "--policy", "policy.toml", "--endpoints", "endpoints.toml").stdout
-    assert f"setCap(0x{risk_id('aave:USDC').hex()}, {CAP * 2}) (NOT in the policy)" in text
+    assert f"riskId=0x{risk_id('aave:USDC').hex()}, cap={CAP * 2})\n  may be made from " in text
+    assert f"  {CAP * 2:,} is above the policy's {CAP:,}\n" in text
     change = keccak(
         b"".join((bytes(12), bytes.fromhex(desk.deployment.registry[2:]), (64).to_bytes(32), _bytes(raised)))
     )
@@ -174,11 +175,11 @@ def test_changes_that_wait_are_listed_until_they_are_made_vetoed_or_too_old(desk
     desk.devnet.warp(TIMELOCK + 1)
     desk.devnet.send(desk.devnet.key("governor"), desk.deployment.registry, made)
     _, seen = desk.diff()
-    assert [each["says"].split("(")[0] for each in seen["queued"]] == ["terminate"]
+    assert [each["function"] for each in seen["queue"]] == ["terminate"]
     desk.devnet.warp(14 * 86_400)
     desk.devnet.rpc("evm_mine")
     _, seen = desk.diff()
-    assert seen["queued"] == []
+    assert seen["queue"] == []
 
 
 def _bytes(data: bytes) -> bytes:

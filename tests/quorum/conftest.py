@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from eth_account import Account
+from staged import put_back
 from vault_world import DEPOSIT, World
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint, Source
 from keeper.clock import ChainClock, Clock
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.simulation.devnet import Devnet
@@ -37,9 +39,8 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def rewind(world: World) -> Iterator[World]:
     """The same vault, put back as it was after the test."""
-    mark = world.devnet.rpc("evm_snapshot")
-    yield world
-    assert world.devnet.rpc("evm_revert", mark)
+    with put_back(world.devnet):
+        yield world
 
 
 @pytest_asyncio.fixture
@@ -56,9 +57,14 @@ async def make_signer(world: World, tmp_path: Path) -> AsyncIterator[Callable[..
     """Builds a signer in this process, with an endpoint of its own."""
     endpoint = Endpoint(world.devnet.url, world.devnet.chain_id)
 
-    def make(role: str = "signer1", source: Source = endpoint, clock: Clock | None = None) -> Signer:
+    def make(
+        role: str = "signer1",
+        source: Source = endpoint,
+        clock: Clock | None = None,
+        policy: Policy = world.policy,
+    ) -> Signer:
         return Signer(
-            policy=world.policy,
+            policy=policy,
             engine=engine,
             endpoints={world.devnet.chain_id: source},
             clock=clock or ChainClock(source),

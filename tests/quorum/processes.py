@@ -72,9 +72,9 @@ def running(config: Path, logs: Path, *options: str, **secrets: str) -> Iterator
     assert process.returncode == 0
 
 
-def failing(config: Path, **secrets: str) -> subprocess.CompletedProcess[str]:
+def failing(config: Path, *options: str, **secrets: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*KEEPER, str(config)],
+        [*KEEPER, str(config), *options],
         env=environment(**secrets),
         capture_output=True,
         text=True,

@@ -3,24 +3,32 @@
 Three honest signers and two hostile ones, each a process of its own on the loopback interface.
 """
 
+import asyncio
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
+from time import monotonic
 
+import aiohttp
 import pytest
 from processes import PATIENCE, environment, running, write_config
-from vault_world import DEPOSIT, World
+from vault_world import DEPOSIT, ChainTime, World
 
+from keeper.chain.rpc import Endpoint
 from keeper.errors import QuorumError
+from keeper.events import Event, EventStream, SignerEquivocated
+from keeper.execution.cycle import Keeper
 from keeper.planning.plan import Kind, Plan
-from keeper.quorum.collect import Approval, collect
+from keeper.quorum.collect import ANSWER_SECONDS, Approval, ask, collect
 from keeper.quorum.equivocation import Sightings
+from keeper.quorum.requests import APPROVE
+from keeper.quorum.signer_service import BODY_SECONDS
 from keeper.quorum.typed_data import SECP256K1_ORDER
 from keeper.simulation.accounts import accounts
 from keeper.simulation.devnet import Devnet
@@ -167,6 +175,34 @@ async def test_what_a_hostile_signer_did_is_told(five: Five, plans: list[Plan], 
     assert len(approval.signatures) == 3
 
 
+async def endless() -> AsyncIterator[bytes]:
+    """A body of which one byte comes."""
+    yield b"\xa0"
+    await asyncio.Event().wait()
+
+
+async def test_a_body_that_does_not_end_is_given_ten_seconds_on_both_sides(
+    five: Five, plans: list[Plan]
+) -> None:
+    plan = await plan_of(five, plans)
+
+    async def request() -> tuple[int, str]:
+        headers = await five.world.proposer().headers(plan.to_bytes())
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(five.honest[0] + APPROVE, data=endless(), headers=headers) as response,
+        ):
+            return response.status, (await response.json())["code"]
+
+    async def answer() -> str:
+        return (await ask(five.url(0, "slow_loris"), plan.to_bytes(), PATIENCE, five.world.proposer())).code
+
+    begun = monotonic()
+    assert await asyncio.gather(request(), answer()) == [(408, "too_slow"), "slow_answer"]
+    assert BODY_SECONDS == ANSWER_SECONDS == 10
+    assert 10 <= monotonic() - begun < PATIENCE
+
+
 async def test_an_old_answer_does_not_count_for_a_new_plan(five: Five, plans: list[Plan]) -> None:
     plan, replaying = await plan_of(five, plans), five.url(1, "replay")
     await five.collect(plan, [replaying, *five.honest], ask_all=True)
@@ -195,6 +231,38 @@ async def test_one_who_signs_two_plans_for_a_slot_is_found_out_and_does_not_coun
     for role in HOSTILE:
         both = f"0x{plan.plan_hash.hex()} and 0x{later.plan_hash.hex()}"
         assert f"equivocation: {accounts()[role].address} signed both {both}" in told
+
+
+async def test_who_equivocates_is_reported_whether_or_not_enough_others_sign(
+    five: Five, plans: list[Plan], tmp_path: Path
+) -> None:
+    plan, later = await plan_of(five, plans), await five.world.propose(Kind.SETTLEMENT)
+    sightings, events = Sightings(tmp_path / "sightings.sqlite"), EventStream()
+    seen: list[Event] = []
+    events.subscribe(seen.append)
+    async with Endpoint(five.world.devnet.url, five.world.devnet.chain_id) as endpoint:
+        keeper = Keeper(
+            policy=five.world.policy,
+            endpoint=endpoint,
+            clock=ChainTime(five.world.devnet),
+            signers=five.urls("anything", "anything"),
+            events=events,
+            proposer=five.world.proposer(),
+            sightings=sightings,
+        )
+        with pytest.raises(QuorumError, match="expected 3 of 5, saw 2"):
+            await keeper.approve(later, ask_all=True)
+        assert not [each for each in seen if isinstance(each, SignerEquivocated)]
+        await keeper.approve(plan, ask_all=True)
+        enough = [each for each in seen if isinstance(each, SignerEquivocated)]
+        seen.clear()
+        with pytest.raises(QuorumError, match="expected 3 of 5, saw 0"):
+            await keeper.approve(later, ask_all=True)
+    too_few = [each for each in seen if isinstance(each, SignerEquivocated)]
+    hostile = {accounts()[role].address for role in HOSTILE}
+    for reported, hashes in ((enough, (later, plan)), (too_few, (plan, later))):
+        assert {each.signer for each in reported} == hostile
+        assert {(each.first, each.second) for each in reported} == {tuple(each.plan_hash for each in hashes)}
 
 
 async def test_evidence_of_equivocation_holds_for_anyone_and_cannot_be_made_up(

@@ -1,5 +1,6 @@
 """Keys that never leave a key service: AWS KMS as moto implements it, with real keys inside."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ async def test_a_key_that_is_taken_away_signs_nothing(service: Any) -> None:
     service.delete_alias(AliasName="alias/omnikeeper")
     with pytest.raises(KeyUnavailableError, match="AWS refuses sign"):
         await signer.sign(keccak(b"digest"))
+
+
+async def test_no_credential_is_logged_whatever_the_libraries_log(
+    service: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    planted = {
+        "AWS_ACCESS_KEY_ID": "PLANTEDACCESSKEYID",
+        "AWS_SECRET_ACCESS_KEY": "planted-secret-access-key",
+        "AWS_SESSION_TOKEN": "planted-session-token",
+    }
+    for name, value in planted.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    caplog.set_level(logging.DEBUG)
+    signer = AwsKmsSigner(made(service), REGION)
+    await signer.sign(keccak(b"digest"))
+    with pytest.raises(KeyUnavailableError) as refused:
+        AwsKmsSigner("00000000-0000-0000-0000-000000000000", REGION)
+    logging.getLogger("a library").debug("that debug level is on")
+    assert "that debug level is on" in caplog.text
+    said = f"{caplog.text}{refused.value}{refused.value.as_dict()}{signer!r}".lower()
+    assert not [name for name, value in planted.items() if value.lower() in said]
 
 
 @given(digest=st.binary(min_size=32, max_size=32), flip=st.booleans())

@@ -12,7 +12,9 @@ from vault_world import World
 
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.clock import FixedClock
-from keeper.planning.plan import Kind, Plan, PlannedCall, SettlementTerms
+from keeper.planning.calls import PlannedCall
+from keeper.planning.evidence import Evidence, EvidenceKind
+from keeper.planning.plan import Kind, Plan, SettlementTerms
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.quorum.typed_data import artefact, check
 from keeper.simulation.proxy import Fault, Proxy
@@ -291,3 +293,26 @@ async def test_a_refused_plan_promises_nothing(settled: World, make_signer: Make
     await refusal(make_signer(), terms(plan, min_nav_after=plan.batch.min_nav_after - 1))
     with sqlite3.connect(tmp_path / "signer1.sqlite") as database:
         assert database.execute("SELECT count(*) FROM promises").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "later", "says"),
+    [
+        (EvidenceKind.INTENT, -86_400, "out of age"),
+        (EvidenceKind.INTENT, 86_400, "out of age"),
+        (EvidenceKind.INTENT, 0, "omnikeeper/intents"),
+        (EvidenceKind.PROOF, 0, "No checker for evidence of this kind"),
+        (
+            EvidenceKind.QUOTE,
+            0,
+            "The policy knows no quotes of LiFi's: expected a section swap.lifi, saw none",
+        ),
+    ],
+)
+async def test_a_plan_with_evidence_that_does_not_hold_is_refused(
+    settled: World, make_signer: Make, kind: EvidenceKind, later: int, says: str
+) -> None:
+    plan = await settled.propose(Kind.BATCH)
+    evidence = Evidence(kind, "a desk", plan.reference_time + later, b"none of this holds")
+    seen = await refusal(make_signer(), replace(plan, evidence=(evidence,)))
+    assert (seen.code, says in str(seen)) == ("no_plan", True), str(seen)

@@ -12,7 +12,7 @@ from eth_account import Account
 from processes import PATIENCE, failing, running, write_config
 from vault_world import World
 
-from keeper.errors import QuorumError
+from keeper.errors import PolicyError, QuorumError
 from keeper.planning.plan import Kind
 from keeper.quorum.collect import collect
 from keeper.simulation.accounts import accounts
@@ -82,6 +82,24 @@ async def test_what_is_no_request_is_answered_in_json(world: World, three: list[
                 assert (response.status, answer["ok"], answer["code"]) == (status, False, code)
         async with session.get("/v1/identity") as response:
             assert (await response.json())["policy_hash"] == "0x" + world.policy.hash.hex()
+
+
+async def test_for_a_safe_no_signer_starts_and_no_signature_is_collected(
+    world: World, tmp_path: Path
+) -> None:
+    section = {"version": "1.5.0", "singleton": world.devnet.manifest["safe"]["singleton"]}
+    config = write_config(tmp_path / "signer", world, 'env = "SIGNER_KEY"')
+    with config.with_name("policy.toml").open("a") as policy:
+        policy.write("\n[safe]\n" + "".join(f'{name} = "{value}"\n' for name, value in section.items()))
+    done = failing(config, SIGNER_KEY=accounts()["signer1"].key)
+    assert done.returncode == 4, done.stderr
+    assert "The policy's keeper is a Safe, not a KeeperQuorum" in done.stderr
+    assert "keeper safe sign" in done.stderr
+    plan = await world.propose(Kind.SETTLEMENT)
+    with pytest.raises(PolicyError, match="keeper is a Safe"):
+        await collect(
+            plan, world.under(safe=section).policy, [], proposer=world.proposer(), patience=PATIENCE
+        )
 
 
 def test_an_encrypted_key_file_opens_for_its_owner_only(world: World, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A real vault on a local chain, and what a proposer and a relayer do with it."""
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, replace
 
 from eth_account import Account
 
@@ -8,6 +9,7 @@ from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import take
 from keeper.clock import Clock
+from keeper.config import parse
 from keeper.contracts import encode_call
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
@@ -41,6 +43,17 @@ class World:
     @property
     def policy(self) -> Policy:
         return self.deployment.policy
+
+    def under(self, **sections: object) -> "World":
+        """The same vault under a policy with these sections as well."""
+        text = tomllib.loads(self.deployment.policy_toml)
+        return replace(self, deployment=replace(self.deployment, policy=parse(text | sections, Policy)))
+
+    def with_intents(self) -> "World":
+        """The same vault under a policy by which people may decide."""
+        text = self.deployment.policy_toml.replace("[strategy]\n", "[strategy]\nintents = true\n")
+        policy = parse(tomllib.loads(text), Policy)
+        return replace(self, deployment=replace(self.deployment, policy=policy, policy_toml=text))
 
     def now(self) -> int:
         return int(self.devnet.block()["timestamp"], 16)

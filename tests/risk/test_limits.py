@@ -13,7 +13,8 @@ from keeper.connectors.morpho_market import MarketParams
 from keeper.errors import ConfigError, PolicyError
 from keeper.oracle.quote import Status
 from keeper.planning.build import build_batch
-from keeper.planning.plan import BatchTerms, Plan, PlannedCall
+from keeper.planning.calls import PlannedCall
+from keeper.planning.plan import BatchTerms, Plan
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
 from keeper.risk import limits

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 from safe_world import DEPOSIT, Carry, MakeOwner
-from staged import Staged
+from staged import Staged, put_back
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
@@ -16,6 +16,7 @@ from keeper.events import EventStream
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.safe import execution
@@ -37,9 +38,8 @@ def deployed(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(deployed: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    mark = deployed.devnet.rpc("evm_snapshot")
-    yield deployed
-    assert deployed.devnet.rpc("evm_revert", mark)
+    with put_back(deployed.devnet):
+        yield deployed
 
 
 @pytest_asyncio.fixture
@@ -63,9 +63,9 @@ def keeper(deployed: Staged, hub: Endpoint, relayer: Relayer) -> Keeper:
 def make_owner(deployed: Staged, hub: Endpoint, tmp_path: Path) -> MakeOwner:
     """An owner of the Safe in this process, with a record of its own."""
 
-    def make(role: str) -> Owner:
+    def make(role: str, policy: Policy = deployed.policy) -> Owner:
         signer = Signer(
-            policy=deployed.policy,
+            policy=policy,
             engine=engine,
             endpoints={deployed.devnet.chain_id: hub},
             clock=ChainClock(hub),

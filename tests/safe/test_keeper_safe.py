@@ -10,36 +10,27 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from safe_service import KEY, Service, running
-from safe_world import DEPOSIT, Carry, MakeOwner, signed
+from safe_world import DEPOSIT, Carry, MakeOwner, command, envelope, exec_as_safe, own_folder, signed
 from staged import USDC, Staged
-from typer.testing import CliRunner
 
 from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
 from keeper.contracts import encode_call
-from keeper.errors import KeeperError, PolicyError, QuorumError, RefusedError, RevertError
+from keeper.errors import PolicyError, QuorumError, RefusedError, RevertError
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
-from keeper.ops.commands.safe import app
+from keeper.guardian.watch import Watcher
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.signer import PlanRefusedError
 from keeper.safe import execution
 from keeper.safe.account import SafeReads
+from keeper.safe.envelope import save
 from keeper.safe.owner import read_state
 from keeper.safe.transaction import Operation, SafeTransaction, plan_call
 from keeper.simulation.vault import SIGNERS
-from keeper.units import Address
 
 GET_HASH = "getTransactionHash(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,uint256)"
 pytestmark = pytest.mark.asyncio
-
-
-async def command(environment: dict[str, str], *arguments: object) -> tuple[int, str]:
-    """`keeper safe …`: exit code, and stdout or the error's words."""
-    words = [*(str(each) for each in arguments), "--json"]
-    done = await asyncio.to_thread(lambda: CliRunner().invoke(app, words, env=environment))
-    if isinstance(done.exception, KeeperError):
-        return done.exception.exit_code, str(done.exception)
-    return done.exit_code, done.stdout
 
 
 async def own_process(environment: dict[str, str], *arguments: object) -> tuple[int, str]:
@@ -56,33 +47,10 @@ async def own_process(environment: dict[str, str], *arguments: object) -> tuple[
     return process.returncode or 0, out.decode()
 
 
-def own_folder(folder: Path, stage: Staged) -> Path:
-    """The files of an owner or a relayer."""
-    folder.mkdir()
-    (folder / "policy.toml").write_text(stage.deployment.policy_toml)
-    (folder / "endpoints.toml").write_text(
-        f'clock = "chain"\n\n[[chains.{stage.devnet.chain_id}.endpoints]]\nurl = "{stage.devnet.url}"\n'
-    )
-    (folder / "own.toml").write_text(
-        'policy = "policy.toml"\nendpoints = "endpoints.toml"\nrecord = "promises.sqlite"\n'
-        '\n[key]\nenv = "OWN_KEY"\n'
-    )
-    return folder
-
-
 async def settle(stage: Staged) -> None:
     """Settles the epoch that waits, as the Safe's first transaction."""
     call = plan_call(await stage.propose(Kind.SETTLEMENT), stage.deployment.portfolio)
     exec_as_safe(stage, call.data, 0, call.to)
-
-
-def exec_as_safe(stage: Staged, data: bytes, nonce: int, to: Address | None = None) -> None:
-    """A call of the Safe, by default to itself, by its owners' keys alone."""
-    safe = stage.policy.vault.quorum
-    made = SafeTransaction(stage.devnet.chain_id, safe, to or safe, data, nonce)
-    accounts = [Account.from_key(stage.devnet.key(role)) for role in SIGNERS[:2]]
-    signatures = [signed(made.hash, account) for account in accounts]
-    stage.devnet.send(stage.devnet.key("user6"), safe, made.execute_data(signatures, 2))
 
 
 def on_chain_hash(stage: Staged, transaction: SafeTransaction) -> bytes:
@@ -296,3 +264,36 @@ async def test_a_vault_of_a_quorum_is_not_kept_by_a_safe(
     plan = await stage.propose(Kind.SETTLEMENT)
     with pytest.raises(PolicyError, match="keeper is no Safe"):
         await execution.propose([plan], stage.policy.model_copy(update={"safe": None}), hub)
+
+
+async def test_no_safe_command_works_for_a_quorums_policy(stage: Staged, tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "own", stage)
+    without = stage.deployment.policy_toml.split("\n[safe]\n")[0]
+    (folder / "policy.toml").write_text(without)
+    plan, made = tmp_path / "plan", tmp_path / "made.json"
+    plan.write_bytes((await stage.propose(Kind.SETTLEMENT)).to_bytes())
+    save(envelope(1), made)
+    chain = ["--policy", folder / "policy.toml", "--endpoints", folder / "endpoints.toml"]
+    own = ["--config", folder / "own.toml"]
+    service = ["--service", "http://127.0.0.1:9"]
+    words: dict[str, list[object]] = {
+        "propose": [plan, *chain, "--out", tmp_path / "out.json"],
+        "sign": [made, *own],
+        "show": [made, *chain],
+        "merge": [made, *chain[:2], *service, "--out", tmp_path / "out.json"],
+        "send": [made, *own],
+    }
+    for name, arguments in words.items():
+        code, said = await command({"OWN_KEY": stage.devnet.key("signer1")}, name, *arguments)
+        assert (code, "keeper is no Safe" in said) == (4, True), (name, said)
+    assert not (tmp_path / "out.json").exists()
+
+
+async def test_a_guardian_watches_a_vault_that_a_safe_keeps(stage: Staged, hub: Endpoint) -> None:
+    assert (await Watcher(hub, stage.policy, ChainClock(hub)).look()).ok
+    fewer = stage.policy.signers.model_copy(update={"threshold": 1})
+    loose = stage.policy.model_copy(update={"signers": fewer})
+    look = await Watcher(hub, loose, ChainClock(hub)).look()
+    assert [str(each) for each in look.differences] == [
+        "threshold: policy 1, chain 2 (the policy allows what the chain does not)"
+    ]

@@ -9,7 +9,8 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from keeper.clock import FixedClock
-from keeper.contracts import encode_call
+from keeper.contracts import encode_call, parse_revert
+from keeper.errors import RpcError
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_diamond import LocalLiFi
 from keeper.simulation.lifi_process import LiFiService
@@ -26,7 +27,9 @@ AMOUNT = 3_000 * USDC
 SLIPPAGE_BPS = 50
 FEE_CAP_BPS = 30
 MAX_AGE = 60
-FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD"}
+ALLOWED_BPS = 150
+"""What a swap may lose against the oracle."""
+FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD", "USDT": "USDT/USD", "DAI": "DAI/USD"}
 SWAP_LIFI = "swapLiFi(address,address,uint256,uint256,bytes)"
 GAS = 5_000_000
 
@@ -40,6 +43,7 @@ class Stage:
     lifi: LocalLiFi
     portfolio: Address
     handler: Address
+    oracle: Address
 
     def token(self, symbol: str) -> Address:
         return Address(self.devnet.manifest["tokens"][symbol]["address"])
@@ -89,8 +93,7 @@ class Stage:
 
     def swap(self, checked: CheckedQuote) -> bool:
         """Executes it as the portfolio; False when it reverts."""
-        arguments = (checked.token_in, checked.token_out, checked.amount_in, checked.min_out, checked.data)
-        return self.act(encode_call(SWAP_LIFI, *arguments))
+        return self.act(_order(checked))
 
     def act(self, data: bytes) -> bool:
         request = {
@@ -101,20 +104,35 @@ class Stage:
         }
         return bool(self.devnet.rpc("eth_sendTransactionSync", request)["status"] == "0x1")
 
+    def refusal(self, checked: CheckedQuote) -> str:
+        """What the handler would say to it, "" where it would do as told."""
+        request = {"from": self.portfolio, "to": self.handler, "data": "0x" + _order(checked).hex()}
+        try:
+            self.devnet.rpc("eth_call", request, "latest")
+        except RpcError as error:
+            return parse_revert(bytes.fromhex(str(error.data)[2:]), "SwapHandler", "GenericSwapFacet").name
+        return ""
+
+
+def _order(checked: CheckedQuote) -> bytes:
+    arguments = (checked.token_in, checked.token_out, checked.amount_in, checked.min_out, checked.data)
+    return encode_call(SWAP_LIFI, *arguments)
+
 
 @contextmanager
 def staged() -> Iterator[Stage]:
     """A fresh chain with a vault, its swap handler allowed what the local quotes need, and the service."""
     with Devnet() as devnet:
         core = deploy_core(devnet)
-        govern(devnet, core, "setOracle", core.vault, deploy_oracle(devnet, FEEDS).router)
+        oracle = deploy_oracle(devnet, FEEDS).router
+        govern(devnet, core, "setOracle", core.vault, oracle)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
         with LiFiService([devnet]) as service:
             lifi = service.contracts[devnet.chain_id]
             arguments = [core.portfolio, lifi.router, lifi.deployment.diamond]
             handler = devnet.deploy(devnet.key("deployer"), "SwapHandler", arguments)
-            stage = Stage(devnet, service, lifi, core.portfolio, handler)
+            stage = Stage(devnet, service, lifi, core.portfolio, handler, oracle)
             _configure(stage)
             yield stage
 
@@ -123,7 +141,10 @@ def _configure(stage: Stage) -> None:
     devnet = stage.devnet
     facet = stage.lifi.deployment.generic_swap_facet
     code_hash = keccak(bytes.fromhex(devnet.rpc("eth_getCode", facet, "latest")[2:]))
-    calls = [encode_call("listToken(address,uint256)", stage.token(each), 150) for each in FEEDS]
+    calls = [encode_call("listToken(address,uint256)", stage.token(each), ALLOWED_BPS) for each in FEEDS]
+    for pool in devnet.manifest["uniswap"]["pools"].values():
+        if set(pool["symbols"]) <= {*FEEDS, "USDC"}:
+            calls.append(encode_call("allowPool(address)", pool["address"]))
     for target, allowed in stage.lifi.targets:
         for selector in allowed.selectors:
             calls.append(

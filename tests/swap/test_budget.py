@@ -1,6 +1,7 @@
 """Rate budgets, LiFi's errors, the published diamonds, and a key that nobody sees."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from local_http import serving
 
 from keeper.clock import FixedClock
+from keeper.config import load_toml
 from keeper.contracts import artifact
 from keeper.contracts.abi import Function
 from keeper.errors import ConfigError, PolicyError
@@ -60,11 +62,25 @@ def test_an_answer_that_comes_late_gives_nothing_back(tmp_path: Path) -> None:
         budget.take("quote", NOW)
 
 
+def test_what_a_rolling_window_gives_back_is_counted(tmp_path: Path) -> None:
+    budget = RateBudget(tmp_path / "budget.json")
+    for number in range(200):
+        now = NOW + number * 600
+        budget.take("quote", now)
+        budget.observe("quote", now, headers(70, WINDOW))
+
+
 def test_no_answer_shuts_us_out_for_longer_than_a_window(tmp_path: Path) -> None:
     budget = RateBudget(tmp_path / "budget.json")
     assert budget.exhaust("quote", NOW, headers(0, 10**10)).refills_at == NOW + WINDOW
     assert budget.exhaust("quote", NOW, {}).refills_at == NOW + FIRST_REST
     assert budget.exhaust("quote", NOW, {"retry-after": "7"}).refills_at == NOW + 7
+
+
+def test_the_record_of_a_configuration_is_beside_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "lifi.toml"
+    file.write_text('url = "https://li.quest"\nbudget_file = "budget.json"\n')
+    assert load_toml(file, LiFiConfig).beside(tmp_path).budget_file == tmp_path / "budget.json"
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
@@ -87,7 +103,6 @@ def documented() -> tuple[set[int], set[str], set[int]]:
     return codes, tools, statuses
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published data are not here")
 def test_every_documented_error_has_an_action() -> None:
     codes, tools, statuses = documented()
     assert len(codes) == 14
@@ -97,7 +112,6 @@ def test_every_documented_error_has_an_action() -> None:
     assert statuses <= set(STATUSES)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published data are not here")
 def test_the_package_s_deployments_are_the_published_ones() -> None:
     assert generator.deployments(PUBLISHED) == deployments.content()
 
@@ -144,7 +158,11 @@ def kept(folder: Path) -> str:
     return "".join(each.read_text() for each in folder.iterdir())
 
 
-async def test_the_key_is_sent_and_never_shown(tmp_path: Path) -> None:
+async def test_the_key_is_sent_and_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFI_KEY", "s3cr3t")
+    caplog.set_level(logging.DEBUG)
     seen = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -153,12 +171,52 @@ async def test_the_key_is_sent_and_never_shown(tmp_path: Path) -> None:
 
     async with serving(answer) as url:
         config = LiFiConfig.model_validate(
-            {"url": url, "api_key": "s3cr3t", "budget_file": tmp_path / "b.json", "wait_milliseconds": 0}
+            {
+                "url": url,
+                "api_key_env": "LIFI_KEY",
+                "budget_file": tmp_path / "b.json",
+                "wait_milliseconds": 0,
+            }
         )
         async with LiFi(config, FixedClock(NOW)) as lifi:
             with pytest.raises(LiFiError, match="refuses: busy") as refused:
                 await lifi.step_transaction({})
     assert seen == ["s3cr3t"] * 3, "asked three times"
     said = f"{refused.value} {config!r} {json.dumps(refused.value.as_dict())}"
-    said += kept(tmp_path)
+    assert "aiohttp" in caplog.text or "asyncio" in caplog.text, "the libraries' own lines are there"
+    said += kept(tmp_path) + caplog.text
     assert "s3cr3t" not in said
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_answer_that_repeats_the_key_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("LIFI_KEY", "s3cr3t")
+
+    async def answer(request: web.Request) -> web.Response:
+        key = request.headers["x-lifi-api-key"]
+        return web.json_response({"message": f"no {key}", "errors": [{"code": key}]}, status=status)
+
+    async with serving(answer) as url:
+        config = LiFiConfig.model_validate(
+            {
+                "url": url,
+                "api_key_env": "LIFI_KEY",
+                "budget_file": tmp_path / "b.json",
+                "wait_milliseconds": 0,
+            }
+        )
+        async with LiFi(config, FixedClock(NOW)) as lifi:
+            with pytest.raises(LiFiError, match="repeats the API key") as refused:
+                await lifi.step_transaction({})
+    assert refused.value.action is Action.ALERT
+    assert "s3cr3t" not in f"{refused.value} {json.dumps(refused.value.as_dict())}"
+
+
+def test_a_key_that_is_named_and_not_there_is_asked_for(tmp_path: Path) -> None:
+    config = LiFiConfig.model_validate(
+        {"url": "http://127.0.0.1:9", "api_key_env": "LIFI_KEY", "budget_file": tmp_path / "b.json"}
+    )
+    with pytest.raises(ConfigError, match="Environment variable is not set: expected LIFI_KEY"):
+        LiFi(config, FixedClock(NOW))

@@ -10,18 +10,16 @@ from stage import AMOUNT, MAX_AGE, SWAP_LIFI, USDC, Stage
 
 from keeper.clock import FixedClock
 from keeper.contracts import encode_call
-from keeper.errors import DecodeError, EndpointDownError, KeeperError, RefusedError
+from keeper.errors import DecodeError, EndpointDownError, EndpointError, KeeperError, RefusedError
 from keeper.simulation.lifi_lies import LIES
 from keeper.simulation.lifi_quotes import EXCHANGE, LIFETIME
-from keeper.swap.check import check
+from keeper.swap.check import CheckedQuote, check
 from keeper.swap.client import LiFi
-from keeper.swap.refusals import LiFiError, RateBudgetError
+from keeper.swap.refusals import API_ERRORS, Action, LiFiError, RateBudgetError
 from keeper.swap.transfer import Outcome, UnfinishedTransferError, follow
 
-UNSEEN = frozenset(
-    {"calldata: another integrator", "calldata: more fees than named", "both: fees above the cap"}
-)
-"""Of these the handler asks only that the minimum arrives."""
+UNSEEN = frozenset({"calldata: another integrator"})
+"""A name in a log is the same to the handler."""
 FLOOR = 97 * 10**16
 """Ether for 3,000 dollars at 3,000: less by fee, slippage and the pool's own."""
 
@@ -55,42 +53,65 @@ async def test_a_quote_over_two_pools_brings_what_it_promises(stage: Stage, tmp_
     assert stage.balance("WBTC", stage.portfolio) == checked.expected_out
 
 
-async def _caught(stage: Stage, lie: str, lifi: LiFi) -> tuple[str, str]:
-    """Where a lie ends, and by what."""
+async def _caught(stage: Stage, lifi: LiFi, signed: CheckedQuote, **mode: object) -> tuple[str, str, str]:
+    """Where a quote ends and by what; and what the handler says to its calldata, whatever signers do."""
     request = stage.request()
-    stage.service.behave(lie=lie)
+    stage.service.behave(**mode)
     try:
         quote = await lifi.quote(request)
-    except DecodeError as error:
-        return "client", str(error)
+    except (DecodeError, EndpointError) as error:
+        return "client", str(error), ""
+    data = bytes.fromhex(json.loads(quote.data)["transactionRequest"]["data"][2:])
+    said = stage.refusal(replace(signed, data=data))
     try:
         checked = check(quote.data, stage.expected(request, quote, FLOOR))
     except (DecodeError, RefusedError) as error:
-        return "signer", str(error)
-    stage.give("USDC", AMOUNT)
-    if not stage.swap(checked):
-        return "contract", "reverted"
-    return "nowhere", "moved tokens"
+        return "signer", str(error), said
+    said = stage.refusal(checked)
+    return ("nowhere", "", "") if stage.swap(checked) else ("contract", said, said)
 
 
 async def test_no_lie_moves_anything(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    held = stage.balance("WETH", stage.portfolio), stage.balance("USDC", stage.portfolio)
-    rows = []
+    stage.give("USDC", AMOUNT)
+    held = stage.balance("WETH", stage.portfolio), stage.balance("USDC", stage.handler)
+    rows = {}
     async with stage.client(tmp_path) as lifi:
+        honest = await lifi.quote(stage.request())
+        signed = check(honest.data, stage.expected(stage.request(), honest, FLOOR))
         for lie in LIES:
-            rows.append((lie, *await _caught(stage, lie, lifi)))
+            rows[lie] = await _caught(stage, lifi, signed, lie=lie)
+    async with stage.client(tmp_path / "slow", timeout_seconds=1, attempts=1) as lifi:
+        rows["slow"] = await _caught(stage, lifi, signed, slow_milliseconds=5_000)
+    async with stage.client(tmp_path / "limited") as lifi:
+        rows["no requests left"] = await _caught(stage, lifi, signed, remaining=0)
+    stage.service.behave()
+    async with stage.client(tmp_path) as lifi:
+        await lifi.quote(stage.request())
+    stage.devnet.rpc("evm_setNextBlockTimestamp", stage.now() + LIFETIME + 1)
+    stage.devnet.rpc("evm_mine")
+    async with stage.client(tmp_path) as lifi:
+        rows["stale"] = await _caught(stage, lifi, signed, stale=True)
     with capsys.disabled():
-        sys.stdout.write(
-            "\n" + "\n".join(f"{lie:<40} {where:<9} {by[:150]}" for lie, where, by in rows) + "\n"
-        )
-    assert (stage.balance("WETH", stage.portfolio), stage.balance("USDC", stage.portfolio)) == held
-    caught = {lie: where for lie, where, _ in rows}
-    assert caught.pop("both: twice what the pools pay") == "contract"
-    assert caught.pop("json: a minimum that is no number") == "client"
-    assert set(caught.values()) == {"signer"}
-    assert len({by for _, where, by in rows if where == "signer"}) > 20, "each lie has its own refusal"
+        sys.stdout.write(f"\n{'lie':<41}{'caught by':<10}{'and the contract says':<25} by\n")
+        for lie, (where, by, handler) in rows.items():
+            sys.stdout.write(f"{lie:<41}{where:<10}{handler or '-':<25} {by[:120]}\n")
+    assert (stage.balance("WETH", stage.portfolio), stage.balance("USDC", stage.handler)) == held
+    assert rows.keys() == {*LIES, "slow", "no requests left", "stale"}
+    caught = {lie: where for lie, (where, _, _) in rows.items()}
+    assert {lie for lie, where in caught.items() if where == "contract"} == {"both: twice what the pools pay"}
+    assert {lie for lie, where in caught.items() if where == "client"} == {
+        "json: a minimum that is no number",
+        "slow",
+        "no requests left",
+    }
+    assert set(caught.values()) == {"client", "signer", "contract"}
+    assert len({by for where, by, _ in rows.values() if where == "signer"}) > 20, "each has its own refusal"
+    blind = {
+        lie for lie, (_, _, handler) in rows.items() if not handler and lie.startswith(("calld", "both"))
+    }
+    assert blind == UNSEEN
 
 
 async def test_what_a_signer_would_refuse_the_handler_refuses_too(stage: Stage, tmp_path: Path) -> None:
@@ -187,6 +208,34 @@ async def test_a_transfer_is_followed_through_a_refund_to_its_end(stage: Stage, 
             await follow(lifi, hash_, clock, until=clock.at, pause=0)
 
 
+async def test_a_transfer_is_followed_while_lifi_has_nothing_to_say(stage: Stage, tmp_path: Path) -> None:
+    clock, hash_ = FixedClock(stage.now()), "0x" + "11" * 32
+    async with stage.client(tmp_path, attempts=1) as lifi:
+        for error in ((503, 1008, "down"), (404, 1003, "no such transaction")):
+            stage.service.behave(error=error, statuses=[("DONE", "COMPLETED")])
+            ended, _ = await follow(lifi, hash_, clock, until=clock.at + 1, pause=0)
+            assert ended is Outcome.COMPLETED
+        stage.service.behave(error=(400, 1011, "no hash"))
+        with pytest.raises(LiFiError, match="no hash"):
+            await follow(lifi, hash_, clock, until=clock.at + 1, pause=0)
+        stage.service.behave(remaining=0)
+        with pytest.raises(UnfinishedTransferError, match="rate budget"):
+            await follow(lifi, hash_, clock, until=clock.at, pause=0)
+
+
+@pytest.mark.parametrize("code", sorted(API_ERRORS))
+async def test_a_documented_error_is_asked_again_or_comes_with_its_action(
+    stage: Stage, tmp_path: Path, code: int
+) -> None:
+    stage.service.behave(error=(500, code, "no"))
+    async with stage.client(tmp_path) as lifi:
+        if API_ERRORS[code] is Action.RETRY:
+            assert (await lifi.chains()).chains
+        else:
+            with pytest.raises(LiFiError, match=rf"code {code}.*{API_ERRORS[code]}"):
+                await lifi.chains()
+
+
 async def test_every_other_endpoint_is_read(stage: Stage, tmp_path: Path) -> None:
     chain = stage.devnet.chain_id
     async with stage.client(tmp_path) as lifi:
@@ -197,7 +246,10 @@ async def test_every_other_endpoint_is_read(stage: Stage, tmp_path: Path) -> Non
         price = await lifi.gas_price(chain)
         assert price.fast > 0
         assert set((await lifi.gas_prices()).root) == {str(chain)}
-        assert (await lifi.gas_suggestion(chain)).available
+        suggestion = await lifi.gas_suggestion(chain)
+        assert suggestion.available
+        assert suggestion.recommended is not None
+        assert int(suggestion.recommended.amount) > 0
         assert (await lifi.status("0x" + "11" * 32)).status == "NOT_FOUND"
         routes = await lifi.routes(stage.request())
         assert int(routes.routes[0].to_amount_min) > FLOOR

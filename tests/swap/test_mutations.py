@@ -1,53 +1,28 @@
 """Answers parse as they were recorded; with a field missing or of another type they are refused by name."""
 
 import json
-from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import HOSTILE, holder, places
-from pydantic import BaseModel
-from quote_mutations import DATA, local, matters, mutated, refused_or_same
+from mutations import ODD, holder, places
+from quote_mutations import (
+    DATA,
+    RECORDED,
+    local,
+    matters,
+    mutated,
+    refused_by_name_or_same,
+    refused_or_same,
+    required,
+)
 
 from keeper.errors import DecodeError, KeeperError
 from keeper.swap import models
 from keeper.swap.check import check
 
 SHARE = 12
-RECORDED: dict[str, type[BaseModel]] = {
-    "quote-arb-base-eth-gaszip-2026-10-07.json": models.Quote,
-    "status-DONE-COMPLETED-arb-taiko-stargateV2Bus.json": models.Status,
-    "error-404-NO_QUOTE-gnosis-docs.json": models.Failure,
-}
-
-
-def required(
-    model: type[BaseModel], content: Any, at: tuple[str | int, ...] = ()
-) -> Iterator[tuple[Any, ...]]:
-    """Every place in an answer that its model cannot do without."""
-    parsed = model.model_fields
-    for name, field in parsed.items():
-        key = field.alias or name
-        if key not in content:
-            continue
-        if field.is_required():
-            yield (*at, key)
-        value = content[key]
-        inner = _models(field.annotation)
-        rows = enumerate(value) if isinstance(value, list) else [(None, value)]
-        for index, row in rows:
-            for each in inner:
-                if isinstance(row, dict) and each is not models.Unavailable:
-                    yield from required(each, row, (*at, key) if index is None else (*at, key, index))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for each in getattr(annotation, "__args__", ()) for found in _models(each)]
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -128,7 +103,7 @@ def test_every_field_of_a_quote_holds_against_hostile_values() -> None:
     refused = total = 0
     for number, path in enumerate(places(json.loads(honest))):
         # Not all at every place: the campaign does that.
-        for hostile in HOSTILE[number % SHARE :: SHARE]:
+        for hostile in ODD[number % SHARE :: SHARE]:
             content = json.loads(honest)
             holder(content, path)[path[-1]] = hostile
             total += 1
@@ -141,6 +116,14 @@ def test_every_field_of_a_quote_holds_against_hostile_values() -> None:
 def test_a_mutated_quote_is_refused_or_means_the_same(random: Random) -> None:
     honest, expected = local()
     refused_or_same(mutated(random, honest), expected, matters(check(honest, expected)))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@settings(max_examples=100, deadline=None)
+@given(random=st.randoms(use_true_random=False))
+def test_a_mutated_answer_is_refused_by_the_field_or_read_as_it_stands(name: str, random: Random) -> None:
+    honest = (DATA / name).read_bytes()
+    refused_by_name_or_same(mutated(random, honest), RECORDED[name], honest)
 
 
 @settings(max_examples=200, deadline=None)

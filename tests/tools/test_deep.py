@@ -132,6 +132,16 @@ def test_every_fuzzed_contract_and_every_deep_test_is_a_campaign(deep: ModuleTyp
     assert forge["forge/Vault"].environment == {"FOUNDRY_FUZZ_RUNS": "25600", "FOUNDRY_FUZZ_SEED": "0x9"}
 
 
+def test_the_invariants_run_a_hundred_times_as_often(deep: ModuleType) -> None:
+    campaigns = deep.invariant_campaigns(9)
+    assert len({each.name for each in campaigns}) == deep.ROUNDS
+    assert sum(int(each.environment["FOUNDRY_INVARIANT_RUNS"]) for each in campaigns) == 25_600
+    assert len({each.environment["FOUNDRY_FUZZ_SEED"] for each in campaigns}) == deep.ROUNDS
+    folder = deep.ROOT / "contracts/test/invariant"
+    assert [path.name for path in folder.glob("*.t.sol")] == ["VaultInvariant.t.sol"]
+    assert campaigns[0].command[-1] == "contracts/test/invariant/*"
+
+
 def test_every_sample_of_mutants_is_a_campaign(deep: ModuleType) -> None:
     assert [each.name for each in deep.MUTATION] == [f"mutation/{name}" for name in mutate.SAMPLES]
     for name, each in zip(mutate.SAMPLES, deep.MUTATION, strict=True):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20Metadata} from "@openzeppelin/contracts/interfaces/IERC20Metadata.sol";
 import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import {ERC165Checker} from "@openzeppelin/contracts/utils/introspection/ERC165Checker.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
@@ -26,6 +27,9 @@ contract ERC4626Connector is Connector, IIsolated {
     /// @dev What one view may cost of the 250k of a report: a MetaMorpho vault of three markets, cold, takes 130k.
     uint256 private constant VIEW_GAS = 200_000;
 
+    /// @dev The same of a limit, which no report waits for: that MetaMorpho vault's `maxRedeem` takes over 200k.
+    uint256 private constant LIMIT_GAS = 500_000;
+
     bytes4 private constant ERC7575_SHARE = 0x2f0a18c5;
 
     /// @dev Units of a vault's asset, at the price its shares begin at, that may be worth nothing without a doubt:
@@ -33,12 +37,23 @@ contract ERC4626Connector is Connector, IIsolated {
     uint256 private constant DUST_UNITS = 1000;
     uint256 private constant MOST_SPARE_DECIMALS = 21;
 
+    /// @dev Digits of the greatest whole share or asset that a vault is asked about, and how many times its totals.
+    uint256 private constant MOST_ASKED_DECIMALS = 36;
+    uint256 private constant MANY = 1e18;
+
     /// @dev `dust`: shares that may be worth nothing.
     struct Target {
         address token;
         bool asyncDeposit;
         bool asyncRedeem;
         uint80 dust;
+    }
+
+    /// @dev What a vault says of an `amount`; nothing, where it is not `known`.
+    struct Answer {
+        uint256 amount;
+        bool known;
+        uint256 said;
     }
 
     error Illiquid(bytes32 key, uint256 available);
@@ -123,6 +138,39 @@ contract ERC4626Connector is Connector, IIsolated {
     function withdrawable(bytes32 key) public view returns (uint256 assets) {
         _target(key);
         (, assets) = _tryView(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+    }
+
+    /// @notice What the vault says of amounts that only a read of it tells: for those who value the position on their
+    /// own, in one pass. First `previewRedeem` and `convertToAssets` of all shares that are ours, wherever they lie,
+    /// and `previewRedeem` of those that it lets go now. Then answers that show whether its shares follow from its
+    /// totals: `previewDeposit` twice, `previewWithdraw`, `previewRedeem` twice and `convertToAssets` of odd amounts,
+    /// so that every rounding shows; `convertToAssets` and `convertToShares` of so great ones that a single virtual
+    /// share does.
+    function answers(bytes32 key) external view returns (Answer[11] memory all) {
+        Target memory target = _target(key);
+        (, uint256 shares) = _tryView(key, abi.encodeCall(IERC4626(address(0)).balanceOf, (address(this))));
+        (, uint256 free) = _tryView(key, LIMIT_GAS, abi.encodeCall(IERC4626.maxRedeem, (address(this))));
+        all[2] = _answer(key, IERC4626.previewRedeem.selector, Math.min(free, shares));
+        shares = _everywhere(key, target, shares);
+        all[0] = _answer(key, IERC4626.previewRedeem.selector, shares);
+        all[1] = _answer(key, IERC4626.convertToAssets.selector, shares);
+
+        uint256 unit = _unit(target.token);
+        all[3] = _answer(key, IERC4626.previewDeposit.selector, unit);
+        all[4] = _answer(key, IERC4626.previewDeposit.selector, 7 * unit + 3);
+        all[5] = _answer(key, IERC4626.previewWithdraw.selector, 3 * unit + 1);
+        unit = _unit(_addressOf(key));
+        all[6] = _answer(key, IERC4626.previewRedeem.selector, unit);
+        all[7] = _answer(key, IERC4626.previewRedeem.selector, 7 * unit + 5);
+        all[8] = _answer(key, IERC4626.convertToAssets.selector, 11 * unit + 1);
+        all[9] = _answer(
+            key,
+            IERC4626.convertToAssets.selector,
+            _great(key, abi.encodeCall(IERC4626(address(0)).totalSupply, ()))
+        );
+        all[10] = _answer(
+            key, IERC4626.convertToShares.selector, _great(key, abi.encodeCall(IERC4626.totalAssets, ()))
+        );
     }
 
     // IN
@@ -370,11 +418,61 @@ contract ERC4626Connector is Connector, IIsolated {
         if (!known) revert Unreadable(key);
     }
 
-    /// @dev An answer of which a position can make no sum is none.
     function _tryView(bytes32 key, bytes memory data) private view returns (bool known, uint256 answer) {
+        return _tryView(key, VIEW_GAS, data);
+    }
+
+    /// @dev An answer of which a position can make no sum is none.
+    function _tryView(bytes32 key, uint256 stipend, bytes memory data)
+        private
+        view
+        returns (bool known, uint256 answer)
+    {
         uint256[10] memory words;
-        (known, words) = BoundedRead.read(_addressOf(key), VIEW_GAS, data, 1);
+        (known, words) = BoundedRead.read(_addressOf(key), stipend, data, 1);
         answer = known ? words[0] : 0;
+    }
+
+    function _answer(bytes32 key, bytes4 selector, uint256 amount)
+        private
+        view
+        returns (Answer memory answer)
+    {
+        answer.amount = amount;
+        (answer.known, answer.said) = _tryView(key, abi.encodeWithSelector(selector, amount));
+    }
+
+    /// @dev The shares held, and those of requests. Nothing that the vault answers makes this revert.
+    function _everywhere(bytes32 key, Target memory target, uint256 shares)
+        private
+        view
+        returns (uint256 total)
+    {
+        uint256 mintable = 0;
+        uint256 leaving = 0;
+        if (target.asyncDeposit) {
+            (, mintable) = _tryView(key, abi.encodeCall(IERC4626.maxMint, (address(this))));
+        }
+        if (target.asyncRedeem) {
+            (, leaving) =
+                _tryView(key, abi.encodeCall(IERC7540Redeem.pendingRedeemRequest, (0, address(this))));
+        }
+        unchecked {
+            total = shares + mintable + leaving;
+        }
+    }
+
+    /// @dev A whole token, or the greatest one that is asked about.
+    function _unit(address token) private view returns (uint256) {
+        bytes memory data = abi.encodeCall(IERC20Metadata.decimals, ());
+        (bool known, uint256[10] memory words) = BoundedRead.read(token, VIEW_GAS, data, 1);
+        return known ? 10 ** Math.min(words[0], MOST_ASKED_DECIMALS) : 1;
+    }
+
+    /// @dev A great many times what the vault says it has; 0 where that would not fit.
+    function _great(bytes32 key, bytes memory data) private view returns (uint256) {
+        (, uint256 total) = _tryView(key, data);
+        return total < MANY * MANY ? MANY * total + 7 : 0;
     }
 
     /// @dev Shares begin at a unit of the asset each, in as many more digits as they have.

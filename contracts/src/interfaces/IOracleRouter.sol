@@ -13,6 +13,9 @@ interface IPriceSource {
     /// @return high highest price it stands for, in WAD, rounded up
     /// @return status why the price may not be used for minting or new risk
     function price() external view returns (uint256 low, uint256 high, Status status);
+
+    /// @notice Gas with which `price` answers whatever those it reads do, storage unread before. The same for ever.
+    function stipend() external view returns (uint256);
 }
 
 /// @title Validated routes of sources
@@ -22,4 +25,7 @@ interface IOracleRouter {
         external
         view
         returns (uint256 low, uint256 high, Status status);
+
+    /// @notice Gas with which `value` answers whatever the sources do, storage unread before. The same for ever.
+    function stipend(address base, address quote) external view returns (uint256);
 }

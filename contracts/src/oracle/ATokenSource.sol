@@ -29,6 +29,11 @@ contract ATokenSource is IPriceSource {
     }
 
     /// @inheritdoc IPriceSource
+    function stipend() external pure returns (uint256) {
+        return 3_000;
+    }
+
+    /// @inheritdoc IPriceSource
     function price() external pure returns (uint256 low, uint256 high, Status status) {
         return (PriceMath.WAD, PriceMath.WAD, Status.OK);
     }

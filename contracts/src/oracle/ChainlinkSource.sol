@@ -68,17 +68,27 @@ contract ChainlinkSource is IPriceSource {
     error InvalidConstancy(uint256 constantAfter, uint256 minimum, uint256 maximum);
     error NoHistory(address aggregator);
 
+    /// @notice A feed that needs more than a read is given, once nothing of it has been read before.
+    error FeedTooDear(address feed, uint256 gas, uint256 stipend);
+
     /// @notice No answer inside the bounds at this moment: the bounds are wrong, or the feed is not live.
     error NoAnswer(address aggregator);
 
-    /// @dev Live proxies answer for less than 20k.
-    uint256 private constant FEED_GAS = 50_000;
-    uint256 private constant CROSS_CHECK_GAS = 120_000;
+    /// @dev Live proxies answer for less than 20k, and for less than 10k when they have just been read.
+    uint256 private constant FEED_GAS = 30_000;
+    uint256 private constant HISTORY_GAS = 18_000;
 
-    /// @dev The history is looked at 1, 2, 4 … 512 rounds back.
-    uint256 private constant DEEPEST_ROUND = 512;
+    /// @dev What reads may cost more in a transaction that has met nothing than in that of the constructor: two
+    /// accounts and two slots.
+    uint256 private constant COLD_GAS = 9_200;
 
-    /// @dev A frozen feed writes a round per heartbeat: this leaves room for one that writes 16 times as many.
+    /// @dev All but the reads: what the price is worked out with.
+    uint256 private constant OWN_GAS = 8_000;
+
+    /// @dev The history is looked at one round back, and 1, 2, 4, 8 and 16 times as many rounds back as a frozen
+    /// feed writes in the time: one a heartbeat, and there is room for a feed that writes 16 times as many.
+    uint256 private constant SAMPLES = 6;
+
     uint256 private constant MOST_HEARTBEATS = 32;
 
     address public immutable base;
@@ -94,7 +104,11 @@ contract ChainlinkSource is IPriceSource {
     uint256 public immutable toleranceBps;
     uint256 public immutable constantAfter;
 
+    /// @inheritdoc IPriceSource
+    uint256 public immutable stipend;
+
     uint256 private immutable _feedUnit;
+    uint256 private immutable _crossCheckStipend;
 
     constructor(Config memory config) {
         (uint256 decimals, bool known) = PriceMath.readDecimals(config.aggregator);
@@ -115,10 +129,14 @@ contract ChainlinkSource is IPriceSource {
         toleranceBps = config.toleranceBps;
         constantAfter = config.constantAfter;
         _feedUnit = 10 ** decimals;
-        Round memory round = _latestRound(config.aggregator);
+        _crossCheckStipend = address(config.crossCheck) == address(0) ? 0 : config.crossCheck.stipend();
+        stipend = OWN_GAS + BoundedRead.cost(FEED_GAS) * (config.sequencer == address(0) ? 1 : 2)
+            + (config.constantAfter == 0 ? 0 : BoundedRead.cost(HISTORY_GAS) * SAMPLES)
+            + (address(config.crossCheck) == address(0) ? 0 : BoundedRead.cost(_crossCheckStipend));
+        Round memory round = _cheapRound(config.aggregator, 0);
         (uint256 floor, uint256 ceiling) = _answer(round, 10 ** decimals);
         if (floor < config.minimum || ceiling > config.maximum) revert NoAnswer(config.aggregator);
-        if (config.constantAfter != 0 && _round(config.aggregator, round.id).id != round.id) {
+        if (config.constantAfter != 0 && _cheapRound(config.aggregator, round.id).id != round.id) {
             revert NoHistory(config.aggregator);
         }
     }
@@ -149,8 +167,8 @@ contract ChainlinkSource is IPriceSource {
     /// @notice What `price` is made of, as the feeds say it: for whoever works the price out for themselves. A
     /// round that cannot be read is all zero.
     /// @return latest round of the feed
-    /// @return earlier rounds 1, 2, 4 … 512 before the latest, as far as its phase goes; none where constancy is
-    /// not looked at
+    /// @return earlier rounds before the latest, which constancy is seen by, as far as its phase goes; none where
+    /// it is not looked at
     /// @return uptime latest round of the sequencer's feed; all zero where there is no sequencer
     function rounds()
         external
@@ -158,10 +176,11 @@ contract ChainlinkSource is IPriceSource {
         returns (Round memory latest, Round[] memory earlier, Round memory uptime)
     {
         latest = _latestRound(aggregator);
-        uint256 deepest = constantAfter == 0 ? 0 : _deepest(latest.id);
-        earlier = new Round[](deepest == 0 ? 0 : Math.log2(deepest) + 1);
-        for (uint256 i = 0; i < earlier.length; i++) {
-            earlier[i] = _round(aggregator, latest.id - (1 << i));
+        uint256 count;
+        if (constantAfter != 0) while (count < SAMPLES && _distance(count) <= _deepest(latest.id)) ++count;
+        earlier = new Round[](count);
+        for (uint256 i = 0; i < count; i++) {
+            earlier[i] = _round(aggregator, latest.id - _distance(i));
         }
         if (sequencer != address(0)) uptime = _latestRound(sequencer);
     }
@@ -194,7 +213,7 @@ contract ChainlinkSource is IPriceSource {
     function _checkSequencer(address feed, uint256 period) private view {
         if ((feed == address(0)) != (period == 0)) revert InvalidGracePeriod(period);
         if (feed == address(0)) return;
-        Round memory state = _latestRound(feed);
+        Round memory state = _cheapRound(feed, 0);
         if (state.startedAt == 0 || (state.answer != 0 && state.answer != 1)) revert InvalidSequencer(feed);
     }
 
@@ -219,13 +238,15 @@ contract ChainlinkSource is IPriceSource {
         ceiling = PriceMath.mulDivUp(uint256(round.answer), PriceMath.WAD, unit);
     }
 
-    /// @dev Whether earlier rounds, over more than `constantAfter`, gave the answer of this one. They are
-    /// sampled at distances that double: a live feed shows with the first, and one answer in every sample is
-    /// no chance where answers have eight digits. Rounds of another phase are another aggregator's; a round
-    /// of this phase that cannot be read shows no life.
+    /// @dev Whether earlier rounds, over more than `constantAfter`, gave the answer of this one. A live feed
+    /// shows with the first sample, and one answer in every sample is no chance where answers have eight
+    /// digits. Rounds of another phase are another aggregator's; a round of this phase that cannot be read shows
+    /// no life.
     function _isConstant(Round memory latest) private view returns (bool) {
         uint256 deepest = _deepest(latest.id);
-        for (uint256 back = 1; back <= deepest; back *= 2) {
+        for (uint256 i = 0; i < SAMPLES; i++) {
+            uint256 back = _distance(i);
+            if (back > deepest) return false;
             Round memory earlier = _round(aggregator, latest.id - back);
             if (earlier.id == 0) return true;
             if (earlier.answer != latest.answer) return false;
@@ -235,11 +256,15 @@ contract ChainlinkSource is IPriceSource {
         return false;
     }
 
-    /// @dev How many rounds back the history is looked at.
+    /// @dev How many rounds back a sample of the history lies.
+    function _distance(uint256 sample) private view returns (uint256) {
+        return sample == 0 ? 1 : (constantAfter / heartbeat + 1) << (sample - 1);
+    }
+
+    /// @dev How many rounds there are before this one in its phase, whose first is 1.
     function _deepest(uint256 id) private pure returns (uint256) {
-        // The number within the phase, which starts with 1.
         uint256 number = id & type(uint64).max;
-        return Math.min(number == 0 ? 0 : number - 1, DEEPEST_ROUND);
+        return number == 0 ? 0 : number - 1;
     }
 
     /// @dev The second source's range, and whether it is near enough to the feed to confirm it. One without a
@@ -250,7 +275,7 @@ contract ChainlinkSource is IPriceSource {
         returns (uint256 low, uint256 high, bool confirmed)
     {
         (bool success, uint256[10] memory words) = BoundedRead.read(
-            address(crossCheck), CROSS_CHECK_GAS, abi.encodeCall(IPriceSource.price, ()), 3
+            address(crossCheck), _crossCheckStipend, abi.encodeCall(IPriceSource.price, ()), 3
         );
         (low, high) = (words[0], words[1]);
         if (!success || low == 0 || low > high || words[2] >= uint256(Status.UNAVAILABLE)) {
@@ -270,18 +295,32 @@ contract ChainlinkSource is IPriceSource {
             && block.timestamp - state.startedAt > gracePeriod;
     }
 
+    /// @dev For the constructor: the latest round, or another one, of a feed that does not answer by chance of
+    /// what else the transaction has read.
+    function _cheapRound(address feed, uint256 id) private view returns (Round memory round) {
+        uint256 given = id == 0 ? FEED_GAS : HISTORY_GAS;
+        uint256 used = gasleft();
+        round = id == 0 ? _latestRound(feed) : _round(feed, id);
+        used = used - gasleft() + COLD_GAS;
+        if (round.id != 0 && used > given) revert FeedTooDear(feed, used, given);
+    }
+
     function _latestRound(address feed) private view returns (Round memory) {
-        return _readRound(feed, abi.encodeCall(IAggregator.latestRoundData, ()));
+        return _readRound(feed, FEED_GAS, abi.encodeCall(IAggregator.latestRoundData, ()));
     }
 
     function _round(address feed, uint256 id) private view returns (Round memory) {
         // forge-lint: disable-next-line(unsafe-typecast) an id that does not fit is not found
-        return _readRound(feed, abi.encodeCall(IAggregator.getRoundData, (uint80(id))));
+        return _readRound(feed, HISTORY_GAS, abi.encodeCall(IAggregator.getRoundData, (uint80(id))));
     }
 
     /// @dev All zero when the feed reverts or does not answer in full words.
-    function _readRound(address feed, bytes memory data) private view returns (Round memory round) {
-        (bool success, uint256[10] memory words) = BoundedRead.read(feed, FEED_GAS, data, 5);
+    function _readRound(address feed, uint256 given, bytes memory data)
+        private
+        view
+        returns (Round memory round)
+    {
+        (bool success, uint256[10] memory words) = BoundedRead.read(feed, given, data, 5);
         if (success) round = Round(words[0], int256(words[1]), words[2], words[3]);
     }
 }

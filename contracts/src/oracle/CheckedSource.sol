@@ -38,8 +38,8 @@ contract CheckedSource is IPriceSource {
     /// @notice An older reading says nothing about now.
     uint256 public constant MAX_READING_AGE = 24 hours;
 
-    uint256 private constant FEEDS_GAS = 130_000;
-    uint256 private constant MARKET_GAS = 120_000;
+    /// @dev All but the reads of feeds and market: two readings, and what the price is worked out with.
+    uint256 private constant OWN_GAS = 12_000;
 
     IOracleRouter public immutable feeds;
     UniswapV3TwapSource public immutable market;
@@ -49,6 +49,12 @@ contract CheckedSource is IPriceSource {
 
     address public immutable base;
     address public immutable quote;
+
+    /// @inheritdoc IPriceSource
+    uint256 public immutable stipend;
+
+    uint256 private immutable _feedsStipend;
+    uint256 private immutable _marketStipend;
 
     /// @dev A price in WAD is the worth of so many smallest units of base, in quote's, over `_quoteUnit`.
     uint256 private immutable _amount;
@@ -70,7 +76,9 @@ contract CheckedSource is IPriceSource {
         _quoteUnit = 10 ** quoteDecimals;
         (feeds, market, toleranceBps) = (feeds_, market_, toleranceBps_);
         // A router reverts for a route it does not have.
-        feeds_.value(base, quote, _amount);
+        _feedsStipend = feeds_.stipend(base, quote);
+        _marketStipend = market_.marketStipend();
+        stipend = BoundedRead.cost(_feedsStipend) + BoundedRead.cost(_marketStipend) + OWN_GAS;
     }
 
     /// @notice Stores a reading; anyone may, half an hour after the last one.
@@ -92,8 +100,9 @@ contract CheckedSource is IPriceSource {
         (low, high, status) = _feeds();
         if (status == Status.UNAVAILABLE) return (low, high, status);
 
-        (bool success, uint256[10] memory words) =
-            BoundedRead.read(address(market), MARKET_GAS, abi.encodeCall(UniswapV3TwapSource.market, ()), 4);
+        (bool success, uint256[10] memory words) = BoundedRead.read(
+            address(market), _marketStipend, abi.encodeCall(UniswapV3TwapSource.market, ()), 4
+        );
         (uint256 meanLow, uint256 meanHigh) = (words[0], words[1]);
         if (!success || meanLow == 0 || meanLow > meanHigh) return (low, high, _worse(status));
 
@@ -125,7 +134,7 @@ contract CheckedSource is IPriceSource {
 
     function _feeds() private view returns (uint256 low, uint256 high, Status status) {
         (bool success, uint256[10] memory words) = BoundedRead.read(
-            address(feeds), FEEDS_GAS, abi.encodeCall(IOracleRouter.value, (base, quote, _amount)), 3
+            address(feeds), _feedsStipend, abi.encodeCall(IOracleRouter.value, (base, quote, _amount)), 3
         );
         if (!success || words[2] >= uint256(Status.UNAVAILABLE)) {
             return (0, type(uint256).max, Status.UNAVAILABLE);

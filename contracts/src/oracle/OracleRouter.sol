@@ -17,6 +17,13 @@ contract OracleRouter is IOracleRouter {
         bool inverse;
     }
 
+    /// @dev A hop, and the gas that its source is given.
+    struct Step {
+        IPriceSource source;
+        bool inverse;
+        uint32 stipend;
+    }
+
     /// @dev How to get from `base` to `quote`. Routes are directed; the way back is another route.
     struct Route {
         address base;
@@ -31,6 +38,7 @@ contract OracleRouter is IOracleRouter {
     error InvalidSource(address source);
     error GapInRoute(uint256 hop, address expected, address seen);
     error CycleInRoute(uint256 hop, address repeated);
+    error RouteTooDear(address base, address quote, uint256 gas, uint256 maximum);
     error UnknownRoute(address base, address quote);
 
     /// @dev Prices are folded in smallest units, scaled by 10^40: enough that 27 decimals against 6 keep
@@ -40,11 +48,14 @@ contract OracleRouter is IOracleRouter {
 
     uint256 private constant MAX_HOPS = 5;
 
-    /// @dev Two feeds and a pool take 135k. A report of 250k that meets a source which burns all of it is left
-    /// with enough to say so.
-    uint256 private constant SOURCE_GAS = 225_000;
+    /// @dev Finding the route, and of each hop what is done besides the read.
+    uint256 private constant OWN_GAS = 10_000;
+    uint256 private constant HOP_GAS = 5_000;
 
-    mapping(address base => mapping(address quote => Hop[])) private _hops;
+    /// @dev Sources read sources, and routes are made of routes. What none of them costs alone, some may together.
+    uint256 private constant MAX_GAS = 1_000_000;
+
+    mapping(address base => mapping(address quote => Step[])) private _steps;
 
     /// @dev 10^(40 + quote decimals - base decimals): what a price of one is in smallest units.
     mapping(address base => mapping(address quote => uint256)) private _unit;
@@ -56,8 +67,23 @@ contract OracleRouter is IOracleRouter {
     }
 
     /// @notice The hops of a route; empty when there is none.
-    function hops(address base, address quote) external view returns (Hop[] memory) {
-        return _hops[base][quote];
+    function hops(address base, address quote) external view returns (Hop[] memory listed) {
+        Step[] storage route = _steps[base][quote];
+        listed = new Hop[](route.length);
+        for (uint256 i = 0; i < route.length; i++) {
+            listed[i] = Hop(route[i].source, route[i].inverse);
+        }
+    }
+
+    /// @inheritdoc IOracleRouter
+    function stipend(address base, address quote) external view returns (uint256 gas_) {
+        if (base == quote) return OWN_GAS;
+        Step[] storage route = _steps[base][quote];
+        if (route.length == 0) revert UnknownRoute(base, quote);
+        gas_ = OWN_GAS;
+        for (uint256 i = 0; i < route.length; i++) {
+            gas_ += _cost(route[i].stipend);
+        }
     }
 
     /// @inheritdoc IOracleRouter
@@ -69,7 +95,7 @@ contract OracleRouter is IOracleRouter {
         returns (uint256 low, uint256 high, Status status)
     {
         if (base == quote) return (amount, amount, Status.OK);
-        Hop[] storage route = _hops[base][quote];
+        Step[] storage route = _steps[base][quote];
         uint256 length = route.length;
         if (length == 0) revert UnknownRoute(base, quote);
 
@@ -92,11 +118,12 @@ contract OracleRouter is IOracleRouter {
     function _addRoute(Route memory route) private {
         if (route.hops.length == 0) revert EmptyRoute(route.base, route.quote);
         if (route.hops.length > MAX_HOPS) revert RouteTooLong(route.hops.length, MAX_HOPS);
-        Hop[] storage stored = _hops[route.base][route.quote];
+        Step[] storage stored = _steps[route.base][route.quote];
         if (stored.length != 0) revert DuplicateRoute(route.base, route.quote);
 
         address[] memory visited = new address[](route.hops.length + 1);
         address at = route.base;
+        uint256 gas_ = OWN_GAS;
         visited[0] = at;
         for (uint256 i = 0; i < route.hops.length; i++) {
             (address from, address to) = _ends(route.hops[i]);
@@ -105,9 +132,14 @@ contract OracleRouter is IOracleRouter {
                 if (visited[j] == to) revert CycleInRoute(i, to);
             }
             visited[i + 1] = at = to;
-            stored.push(route.hops[i]);
+            uint256 given = route.hops[i].source.stipend();
+            if (given > MAX_GAS) revert RouteTooDear(route.base, route.quote, given, MAX_GAS);
+            gas_ += _cost(given);
+            // forge-lint: disable-next-line(unsafe-typecast) just compared
+            stored.push(Step(route.hops[i].source, route.hops[i].inverse, uint32(given)));
         }
         if (at != route.quote) revert GapInRoute(route.hops.length, route.quote, at);
+        if (gas_ > MAX_GAS) revert RouteTooDear(route.base, route.quote, gas_, MAX_GAS);
         _unit[route.base][route.quote] =
             10 ** (SCALE_DECIMALS + _decimals(route.quote) - _decimals(route.base));
     }
@@ -118,6 +150,10 @@ contract OracleRouter is IOracleRouter {
         if (hop.inverse) (from, to) = (to, from);
     }
 
+    function _cost(uint256 given) private pure returns (uint256) {
+        return BoundedRead.cost(given) + HOP_GAS;
+    }
+
     function _decimals(address token) private view returns (uint256) {
         (uint256 decimals, bool known) = PriceMath.readDecimals(token);
         if (!known) revert UnknownDecimals(token);
@@ -126,10 +162,10 @@ contract OracleRouter is IOracleRouter {
 
     /// @dev A source that reverts, answers nonsense or names no floor gives no price, and one that burns its gas
     /// or answers at length costs no more than its stipend.
-    function _price(Hop storage hop) private view returns (uint256 low, uint256 high, Status status) {
-        (IPriceSource source, bool inverse) = (hop.source, hop.inverse);
+    function _price(Step storage step) private view returns (uint256 low, uint256 high, Status status) {
+        (IPriceSource source, bool inverse, uint256 given) = (step.source, step.inverse, step.stipend);
         (bool success, uint256[10] memory words) =
-            BoundedRead.read(address(source), SOURCE_GAS, abi.encodeCall(IPriceSource.price, ()), 3);
+            BoundedRead.read(address(source), given, abi.encodeCall(IPriceSource.price, ()), 3);
         (low, high) = (words[0], words[1]);
         if (!success || low == 0 || low > high || words[2] >= uint256(Status.UNAVAILABLE)) {
             return (0, type(uint256).max, Status.UNAVAILABLE);

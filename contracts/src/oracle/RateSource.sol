@@ -30,6 +30,9 @@ abstract contract RateSource is IPriceSource {
     /// @dev A MetaMorpho vault works out the interest of each of its markets: 40k for a cold one.
     uint256 private constant RATE_GAS = 180_000;
 
+    /// @dev All but the read of the rate: the anchor, and what the price is worked out with.
+    uint256 private constant OWN_GAS = 8_000;
+
     /// @notice One in a whole day: no receipt token earns a tenth.
     uint256 private constant GROWTH_LIMIT = 0.1e18;
 
@@ -66,6 +69,11 @@ abstract contract RateSource is IPriceSource {
         uint256[10] memory words;
         (success, words) = BoundedRead.read(target, RATE_GAS, _call(), 1);
         word = words[0];
+    }
+
+    /// @inheritdoc IPriceSource
+    function stipend() external pure returns (uint256) {
+        return BoundedRead.cost(RATE_GAS) + OWN_GAS;
     }
 
     /// @inheritdoc IPriceSource

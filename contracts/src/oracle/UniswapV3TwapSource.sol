@@ -55,6 +55,9 @@ contract UniswapV3TwapSource is IPriceSource {
     uint256 private constant OBSERVE_GAS = 80_000;
     uint256 private constant SLOT_GAS = 10_000;
 
+    /// @dev Working out the prices of a tick, of which there are at most three.
+    uint256 private constant RANGE_GAS = 6_000;
+
     int256 private constant NO_TICK = type(int256).min;
 
     IUniswapV3Pool public immutable pool;
@@ -104,6 +107,16 @@ contract UniswapV3TwapSource is IPriceSource {
         quote = quote_;
         window = window_;
         minLiquidity = minLiquidity_;
+    }
+
+    /// @inheritdoc IPriceSource
+    function stipend() public pure returns (uint256) {
+        return BoundedRead.cost(OBSERVE_GAS) + RANGE_GAS;
+    }
+
+    /// @notice Gas with which `market` answers whatever the pool does, storage unread before.
+    function marketStipend() external pure returns (uint256) {
+        return stipend() + 3 * BoundedRead.cost(SLOT_GAS) + 2 * RANGE_GAS;
     }
 
     /// @inheritdoc IPriceSource

@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def demo(json: JsonOption = False) -> None:
-    """Play one day: deposits, an allocation, a shock, a tampered plan refused, exits, payment.
+    """Play one day: deposits, a shock, a tampered plan and a lying quote refused, rewards, exits, payment.
 
     Ends with code 0 only when every check held. Progress goes to stderr.
     """
@@ -47,7 +47,7 @@ def _data(day: Day) -> Mapping[str, object]:
         "nav_difference": day.nav_difference,
         "nav": {"contract": day.contract_nav, "book": day.book_nav},
         "unexplained": day.unexplained,
-        "refusals": [{"code": each.code, "reason": each.reason} for each in day.refusals],
+        "refusals": [{"code": each.code, "reason": each.reason} for each in (*day.refusals, *day.lies)],
         "users": {name: _user(user) for name, user in day.users.items()},
         "allocation": {
             venue: {
@@ -59,6 +59,7 @@ def _data(day: Day) -> Mapping[str, object]:
             for venue in sorted(day.before)
         },
         "rebalance_gain": day.gained,
+        "harvested": day.harvested,
         "gas": day.gas,
         "checks": day.checks,
     }
@@ -93,7 +94,8 @@ def _text(day: Day) -> str:
         f"Gained by the rebalance, over the same day without it: {_amount(day.gained)}",
         f"Largest difference between contract and book, all day: {day.nav_difference} units of 1e-6 {UNIT}",
         f"Left unexplained by reconciliation: {day.unexplained} units of 1e-6 {UNIT}",
-        *(f"Refused: {each.code}: {each.reason}" for each in day.refusals),
+        f"Brought by the rewards that were sold: {_amount(day.harvested)}",
+        *(f"Refused: {each.code}: {each.reason}" for each in (*day.refusals, *day.lies[:1])),
         "",
         _render(gas),
         *(f"{'held  ' if held else 'FAILED'}  {check}" for check, held in day.checks.items()),

@@ -14,9 +14,10 @@ from keeper.errors import PlanError
 from keeper.ops import plan_files
 from keeper.ops.output import JsonOption, amount, show
 from keeper.planning import policy as policies
-from keeper.planning.actions import SUPPLY, WITHDRAW
+from keeper.planning.actions import SUPPLY, SWAP, WITHDRAW
+from keeper.planning.calls import PlannedCall
 from keeper.planning.outcome import IDLE, after_calls
-from keeper.planning.plan import BatchTerms, Kind, Plan, PlannedCall, SettlementTerms
+from keeper.planning.plan import BatchTerms, Kind, Plan, SettlementTerms
 from keeper.planning.policy import Policy
 from keeper.units import BPS, WAD
 
@@ -188,8 +189,11 @@ def _batch_risks(policy: Policy, terms: BatchTerms, book: Book | None) -> Iterat
 
 
 def _call_risk(policy: Policy, terms: BatchTerms, call: PlannedCall, book: Book) -> Iterator[str]:
+    if call.venue == SWAP:
+        yield "It reverts if the swap brings less than is signed, or less than the oracle then asks for."
+        return
     position = next(each for each in book.positions if each.ref.venue == call.venue)
-    if call.function == WITHDRAW.name:
+    if call.function == WITHDRAW.name and call.token == policy.vault.asset:
         most = position.max_withdraw(book.at)
         taken = position.report(book.at).low if call.full_exit else call.assets
         yield (

@@ -21,7 +21,8 @@ from keeper.guardian.act import Done, carry_out, has_key, rehearsed
 from keeper.guardian.powers import Intervention, moment
 from keeper.guardian.queue import Submissions
 from keeper.guardian.section import Section, read_section
-from keeper.guardian.watch import Look, Seen, Watcher
+from keeper.guardian.watch import Look, Watcher
+from keeper.ops.changes import SinceOption, change, change_lines
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
@@ -35,9 +36,6 @@ FOREIGN: Final = 1
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="The vault's policy.")]
 EndpointsOption = Annotated[Path, typer.Option("--endpoints", help="TOML file of endpoints by chain.")]
-SinceOption = Annotated[
-    int, typer.Option("--since", min=0, help="Block of the vault's registration, or an earlier one.")
-]
 KeystoreOption = Annotated[
     Path | None, typer.Option("--keystore", help="Encrypted keystore of the guardian's key.")
 ]
@@ -192,7 +190,7 @@ async def _intervene(
     hub, events = policy.vault.chain_id, logged_events(json=json)
     async with open_pools(settings, [hub], events) as pools:
         source = pools[hub]
-        section = await read_section(source, policy.vault, await source.latest())
+        section = await read_section(source, policy, await source.latest())
         by = section.guardian if account is None else Address(account.address)
         powers.require_power(section, by)
         intervention = await prepare(source, section, by)
@@ -302,11 +300,11 @@ def _tell(policy: Policy, seen: Look, *, json: bool) -> None:
         "guardian": section.guardian,
         "risk_paused_until": section.risk_paused_until,
         "exit_only": section.exit_only,
-        "queue": [_change(each) for each in seen.queue],
+        "queue": [change(each) for each in seen.queue],
         "differences": seen.differences,
     }
     head = f"vault {policy.vault.vault}  block {block.number}, {moment(block.timestamp)}"
-    lines = [head, *_state(section), *(line for each in seen.queue for line in _lines(each))]
+    lines = [head, *_state(section), *(line for each in seen.queue for line in change_lines(each))]
     if not seen.queue:
         lines.append("nothing is queued")
     lines += [f"DIFFERS  {each}" for each in seen.differences]
@@ -320,32 +318,3 @@ def _state(section: Section) -> list[str]:
     paused = section.block.timestamp < section.risk_paused_until
     lines = [f"paused until {moment(section.risk_paused_until)}"] if paused else []
     return [*lines, *(f"exit-only {each}" for each in section.exit_only)]
-
-
-def _change(seen: Seen) -> dict[str, Any]:
-    change = seen.change
-    return {
-        "id": change.id,
-        "target": change.target,
-        "contract": change.contract,
-        "function": change.function,
-        "arguments": dict(change.arguments),
-        "data": change.data,
-        "executable_at": change.executable_at,
-        "expires_at": change.expires_at,
-        "stage": seen.stage.value,
-        "vetoable": change.vetoable,
-        "foreign": seen.foreign,
-        "why": seen.verdict.why,
-    }
-
-
-def _lines(seen: Seen) -> list[str]:
-    change = seen.change
-    flag = "FOREIGN" if seen.foreign else "queued"
-    return [
-        f"{flag}  0x{change.id.hex()}  {seen.stage.value}",
-        f"  {change}",
-        f"  may be made from {moment(change.executable_at)} to {moment(change.expires_at)}",
-        f"  {seen.verdict.why}{'' if change.vetoable else '; the guardian cannot veto it'}",
-    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
+from keeper.swap.client import LiFi, LiFiConfig
 
 app = typer.Typer(add_completion=False)
 
@@ -39,6 +41,9 @@ def intend(
     relayer_env: Annotated[
         str | None, typer.Option(help="Variable that holds the relayer's key; a dry run without.")
     ] = None,
+    lifi: Annotated[
+        Path | None, typer.Option("--lifi", help="TOML file with LiFi's URL; without, nothing is sold there.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Go ahead without asking.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +57,8 @@ def intend(
         raise ConfigError("Nobody to sign the plan", expected="--signer URL, once for each signer")
     key = None if relayer_env is None else KeySource(env=relayer_env)
     seat = None if proposer_env is None else proposer_key(proposer_env)
-    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, yes=yes, json=json))
+    swaps = None if lifi is None else load_toml(lifi, LiFiConfig).beside(lifi.resolve().parent)
+    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, swaps, yes=yes, json=json))
 
 
 def proposer_key(name: str) -> Ed25519PrivateKey:
@@ -74,18 +80,20 @@ async def _intend(
     signers: tuple[str, ...],
     key: KeySource | None,
     seat: Ed25519PrivateKey | None,
+    swaps: LiFiConfig | None,
     *,
     yes: bool,
     json: bool,
 ) -> None:
     account = None if key is None else load_key(key, os.environ)
     events, hub = logged_events(json=json), policy.vault.chain_id
-    async with open_pools(settings, policy.chains, events) as pools:
+    async with open_pools(settings, policy.chains, events) as pools, AsyncExitStack() as stack:
         time = clock.named(settings.clock, pools[hub])
+        lifi = None if swaps is None else await stack.enter_async_context(LiFi(swaps, time))
         intents = intent_file.read(file, decimals=policy.vault.decimals, issued_at=await time.now())
         proposer = None if seat is None else Proposer(seat, time)
         relayer = None if account is None else Relayer(pools[hub], account, events)
-        keeper = Keeper(policy, pools[hub], time, signers, events, relayer, proposer=proposer)
+        keeper = Keeper(policy, pools[hub], time, signers, events, relayer, proposer, lifi=lifi)
         plan = await keeper.propose(Kind.BATCH, (evidence(intents),))
         if relayer is None:
             text = f"{_plan_text(plan, intents, policy)}\nDry run: no relayer key. Nothing was asked or sent."
@@ -111,6 +119,7 @@ def _data(plan: Plan, intents: Intents) -> dict[str, Any]:
         "reason": intents.reason,
         "intents": [describe(each) for each in intents.intents],
         "calls": [call.explain() for call in plan.batch.calls],
+        "why": plan.batch.reason,
         "min_nav_after": plan.batch.min_nav_after,
         "valid_until": plan.valid_until,
         "sent": False,
@@ -139,6 +148,7 @@ def _plan_text(plan: Plan, intents: Intents, policy: Policy) -> str:
     lines += [
         f"plan 0x{plan.plan_hash.hex()}, valid until {plan.valid_until}",
         *(f"  {call.explain()}" for call in plan.batch.calls),
+        f"why: {plan.batch.reason}",
         f"NAV may not end below {floor}",
     ]
     return "\n".join(lines)

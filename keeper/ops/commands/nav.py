@@ -1,7 +1,7 @@
 """`keeper nav`: what a vault is worth, position by position, and that its contract says the same."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,7 +21,7 @@ from keeper.ops.output import JsonOption, amount, logged_events, show
 from keeper.oracle.quote import Quote
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
-from keeper.provenance import PRICED
+from keeper.provenance import PRICED, Provenance, trace
 from keeper.reads import VaultReads
 from keeper.units import BPS, WAD, Address
 
@@ -29,6 +29,9 @@ app = typer.Typer(help="What a vault is worth, proved against its contract.", no
 
 _FIRST_PRICE_DIGITS: Final = 21
 """Shares have six decimals more than the asset: at 10^21, of 10^27, a whole one costs a whole asset."""
+
+Sources = Mapping[str, Provenance]
+"""By venue."""
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="The vault's policy: its positions and caps.")]
 BlockOption = Annotated[int | None, typer.Option("--block", min=0, help="Number; left out, the last final.")]
@@ -51,7 +54,8 @@ def nav(
     _require_same(vault, rules)
     taken = asyncio.run(_take(rules, load_toml(endpoints, Endpoints), block, json=json))
     book = open_book(taken, rules)
-    show({"ok": True, **_data(taken, rules, book)}, _text(taken, rules, book), json=json)
+    sources = trace(taken, rules)
+    show({"ok": True, **_data(taken, rules, book, sources)}, _text(taken, rules, book, sources), json=json)
 
 
 def _require_same(vault: str, policy: Policy) -> None:
@@ -84,7 +88,7 @@ async def _take(policy: Policy, settings: Endpoints, number: int | None, *, json
 # JSON
 
 
-def _data(taken: Snapshot, policy: Policy, book: Book) -> dict[str, Any]:
+def _data(taken: Snapshot, policy: Policy, book: Book, sources: Sources) -> dict[str, Any]:
     vault, block, supply = policy.vault, taken.block(policy.vault.chain_id), book.accounting.total_supply
     contract: Any = taken.result(vault.chain_id, VaultReads(policy).nav)
     (low, high), healthy = contract
@@ -99,7 +103,7 @@ def _data(taken: Snapshot, policy: Policy, book: Book) -> dict[str, Any]:
             "timestamp": block.timestamp,
         },
         "asset": {"address": vault.asset, "symbol": vault.symbol, "decimals": vault.decimals},
-        "positions": [_position(policy, book, each) for each in book.positions],
+        "positions": [_position(policy, book, each, sources[each.ref.venue]) for each in book.positions],
         "idle": book.idle,
         "gross": book.gross,
         "debt": book.debt,
@@ -113,9 +117,8 @@ def _data(taken: Snapshot, policy: Policy, book: Book) -> dict[str, Any]:
     }
 
 
-def _position(policy: Policy, book: Book, position: Position) -> dict[str, Any]:
+def _position(policy: Policy, book: Book, position: Position, source: Provenance) -> dict[str, Any]:
     ref, report = position.ref, position.report(book.at)
-    source = book.provenance[ref.venue]
     return {
         "venue": ref.venue,
         "connector": ref.connector,
@@ -173,7 +176,7 @@ def _exposure(each: Exposure) -> dict[str, Any]:
 # TEXT
 
 
-def _text(taken: Snapshot, policy: Policy, book: Book) -> str:
+def _text(taken: Snapshot, policy: Policy, book: Book, sources: Sources) -> str:
     vault, block = policy.vault, taken.block(policy.vault.chain_id)
     return "\n".join(
         [
@@ -185,7 +188,7 @@ def _text(taken: Snapshot, policy: Policy, book: Book) -> str:
                 left=3,
             ),
             "",
-            *_notes(policy, book),
+            *_notes(policy, book, sources),
             *_totals(policy, book),
             "",
             *_table(
@@ -228,12 +231,12 @@ def _row(policy: Policy, book: Book, position: Position) -> tuple[str, ...]:
     )
 
 
-def _notes(policy: Policy, book: Book) -> list[str]:
+def _notes(policy: Policy, book: Book, sources: Sources) -> list[str]:
     """What stands behind each position: its tokens, or why it cannot be read; and what was read."""
     lines = []
     for position in book.positions:
         venue = position.ref.venue
-        source = book.provenance[venue]
+        source = sources[venue]
         lines.append(f"{venue}  {source.calls} reads, 0x{source.results.hex()}")
         if venue in book.impaired:
             lines.append(f"  impaired: {book.impaired[venue]}")
@@ -241,7 +244,7 @@ def _notes(policy: Policy, book: Book) -> list[str]:
             lines.append("  closed to new risk")
         for leg in position.legs(book.at):
             worth = f"{_number(policy, leg.low)} to {_number(policy, leg.high)} {policy.vault.symbol}"
-            lines.append(f"  {leg.role.value} {_units(policy, leg.token, leg.amount)}, worth {worth}")
+            lines.append(f"  {leg.role.value} {units(policy, leg.token, leg.amount)}, worth {worth}")
     return [*lines, ""] if lines else []
 
 
@@ -277,10 +280,13 @@ def _number(policy: Policy, value: int) -> str:
     return amount(value, policy.vault.decimals, "").rstrip()
 
 
-def _units(policy: Policy, token: Address, value: int) -> str:
-    """An amount of a token; of another than the vault's own asset the decimals are not known here."""
+def units(policy: Policy, token: Address, value: int) -> str:
+    """An amount of a token, in its smallest unit where the policy does not say what that is."""
     if token == policy.vault.asset:
         return amount(value, policy.vault.decimals, policy.vault.symbol)
+    for symbol, known in policy.oracle.tokens.items() if policy.oracle else ():
+        if known.address == token and known.decimals is not None:
+            return amount(value, known.decimals, symbol)
     return f"{value:,} units of {token}"
 
 

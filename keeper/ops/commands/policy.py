@@ -2,22 +2,24 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import typer
 from eth_hash.auto import keccak
 
 from keeper import clock
 from keeper.chain.block import BlockRef, hex_bytes
-from keeper.chain.call import Call
-from keeper.chain.history import read_history
 from keeper.chain.pool import Endpoints, Pool, open_pools
 from keeper.chain.snapshot import Snapshot, take
 from keeper.config import load_toml
-from keeper.contracts import Contract, address
-from keeper.errors import PolicyError
-from keeper.grants import Disagreement, Grants, Wider, disagreements, set_up
+from keeper.contracts import address
+from keeper.guardian.grants import Disagreement, Wider, disagreements, set_up
+from keeper.guardian.queue import Stage, Submissions
+from keeper.guardian.section import read_section
+from keeper.guardian.watch import Seen, judged
+from keeper.ops.changes import SinceOption, change, change_lines
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.oracle.source import told
 from keeper.planning import policy as policies
@@ -25,11 +27,9 @@ from keeper.planning.policy import Policy
 from keeper.planning.roles import role
 from keeper.reads import VaultReads
 from keeper.risk.slots import REQUIREMENTS, RiskPolicy
-from keeper.timelock import Queued, query, queued
+from keeper.swap.permissions import HandlerReads
 
 app = typer.Typer(help="Policies: valid, generated on-chain permissions, agreement.", no_args_is_help=True)
-
-_YEAR_OF_BLOCKS: Final = 2_700_000
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="The vault's policy.")]
 
@@ -66,17 +66,20 @@ def check(
 
 @app.command()
 def permissions(policy: PolicyOption, json: JsonOption = False) -> None:
-    """Print the calls of the governor that make the registry hold what the policy says."""
+    """Print the governor's calls that make registry and swap handler hold what the policy says."""
     rules = policies.load(policy)
     calls = set_up(rules)
-    listed = [{"function": each.function, "what": each.what, "data": each.data} for each in calls]
-    lines = [f"{each.function:14}{each.what}\n{'':14}0x{each.data.hex()}" for each in calls]
-    text = "\n".join(
-        [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}", *lines]
-    )
+    listed = [
+        {"target": each.target, "function": each.function, "what": each.what, "data": each.data}
+        for each in calls
+    ]
+    lines = [f"governor to registry {rules.vault.registry}, for policy 0x{rules.hash.hex()}"]
+    for each in calls:
+        where = "" if each.target == rules.vault.registry else f", to swap handler {each.target}"
+        lines.append(f"{each.function:14}{each.what}{where}\n{'':14}0x{each.data.hex()}")
     show(
         {"ok": True, "policy_hash": rules.hash, "registry": rules.vault.registry, "calls": listed},
-        text,
+        "\n".join(lines),
         json=json,
     )
 
@@ -108,12 +111,12 @@ def roles(
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Agreement:
     """The chain's side at one block."""
 
     block: BlockRef
     differences: tuple[Disagreement, ...]
-    queued: tuple[Queued, ...]
+    queue: tuple[Seen, ...]
     not_stated: tuple[str, ...]
 
 
@@ -121,9 +124,7 @@ class _Seen:
 def diff(
     policy: PolicyOption,
     endpoints: Annotated[Path, typer.Option("--endpoints", help="TOML file of endpoints by chain.")],
-    blocks: Annotated[
-        int, typer.Option("--blocks", min=1, help="How far back to look for queued changes.")
-    ] = _YEAR_OF_BLOCKS,
+    since: SinceOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Prove that chain, policy and code agree, in both directions, and list what waits in the timelock.
@@ -131,27 +132,14 @@ def diff(
     Ends with 1, naming every difference, when they do not.
     """
     rules = policies.load(policy)
-    seen = asyncio.run(_look(rules, load_toml(endpoints, Endpoints), blocks, json=json))
+    seen = asyncio.run(_look(rules, load_toml(endpoints, Endpoints), since, json=json))
     agree = not seen.differences
     data = {
         "ok": agree,
         "policy_hash": rules.hash,
         "block": {"chain_id": seen.block.chain_id, "number": seen.block.number, "hash": seen.block.hash},
-        "differences": [
-            {"field": each.field, "policy": each.policy, "chain": each.chain, "wider": each.wider.value}
-            for each in seen.differences
-        ],
-        "queued": [
-            {
-                "id": each.id,
-                "target": each.target,
-                "says": each.says,
-                "executable_at": each.executable_at,
-                "vetoable": each.vetoable,
-                "in_policy": each.in_policy,
-            }
-            for each in seen.queued
-        ],
+        "differences": seen.differences,
+        "queue": [change(each) for each in seen.queue],
         "not_stated": seen.not_stated,
     }
     show(data, _text(rules, seen), json=json)
@@ -159,64 +147,59 @@ def diff(
         raise typer.Exit(1)
 
 
-def _text(rules: Policy, seen: _Seen) -> str:
+def _text(rules: Policy, seen: _Agreement) -> str:
     where = f"block {seen.block.number} of chain {seen.block.chain_id}"
     lines = [str(each) for each in seen.differences]
-    lines += [
-        f"queued from {each.executable_at} on: {each.says} ({'' if each.in_policy else 'NOT '}in the policy)"
-        for each in seen.queued
-    ]
+    lines += [line for each in seen.queue for line in change_lines(each)]
     if seen.not_stated:
         lines.append(f"not stated by the policy, and not compared: {', '.join(seen.not_stated)}")
     verdict = f"{len(seen.differences)} differences" if seen.differences else "agree"
     return "\n".join([*lines, f"policy 0x{rules.hash.hex()} and {where}: {verdict}"])
 
 
-async def _look(rules: Policy, settings: Endpoints, blocks: int, *, json: bool) -> _Seen:
+async def _look(rules: Policy, settings: Endpoints, since: int, *, json: bool) -> _Agreement:
     hub, reads = rules.vault.chain_id, VaultReads(rules)
-    section = Contract(rules.vault.registry, "Registry").call("policy", rules.vault.vault)
-    calls = [*reads.parts.values(), reads.signers, reads.threshold, section]
+    handler = None if rules.swap is None else HandlerReads(rules.swap)
+    calls = [*reads.parts.values(), *([] if handler is None else handler.calls())]
     async with open_pools(settings, [hub], logged_events(json=json)) as pools:
         pool = pools[hub]
         now = await clock.named(settings.clock, pool).now()
         taken = await take(pools, {hub: calls}, now, {hub: rules.finality[hub]})
         block = taken.block(hub)
-        differences = [*_own_contracts(rules, reads, taken, hub), *await _code(rules, pool, block)]
-        raw = told(lambda call: taken.result(hub, call), section)
-        if raw is None:
-            raise PolicyError(
-                "The registry does not answer",
-                expected=section.label,
-                seen=f"nothing from {section.target}",
-                hint="Check the address and the chain.",
-            )
-        differences += disagreements(rules, Grants.parse(raw), block.timestamp)
-        history = await read_history(pool, block, [query(rules, min(blocks, block.number + 1))])
-        logs = history.logs[0].found if history is not None else ()
-        return _Seen(block, tuple(differences), queued(rules, logs, block.timestamp), _not_stated(rules))
+        section = await read_section(pool, rules, block)
+        queue = judged(rules, section, await Submissions(pool, rules.vault, since).queued(section))
+        read, vault = partial(taken.result, hub), rules.vault
+        found = () if handler is None else handler.differences(read, vault.portfolio, vault.asset)
+        differences = (
+            *_parts(rules, reads, taken),
+            *await _code(rules, pool, block),
+            *disagreements(rules, section),
+            *(Disagreement(*each, Wider.OTHER) for each in found),
+        )
+        waiting = tuple(each for each in queue if each.stage is not Stage.EXPIRED)
+        return _Agreement(block, differences, waiting, _not_stated(rules))
 
 
-def _own_contracts(rules: Policy, reads: VaultReads, taken: Snapshot, hub: int) -> list[Disagreement]:
-    """Parts of the vault, and the quorum's signers."""
-    wanted: list[tuple[str, Call[Any], Any]] = [
-        (name, call, getattr(rules.vault, name)) for name, call in reads.parts.items()
-    ]
-    wanted.append(("signers", reads.signers, tuple(sorted(rules.signers.addresses))))
-    wanted.append(("threshold", reads.threshold, rules.signers.threshold))
+def _parts(rules: Policy, reads: VaultReads, taken: Snapshot) -> list[Disagreement]:
     found = []
-    for name, call, ours in wanted:
-        theirs = told(lambda each: taken.result(hub, each), call)
-        theirs = tuple(sorted(theirs)) if isinstance(theirs, list | tuple) else theirs
+    for name, call in reads.parts.items():
+        ours, theirs = getattr(rules.vault, name), told(partial(taken.result, rules.vault.chain_id), call)
         if theirs != ours:
-            found.append(Disagreement(name, _shown(ours), _shown(theirs), Wider.OTHER))
+            found.append(Disagreement(name, ours, str(theirs), Wider.OTHER))
     return found
 
 
 async def _code(rules: Policy, pool: Pool, block: BlockRef) -> list[Disagreement]:
     """That there is code wherever the policy sends a call, and the code it says."""
-    own = (rules.vault.vault, rules.vault.portfolio, rules.vault.registry, rules.vault.quorum)
+    own = [
+        rules.vault.vault,
+        rules.vault.portfolio,
+        rules.vault.registry,
+        rules.vault.quorum,
+    ]
     pinned = rules.code or {}
     found = []
+    own += [] if rules.swap is None else [rules.swap.handler]
     for place in sorted({*own, *(each.address for each in rules.positions), *pinned}):
         at = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
         code = hex_bytes(await pool.rpc("eth_getCode", [place, at]))
@@ -231,7 +214,3 @@ async def _code(rules: Policy, pool: Pool, block: BlockRef) -> list[Disagreement
 def _not_stated(rules: Policy) -> tuple[str, ...]:
     missing = [name for name in ("oracle", "guardian", "governor", "code") if getattr(rules, name) is None]
     return tuple(missing)
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

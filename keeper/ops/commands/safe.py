@@ -13,6 +13,7 @@ from keeper import clock, engine
 from keeper.chain import lens
 from keeper.chain.pool import Endpoints, Pool, open_pools
 from keeper.config import EndpointUrl, StrictModel, Url, load_toml
+from keeper.contracts.abi import address
 from keeper.errors import ConfigError
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
@@ -28,9 +29,11 @@ from keeper.safe import envelope as envelopes
 from keeper.safe import execution
 from keeper.safe.account import SafeReads, facts, modules_of
 from keeper.safe.envelope import Envelope, safe_policy
+from keeper.safe.nested import Member
 from keeper.safe.nonces import Queued
 from keeper.safe.owner import Owner, State, read_state
 from keeper.safe.service import TransactionService
+from keeper.units import Address
 
 app = typer.Typer(help="Plans as transactions of a Safe in the keeper role.", no_args_is_help=True)
 
@@ -105,15 +108,20 @@ def sign(
     file: FileArgument,
     config: ConfigOption,
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it, if not to FILE.")] = None,
+    within: Annotated[
+        str, typer.Option("--within", help="The Safe, itself an owner, that this key is an owner of.")
+    ] = "",
     replace: ReplaceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Derive every plan from your own endpoints, rehearse the transaction, and add your signature.
 
-    With a service in the configuration its queue is read first, and the signature is left there as well.
+    With a service in the configuration its queue is read first, and the signature is left there as well,
+    unless it is in the name of a Safe: those go from file to file.
     """
     settings = load_toml(config, OwnerConfig).beside(config.resolve().parent)
-    signed = asyncio.run(_sign(envelopes.load(file), settings, replace=replace, json=json))
+    safe = address(within) if within else None
+    signed = asyncio.run(_sign(envelopes.load(file), settings, safe, replace=replace, json=json))
     envelopes.save(signed, out or file)
     show(_data(signed), _text(signed), json=json)
 
@@ -207,7 +215,9 @@ async def _queue(service: TransactionService | None, policy: Policy, hub: Pool) 
     return await service.queue(safe, state.nonce)
 
 
-async def _sign(envelope: Envelope, config: OwnerConfig, *, replace: bool, json: bool) -> Envelope:
+async def _sign(
+    envelope: Envelope, config: OwnerConfig, within: Address | None, *, replace: bool, json: bool
+) -> Envelope:
     rules = policies.load(config.policy)
     envelope.require(rules)
     if config.record is None:
@@ -229,7 +239,9 @@ async def _sign(envelope: Envelope, config: OwnerConfig, *, replace: bool, json:
             _service("" if url is None else url.secret(), config.service_key_env, rules)
         )
         waiting = await _queue(service, rules, hub)
-        signature = await Owner(signer, hub).sign(envelope, waiting, replace=replace)
+        signature = await Owner(signer, hub).sign(envelope, waiting, replace=replace, within=within)
+        if within is not None:
+            return envelope.with_members([Member(within, signature)])
         if service is not None:
             await _leave(service, envelope, signature)
     return envelope.with_signatures([signature])
@@ -264,7 +276,7 @@ async def _account(policy: Policy, endpoints: Path, *, json: bool) -> dict[str, 
         "nonce": state.nonce,
         "threshold": state.threshold,
         "owners": state.owners,
-        "owners that are contracts, and sign elsewhere": state.contracts,
+        "owners that are contracts": state.contracts,
         **{what: value for (what, _, _), value in zip(named, values, strict=True)},
         "Safe's modules": modules_of(modules),
     }
@@ -322,6 +334,7 @@ def _data(envelope: Envelope) -> dict[str, Any]:
             for plan in envelope.plans
         ],
         "signed_by": [each.signer for each in envelope.signatures],
+        "signed_within": [[each.safe, each.signature.signer] for each in envelope.members],
     }
 
 
@@ -336,6 +349,7 @@ def _text(envelope: Envelope) -> str:
             for plan in envelope.plans
         ),
         f"signed by: {_words([each.signer for each in envelope.signatures])}",
+        *(f"within {each.safe} signed by: {each.signature.signer}" for each in envelope.members),
     ]
     return "\n".join(lines)
 

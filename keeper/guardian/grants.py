@@ -1,4 +1,4 @@
-"""What the registry must hold for a policy, what it does hold, and every difference between the two."""
+"""What the registry must hold for a policy, and every difference between that and what it does hold."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from keeper.contracts import Contract
 from keeper.exposures import risk_id
-from keeper.planning.plan import ACTIONS
+from keeper.guardian.section import NOBODY, Section
+from keeper.planning.actions import ACTIONS, SWAP_LIFI, SWAP_UNISWAP
 from keeper.planning.policy import Policy
+from keeper.swap import permissions
 from keeper.units import Address
 
 Place = tuple[Address, bytes]
-NOBODY: Final = Address("0x" + "0" * 40)
 _SELECTORS: Final = {function.selector: function.name for function in ACTIONS.values()}
 
 
@@ -28,12 +29,14 @@ class Wider(StrEnum):
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One difference, for people: `field` as the registry calls it."""
+    """One difference, for people: `field` as the registry calls it. `lowered`: what a guardian may do at once
+    made it, and plans keep to it without being told."""
 
     field: str
     policy: str
     chain: str
     wider: Wider
+    lowered: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: policy {self.policy}, chain {self.chain} ({self.wider})"
@@ -41,31 +44,24 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Grants:
-    """One side of the comparison: a vault's section of the registry (`IRegistry.policy`).
-
-    `roles` are portfolio, keeper, oracle, governor, pending governor and guardian by those names, `delay` is
-    in seconds, `caps` in the vault's asset by risk id. None: the policy does not say.
-    """
+    """What the policy asks the registry to hold: roles by name, the delay in seconds, caps in the vault's
+    asset by risk id. A role that the policy does not name is left out, and so is its delay."""
 
     roles: Mapping[str, Address]
     delay: int | None
     positions: Mapping[Place, frozenset[bytes]]
     allowed: frozenset[Place]
     caps: Mapping[bytes, int]
-    exit_only: frozenset[Address] = frozenset()
-    paused_until: int = 0
-    abdicated: frozenset[Place] = frozenset()
 
     @classmethod
     def of(cls, policy: Policy) -> Grants:
-        """What the policy asks the registry to hold; roles that it does not name are left out."""
         roles = {"portfolio": policy.vault.portfolio, "keeper": policy.vault.quorum}
         if policy.oracle is not None:
             roles["oracle"] = policy.oracle.router
         if policy.guardian is not None:
             roles["guardian"] = policy.guardian.address
         if policy.governor is not None:
-            roles |= {"governor": policy.governor.address, "pending governor": NOBODY}
+            roles["governor"] = policy.governor.address
         return cls(
             roles=roles,
             delay=policy.governor.delay if policy.governor is not None else None,
@@ -75,49 +71,39 @@ class Grants:
             },
             allowed=frozenset(
                 (each.address, ACTIONS[name].selector) for each in policy.positions for name in each.functions
-            ),
+            )
+            | _swaps(policy),
             caps={risk_id(name): assets for name, assets in policy.caps.items() if assets},
         )
 
-    @classmethod
-    def parse(cls, section: tuple[Any, ...]) -> Grants:
-        """What `Registry.policy(vault)` answers."""
-        portfolio, governor, pending, guardian, keeper, oracle, delay, paused, *lists = section
-        positions, allowed, caps, exit_only, abdicated = lists
-        return cls(
-            roles={
-                "portfolio": portfolio,
-                "governor": governor,
-                "pending governor": pending,
-                "guardian": guardian,
-                "keeper": keeper,
-                "oracle": oracle,
-            },
-            delay=delay,
-            positions={(connector, key): frozenset(ids) for connector, key, ids in positions},
-            allowed=frozenset((target, selector) for target, selector in allowed),
-            caps=dict(caps),
-            exit_only=frozenset(exit_only),
-            paused_until=paused,
-            abdicated=frozenset((target, selector) for target, selector in abdicated),
-        )
+
+def _swaps(policy: Policy) -> frozenset[Place]:
+    """What batches may ask of the swap handler."""
+    swap = policy.swap
+    if swap is None:
+        return frozenset()
+    routes = [SWAP_UNISWAP] if any(each.path for each in swap.tokens.values()) else []
+    routes += [SWAP_LIFI] if swap.lifi is not None else []
+    return frozenset((swap.handler, each.selector) for each in routes)
 
 
 @dataclass(frozen=True)
 class SetUp:
-    """One call of the governor to the registry; before the vault is sealed it takes effect at once."""
+    """One call of the governor to `target`, the registry or the swap handler; before the vault is sealed it
+    takes effect at once."""
 
+    target: Address
     function: str
     what: str
     data: bytes
 
 
 def set_up(policy: Policy) -> tuple[SetUp, ...]:
-    """The calls that make the registry hold what the policy says, in an order that works."""
+    """The calls that make registry and swap handler hold what the policy says, in an order that works."""
     vault, registry = policy.vault.vault, Contract(policy.vault.registry, "Registry")
 
     def call(function: str, what: str, *args: Any) -> SetUp:
-        return SetUp(function, what, registry.encode(function, vault, *args))
+        return SetUp(registry.address, function, what, registry.encode(function, vault, *args))
 
     wanted, names = Grants.of(policy), Names(policy)
     calls = [call("setKeeper", policy.vault.quorum, policy.vault.quorum)]
@@ -140,6 +126,8 @@ def set_up(policy: Policy) -> tuple[SetUp, ...]:
         for each in sorted(policy.positions, key=lambda each: each.venue)
     ]
     calls += [call("setSelector", names.permission(place), *place, True) for place in sorted(wanted.allowed)]
+    if policy.swap is not None:
+        calls += [SetUp(policy.swap.handler, *each) for each in permissions.set_up(policy.swap)]
     if policy.governor is not None:
         calls.append(call("seal", f"delay of {policy.governor.delay} s", policy.governor.delay))
     return tuple(calls)
@@ -154,6 +142,8 @@ class Names:
         self._connectors: dict[Address, str] = {}
         for each in policy.positions:
             self._connectors.setdefault(each.address, each.connector)
+        if policy.swap is not None:
+            self._connectors[policy.swap.handler] = "swap handler"
 
     def position(self, place: Place) -> str:
         return self._venues.get(place) or f"{place[0]} key 0x{place[1].hex()}"
@@ -174,35 +164,50 @@ class Names:
         return f"{self.connector(place[0])} {function}"
 
 
-def disagreements(policy: Policy, chain: Grants, at: int) -> tuple[Disagreement, ...]:
-    """Every field in which the registry departs from the policy, at a time `at` of the hub chain."""
-    return tuple(_compare(Grants.of(policy), chain, Names(policy), at))
+def disagreements(policy: Policy, chain: Section) -> tuple[Disagreement, ...]:
+    """Every field in which the chain departs from the policy at the section's block."""
+    return tuple(_compare(policy, Grants.of(policy), chain, Names(policy)))
 
 
-def _compare(wanted: Grants, chain: Grants, names: Names, at: int) -> Iterator[Disagreement]:
-    for role, who in wanted.roles.items():
-        if chain.roles[role] != who:
-            yield Disagreement(role, who, chain.roles[role], Wider.OTHER)
-    if wanted.delay is not None and wanted.delay != chain.delay:
-        shorter = chain.delay is not None and chain.delay < wanted.delay
-        wider = Wider.CHAIN if shorter else Wider.POLICY
-        yield Disagreement("delay", f"{wanted.delay} s", f"{chain.delay} s", wider)
-    yield from _members("position", names.position, wanted.positions.keys(), chain.positions.keys())
-    for place in sorted(wanted.positions.keys() & chain.positions.keys()):
-        ours, theirs = wanted.positions[place], chain.positions[place]
+def _compare(policy: Policy, wanted: Grants, chain: Section, names: Names) -> Iterator[Disagreement]:
+    yield from _roles(policy, wanted, chain)
+    listed = {(each.connector, each.key): frozenset(each.risk_ids) for each in chain.positions}
+    yield from _members("position", names.position, wanted.positions.keys(), listed.keys())
+    for place in sorted(wanted.positions.keys() & listed.keys()):
+        ours, theirs = wanted.positions[place], listed[place]
         if ours != theirs:
             where = f"risk ids of {names.position(place)}"
             yield Disagreement(where, names.risk_ids(ours), names.risk_ids(theirs), Wider.OTHER)
     yield from _members("function", names.permission, wanted.allowed, chain.allowed)
-    for word in sorted(wanted.caps.keys() | chain.caps.keys()):
-        allowed, granted = wanted.caps.get(word, 0), chain.caps.get(word, 0)
+    caps = dict(chain.caps)
+    for word in sorted(wanted.caps.keys() | caps.keys()):
+        allowed, granted = wanted.caps.get(word, 0), caps.get(word, 0)
         if allowed != granted:
-            wider = Wider.POLICY if allowed > granted else Wider.CHAIN
-            yield Disagreement(f"cap of {names.risk_id(word)}", f"{allowed:,}", f"{granted:,}", wider)
+            wider, lowered = (Wider.POLICY, True) if allowed > granted else (Wider.CHAIN, False)
+            yield Disagreement(
+                f"cap of {names.risk_id(word)}", f"{allowed:,}", f"{granted:,}", wider, lowered
+            )
     for connector in sorted(chain.exit_only):
-        yield Disagreement("exit only", "may grow", names.connector(connector), Wider.POLICY)
-    if chain.paused_until > at:
-        yield Disagreement("risk", "not paused", f"paused until {chain.paused_until}", Wider.POLICY)
+        yield Disagreement("exit only", "may grow", names.connector(connector), Wider.POLICY, lowered=True)
+    if (until := chain.risk_paused_until) > chain.block.timestamp:
+        yield Disagreement("risk", "not paused", f"paused until {until}", Wider.POLICY, lowered=True)
+
+
+def _roles(policy: Policy, wanted: Grants, chain: Section) -> Iterator[Disagreement]:
+    for role, who in wanted.roles.items():
+        if getattr(chain, role) != who:
+            yield Disagreement(role, who, getattr(chain, role), Wider.OTHER)
+    if chain.pending_governor not in (NOBODY, wanted.roles.get("governor")):
+        yield Disagreement("pending governor", "nobody else", chain.pending_governor, Wider.CHAIN)
+    if wanted.delay is not None and wanted.delay != chain.delay:
+        wider = Wider.CHAIN if chain.delay < wanted.delay else Wider.POLICY
+        yield Disagreement("delay", f"{wanted.delay} s", f"{chain.delay} s", wider)
+    ours, theirs = (", ".join(sorted(each)) for each in (policy.signers.addresses, chain.signers))
+    if ours != theirs:
+        yield Disagreement("signers", ours, theirs, Wider.OTHER)
+    if policy.signers.threshold != chain.threshold:
+        wider = Wider.CHAIN if chain.threshold < policy.signers.threshold else Wider.POLICY
+        yield Disagreement("threshold", str(policy.signers.threshold), str(chain.threshold), wider)
 
 
 def _members(what: str, name: Any, wanted: Iterable[Place], chain: Iterable[Place]) -> Iterator[Disagreement]:
