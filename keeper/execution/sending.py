@@ -11,7 +11,7 @@ from keeper.chain.call import Call
 from keeper.chain.rpc import Source
 from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
 from keeper.chain.transaction import Signed, sign
-from keeper.errors import EndpointError, KeeperError, RefusedError
+from keeper.errors import DecodeError, EndpointError, KeeperError, RefusedError
 from keeper.events import EventStream, TransactionMined, TransactionSent
 from keeper.execution.fees import fees
 from keeper.planning.policy import Policy
@@ -74,7 +74,7 @@ class Sender:
             TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
         )
         await self._broadcast(signed)
-        receipt, succeeded = await self._mined(signed.hash)
+        receipt, succeeded = await self.mined(signed.hash)
         if not succeeded:
             raise await self._reason(call, receipt.block, gas)
         return receipt
@@ -88,8 +88,8 @@ class Sender:
             if known is None:
                 raise
 
-    async def _mined(self, name: bytes) -> tuple[Receipt, bool]:
-        """The receipt, and whether the transaction succeeded."""
+    async def mined(self, name: bytes) -> tuple[Receipt, bool]:
+        """The receipt, and whether the transaction succeeded. Raises EndpointError when it cannot be had."""
         for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
             raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
             if raw is not None:
@@ -102,25 +102,25 @@ class Sender:
                 where="0x" + name.hex(),
                 hint="Do not send it again: look for this hash first.",
             )
-        block = await self.endpoint.get_block(hex_bytes(raw["blockHash"]))
-        receipt = Receipt(
-            transaction=name,
-            block=block,
-            index=quantity(raw["transactionIndex"]),
-            gas_used=quantity(raw["gasUsed"]),
-            logs=tuple(raw["logs"]),
-        )
-        succeeded = quantity(raw["status"]) == 1
+        receipt, succeeded = await self._receipt(name, raw)
         self.events.emit(
             TransactionMined(
                 chain_id=self.endpoint.chain_id,
                 transaction=name,
-                block=block.number,
+                block=receipt.block.number,
                 gas_used=receipt.gas_used,
                 succeeded=succeeded,
             )
         )
         return receipt, succeeded
+
+    async def _receipt(self, name: bytes, raw: Any) -> tuple[Receipt, bool]:
+        try:
+            mined_in, logs = hex_bytes(raw["blockHash"]), tuple(raw["logs"])
+            index, used, status = (quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "status"))
+        except (KeyError, TypeError) as error:
+            raise DecodeError("Not a receipt", seen=repr(error), where="0x" + name.hex()) from error
+        return Receipt(name, await self.endpoint.get_block(mined_in), index, used, logs), status == 1
 
     async def _reason(self, call: Call[Any], block: BlockRef, gas: int) -> KeeperError:
         parent = await self.endpoint.get_block(block.parent_hash)
