@@ -9,7 +9,7 @@
 
 from bench.registry import Metric, Number
 from bench.stage import DAY, USDC, Stage, charged_both_fees, gas, user
-from bench.vaults import equal_markets, parts_over
+from bench.vaults import HOLDERS, equal_markets, parts_over
 from keeper.contracts import encode_call
 from keeper.simulation.devnet import Devnet
 
@@ -17,7 +17,6 @@ USER_COUNTS = (1, 10, 100)
 POSITION_COUNTS = (1, 2, 5, 10, 20)
 BOTH_SIDES = 10_000 * USDC
 MOVED = 100 * USDC
-HOLDERS = 2
 
 
 def settlement(stage: Stage, users: int) -> int:
@@ -51,7 +50,7 @@ def by_positions() -> dict[str, Number]:
     """One fresh chain; each vault is deployed on it, measured and taken back."""
     settled, moved, valued = {}, {}, {}
     with Devnet() as devnet:
-        markets = equal_markets(devnet, max(POSITION_COUNTS))
+        markets = list(equal_markets(devnet, max(POSITION_COUNTS)))
         for count in POSITION_COUNTS:
             stage = Stage(devnet, parts_over(devnet, markets[:count]))
             with stage.undone():

@@ -66,15 +66,20 @@ class Stage:
     """Users, quorum and clock of one vault. Every transaction is mined in a block of its own, so it starts
     with everything cold."""
 
-    def __init__(self, devnet: Devnet, parts: Parts) -> None:
+    def __init__(self, devnet: Devnet, parts: Parts, signers: Sequence[str] = SIGNERS[:THRESHOLD]) -> None:
         self.devnet = devnet
         self.parts = parts
+        self.signers = signers
 
     # USERS
 
     def fund(self, who: LocalAccount, assets: int) -> None:
         """Gives a user ether, assets, and an allowance that its requests never use up."""
         self.devnet.rpc("anvil_setBalance", who.address, hex(10**20))
+        self.provide(who, assets)
+
+    def provide(self, who: LocalAccount, assets: int) -> None:
+        """As `fund`, to one who has ether: all by transactions, so that other nodes can follow."""
         self.devnet.send(
             self.devnet.key("deployer"),
             self.parts.asset,
@@ -183,7 +188,7 @@ class Stage:
     def submit(self, struct: Artefact) -> dict[str, Any]:
         digest = struct.digest(self.devnet.chain_id, self.parts.quorum)
         made = []
-        for role in SIGNERS[:THRESHOLD]:
+        for role in self.signers:
             account = Account.from_key(self.devnet.key(role))
             made.append(
                 Signature(Address(account.address), bytes(account.unsafe_sign_hash(digest).signature))

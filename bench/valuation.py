@@ -35,7 +35,7 @@ WARMUPS, REPEATS = 2, 9
 def measure() -> dict[str, Number]:
     """Every figure, on positions of the demo's vault."""
     with demo_vault() as (stage, deployment):
-        taken = snapshot(stage, deployment)
+        taken = snapshot(stage, deployment.policy)
     figures: dict[str, Number] = {}
     for ref in deployment.policy.refs():
         figures |= _protocol(taken, deployment.policy, ref)

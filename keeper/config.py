@@ -169,9 +169,15 @@ def load_toml(path: Path, model: type[M]) -> M:
     Raises ConfigError when the file is missing, not TOML, or does not fit the model.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("Cannot read the configuration", where=path, seen=error) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("Not TOML", where=path, seen=error) from error
-    return parse(data, model, where=path)
+    return parse(parse_toml(text, where=path), model, where=path)
+
+
+def parse_toml(text: str, *, where: object = None) -> dict[str, Any]:
+    """The table. Raises ConfigError for what is no TOML, and for numbers and nesting that have no end."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("Not TOML", where=where, seen=error) from error

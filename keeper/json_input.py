@@ -20,18 +20,25 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def parse_json(text: str | bytes, *, where: object = None) -> Any:
-    """The value, with decimals instead of floats.
+def parse_json(text: str | bytes, *, where: object = None, exact: bool = False) -> Any:
+    """The value; with `exact`, decimals stand for floats, and JSON cannot be made of it again.
 
-    Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, or names a member of an object
-    twice, as two readers could each take another one.
+    Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, holds a lone surrogate, or
+    names a member of an object twice, as two readers could each take another one.
     """
     try:
         data = text if isinstance(text, bytes) else text.encode()
         _check_depth(data, where)
-        return json.loads(
-            data.decode(), object_pairs_hook=_once, parse_float=Decimal, parse_constant=_no_number
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_once,
+            parse_float=Decimal if exact else None,
+            parse_constant=_no_number,
         )
+        if b"\\u" in data:
+            # An escape may stand for half a character, which nothing can write down again.
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        return value
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise DecodeError("Not JSON", seen=type(error).__name__, where=where) from error
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from keeper.units import BPS, WAD
 
 if TYPE_CHECKING:
     from keeper.book import Book
-    from keeper.connectors.base import Position
+    from keeper.connectors.base import Position, StateKey
 
 BpsField = Annotated[int, Field(ge=0, le=BPS)]
 
@@ -91,17 +91,21 @@ class YieldAllocation:
         for members, most in _shared_caps(book):
             venues = self._within(venues, members, most)
         separate = best_split(venues, budget, grid=grid, quantum=quantum)
-        owners = Counter(key for position in book.positions for key in position.shared())
-        sharing = [
-            position.ref.venue
-            for position in book.positions
-            if any(owners[key] > 1 for key in position.shared())
-        ]
+        groups = _sharing(book.positions)
+        sharing = sorted(position.ref.venue for group in groups if len(group) > 1 for position in group)
         if not sharing:
             return separate
 
+        @cache
+        def earned(group: int, targets: tuple[int, ...]) -> int:
+            return _income_together(groups[group], current, targets, book.at)
+
         def together(targets: Mapping[str, int]) -> int:
-            return _income_together(book, current, targets)
+            parts = [
+                earned(number, tuple(targets[position.ref.venue] for position in group))
+                for number, group in enumerate(groups)
+            ]
+            return -1 if min(parts) < 0 else sum(parts)
 
         # Where one of the sharing venues alone may be used, incomes add again and the split is exact: with
         # the separate answer, these are good places to start from.
@@ -205,17 +209,37 @@ def _shared_caps(book: Book) -> Iterator[tuple[tuple[str, ...], int]]:
             yield exposure.venues, max(0, exposure.cap - (exposure.later - held)) or held
 
 
-def _income_together(book: Book, current: Mapping[str, int], targets: Mapping[str, int]) -> int:
-    """What targets earn per year, times 1e18, where a move in one venue changes the market of another.
+def _sharing(positions: Sequence[Position]) -> list[tuple[Position, ...]]:
+    """The positions in groups that rest on no market of one another's."""
+    groups: list[tuple[set[StateKey], tuple[Position, ...]]] = []
+    for position in positions:
+        keys = set(position.shared())
+        members: tuple[Position, ...] = (position,)
+        apart = []
+        for theirs, others in groups:
+            if keys & theirs:
+                keys, members = keys | theirs, (*others, *members)
+            else:
+                apart.append((theirs, others))
+        groups = [*apart, (keys, members)]
+    return [members for _, members in groups]
+
+
+def _income_together(
+    positions: tuple[Position, ...], current: Mapping[str, int], targets: tuple[int, ...], at: int
+) -> int:
+    """What positions earn per year, times 1e18, at these targets, where a move in one venue changes the
+    market of another.
 
     Negative when the moves, withdrawals first, cannot all be made.
     """
-    positions = book.positions
-    changes = {venue: assets - current[venue] for venue, assets in targets.items()}
+    venues = [position.ref.venue for position in positions]
+    changes = {venue: assets - current[venue] for venue, assets in zip(venues, targets, strict=True)}
     try:
         for venue in sorted(changes, key=lambda venue: (changes[venue] > 0, venue)):
             if changes[venue]:
-                positions, _ = after_move(positions, venue, changes[venue], book.at)
+                positions, _ = after_move(positions, venue, changes[venue], at)
     except PlanError:
         return -1
-    return sum(targets[position.ref.venue] * position.supply_rate(0, book.at) for position in positions)
+    rates = (position.supply_rate(0, at) for position in positions)
+    return sum(assets * rate for assets, rate in zip(targets, rates, strict=True))

@@ -1,5 +1,6 @@
 """Blocks as JSON-RPC gives them, believed only when the header hashes to its hash."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -36,6 +37,8 @@ _LATER_FIELDS: Final = (
     "requestsHash",
 )
 """Appended by EIP-1559, 4895, 4844, 4788 and 7685; a header has the first few of them."""
+
+_QUANTITY: Final = re.compile("0x[0-9a-fA-F]{1,64}")
 
 _QUANTITIES: Final = frozenset(
     {
@@ -80,10 +83,11 @@ class BlockRef:
 
 def quantity(text: str) -> int:
     """A JSON-RPC quantity. Raises DecodeError when it is none."""
-    try:
-        return int(text, 16)
-    except (TypeError, ValueError) as error:
-        raise DecodeError("Not a JSON-RPC quantity", expected="0x hex", seen=repr(text)) from error
+    if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
+        raise DecodeError(
+            "Not a JSON-RPC quantity", expected="0x hex of 256 bits at most", seen=repr(text)[:80]
+        )
+    return int(text, 16)
 
 
 def hex_bytes(text: str) -> bytes:

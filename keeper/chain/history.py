@@ -245,7 +245,7 @@ def _fits(log: Log, raw: Any, block: BlockRef, query: LogQuery, first: int, last
     topics = log.topics[: len(query.topics)]
     return (
         first <= log.block <= last
-        and raw["address"].lower() == query.address.lower()
+        and str(raw.get("address")).lower() == query.address.lower()
         and len(topics) == len(query.topics)
         and all(not wanted or wanted == seen for wanted, seen in zip(query.topics, topics, strict=True))
         and (log.block != block.number or log.block_hash == block.hash)

@@ -336,7 +336,8 @@ class Endpoint:
                 "Answer to another request", expected=body["id"], seen=answer["id"], where=self.public_url
             )
         if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
-            code, message = int(error.get("code") or 0), str(error.get("message"))
+            told, message = error.get("code"), str(error.get("message"))
+            code = told if isinstance(told, int) else 0
             if code in _LIMIT_CODES or any(words in message.lower() for words in _LIMIT_WORDS):
                 raise RateLimitedError(
                     f"Endpoint of chain {self.chain_id} limits requests: {code}: {message}",

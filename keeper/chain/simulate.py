@@ -198,7 +198,7 @@ async def by_simulate_v1(endpoint: Endpoint, scene: Scene) -> Performance:
         if len(performed) != len(scene.calls):
             raise DecodeError("Another number of calls", expected=len(scene.calls), seen=len(performed))
         head, post = unpack(_performed(state).returned, len(scene.post))
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise DecodeError("Not an answer of eth_simulateV1", where=endpoint.public_url) from error
     _require_scene(endpoint, scene, head)
     return Performance(performed, post)

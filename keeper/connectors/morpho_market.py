@@ -208,14 +208,20 @@ class Market:
         Borrow rate * utilisation * (1 - fee), with the rate model adapted up to `at`; the drift of the
         rate at target after `at` is not in it.
         """
-        now = self.accrue(at)._supplied(delta, 0)
+        now = self.accrue(at)
+        supplied, _ = now._totals(delta, 0)
         if not now.has_irm or now.borrow_assets == 0:
             return 0
-        per_second, _ = adaptive_borrow_rate(now.supply_assets, now.borrow_assets, now.rate_at_target, 0)
-        gross = mul_div_down(per_second * YEAR, now.borrow_assets, now.supply_assets)
+        per_second, _ = adaptive_borrow_rate(supplied, now.borrow_assets, now.rate_at_target, 0)
+        gross = mul_div_down(per_second * YEAR, now.borrow_assets, supplied)
         return mul_div_down(gross, WAD - now.fee, WAD)
 
     def _supplied(self, assets: int, shares: int) -> Market:
+        supply_assets, supply_shares = self._totals(assets, shares)
+        return replace(self, supply_assets=supply_assets, supply_shares=supply_shares)
+
+    def _totals(self, assets: int, shares: int) -> tuple[int, int]:
+        """Supplied assets and shares after a change. PlanError where Morpho would refuse it."""
         if -assets > self.liquidity:
             raise PlanError(
                 "the Morpho market does not hold that much",
@@ -226,7 +232,7 @@ class Market:
             )
         supply_assets, supply_shares = self.supply_assets + assets, self.supply_shares + shares
         _require_fit(max(supply_assets, supply_shares))
-        return replace(self, supply_assets=supply_assets, supply_shares=supply_shares)
+        return supply_assets, supply_shares
 
     def _borrowed(self, assets: int, shares: int) -> Market:
         if assets > self.liquidity:

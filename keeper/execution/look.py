@@ -7,6 +7,7 @@ from typing import Any
 
 from keeper.chain.block import BlockRef, hex_bytes, quantity
 from keeper.chain.rpc import Endpoint, Source
+from keeper.errors import DecodeError
 from keeper.units import Address
 
 
@@ -52,28 +53,24 @@ async def look(source: Source, account: Address, hashes: Iterable[bytes], finali
 
 
 async def find(source: Source, name: bytes) -> Receipt | None:
-    """The receipt of a transaction, if it is in a block of the chain. Raises EndpointError."""
+    """The receipt of a transaction, if it is in a block of the chain. Raises DecodeError, EndpointError."""
     raw = await source.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
     if raw is None:
         return None
-    block = await source.get_block(quantity(raw["blockNumber"]))
-    if block.hash != hex_bytes(raw["blockHash"]):
-        return None
-    return Receipt(
-        transaction=name,
-        block=block,
-        index=quantity(raw["transactionIndex"]),
-        gas_used=quantity(raw["gasUsed"]),
-        succeeded=quantity(raw["status"]) == 1,
-        logs=tuple(raw["logs"]),
-    )
+    try:
+        number, mined_in, logs = quantity(raw["blockNumber"]), hex_bytes(raw["blockHash"]), tuple(raw["logs"])
+        index, used, status = (quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "status"))
+    except (KeyError, TypeError) as error:
+        raise DecodeError("Not a receipt", seen=repr(error), where="0x" + name.hex()) from error
+    block = await source.get_block(number)
+    return Receipt(name, block, index, used, status == 1, logs) if block.hash == mined_in else None
 
 
 async def spender(source: Source, account: Address, nonce: int, before: int, after: int) -> bytes | None:
     """The hash of the account's transaction that spent a nonce which is spent at block `after`; it is looked
     for from block `before` on, and earlier if need be. None where the blocks do not show it.
 
-    Raises EndpointError, as when the states of those blocks are gone.
+    Raises DecodeError, and EndpointError, as when the states of those blocks are gone.
     """
 
     async def ask(endpoint: Endpoint) -> bytes | None:
@@ -87,10 +84,15 @@ async def spender(source: Source, account: Address, nonce: int, before: int, aft
             else:
                 low = middle
         block = await endpoint.rpc("eth_getBlockByNumber", [hex(high), True])
-        for each in (block or {}).get("transactions", ()):
-            if each["from"].lower() == account.lower() and quantity(each["nonce"]) == nonce:
-                return hex_bytes(each["hash"])
-        return None
+        try:
+            sent = [
+                (each["from"].lower(), quantity(each["nonce"]), each["hash"])
+                for each in block["transactions"]
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DecodeError("Not a block", seen=repr(error), where=endpoint.public_url) from error
+        found = [name for who, number, name in sent if (who, number) == (account.lower(), nonce)]
+        return hex_bytes(found[0]) if found else None
 
     return (await source.witnessed(ask))[0][1]
 

@@ -90,10 +90,7 @@ class Sender:
         past = next((place for place, row in enumerate(rows) if row.at not in ENDED), len(rows))
         if past == len(rows) and not any(executed(row) for row in rows):
             await rehearse(self.source, desk.address, order.call, order.gas, order.not_before)
-        row = await self._follow(desk, order, past)
-        receipt = None if row.hash is None else await find(self.source, row.hash)
-        if receipt is None:
-            raise EndpointError("The transaction was mined, and its block is gone", where=order.call.label)
+        receipt = await self._follow(desk, order, past)
         if not receipt.succeeded:
             raise await self._reason(order, receipt.block)
         return receipt
@@ -109,8 +106,8 @@ class Sender:
             self.replacement,
         )
 
-    async def _follow(self, desk: Transactions, order: Order, past: int) -> Transaction:
-        """The order's transaction, once it is in a block."""
+    async def _follow(self, desk: Transactions, order: Order, past: int) -> Receipt:
+        """The receipt of the order's transaction, once it is in a block."""
         call = order.call
         wanted = desk.intent(order.key, call.label, call.target, call.data, order.gas, order.valid_until)
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS[0]
@@ -119,8 +116,9 @@ class Sender:
         while True:
             rows = self.journal.transactions(order.key)
             done = _included(rows, past) or _given_up(rows[past:], order)
-            if done is not None:
-                return done
+            receipt = None if done is None or done.hash is None else await self._receipt(done.hash)
+            if receipt is not None:
+                return receipt
             if idle > 2 * self.replacement.blocks or loop.time() - moved > self.patience:
                 raise self._unmined(rows[past:], desk, trouble)
             try:
@@ -133,6 +131,13 @@ class Sender:
                 head, moved, idle = seen, loop.time(), idle + 1 if still else 0
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, POLL_SECONDS[1])
+
+    async def _receipt(self, name: bytes) -> Receipt | None:
+        try:
+            return await find(self.source, name)
+        except EndpointError:
+            # It is in the journal that it was mined; another endpoint, or a later moment, has the receipt.
+            return None
 
     def _unmined(
         self, rows: list[Transaction], desk: Transactions, trouble: EndpointError | None

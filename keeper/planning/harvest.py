@@ -50,7 +50,6 @@ class Sale:
 
     name: str
     token: SoldToken
-    claims: tuple[Claim, ...]
     held: int
     amount: int
     least: int
@@ -156,7 +155,7 @@ def wanted(book: Book, policy: Policy, venues: Sequence[str]) -> tuple[tuple[Cla
         held = _held(book, token)
         amount = held + sum(earned[claim] for claim in own)
         if amount:
-            sales.append(Sale(name, token, own, held, amount, _least(market, name, token, amount)))
+            sales.append(Sale(name, token, held, amount, _least(market, name, token, amount)))
             claims += own
     if not claims and not sales:
         raise PlanError(

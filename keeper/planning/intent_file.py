@@ -4,14 +4,13 @@ Beside what an intent has itself, `amount` may stand for `assets`: whole units o
 such as "1250.50", or "all". `until` may be a time with its offset from UTC.
 """
 
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
-from keeper.config import parse
+from keeper.config import parse, parse_toml
 from keeper.connectors.base import EVERYTHING
 from keeper.errors import ConfigError, DecodeError
 from keeper.json_input import parse_json
@@ -35,8 +34,9 @@ def read(path: Path, *, decimals: int, issued_at: int) -> Intents:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError("Too large a file of intents", expected=f"{MAX_FILE_BYTES:,} bytes", where=path)
     try:
-        body = parse_json(data) if path.suffix == ".json" else tomllib.loads(data.decode())
-    except (DecodeError, ValueError, RecursionError) as error:
+        text = data.decode()
+        body = parse_json(text) if path.suffix == ".json" else parse_toml(text)
+    except (UnicodeDecodeError, ConfigError, DecodeError) as error:
         raise ConfigError("Neither TOML nor JSON (*.json)", where=path, seen=error) from error
     if not isinstance(body, dict):
         raise ConfigError("A file of intents is a table", seen=type(body).__name__, where=path)

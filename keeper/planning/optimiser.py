@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import add
 from typing import Final
 
 from keeper.errors import PlanError
@@ -186,8 +187,9 @@ class _Programme:
         return sum(self._income(index, unit) for index, unit in enumerate(units)), units
 
     def peaks(self, index: int, options: range) -> Iterator[int]:
-        """The options of a venue next to which it earns no more; of a plateau the last."""
-        for place, unit in enumerate(options):
+        """The options of a venue next to which it earns no more, as far as the budget reaches; of a plateau
+        the last."""
+        for place, unit in enumerate(options[: self._budget // options.step + 2]):
             earned = self._income(index, unit)
             rises = place == 0 or self._income(index, options[place - 1]) <= earned
             falls = place + 1 == len(options) or self._income(index, options[place + 1]) < earned
@@ -203,26 +205,38 @@ class _Programme:
         floor = sum(options.start for options in candidates)
         spendable = sum(len(options) - 1 for options in candidates)
         slots = min((self._budget - floor) // step, spendable)
-        # best[i][s]: (income, choices) of venues i.. when s steps above their starts may be spent.
-        best: list[tuple[int, tuple[int, ...]]] = [(0, ())] * (slots + 1)
-        for index in reversed(range(len(candidates))):
-            best = self._with_venue(index, candidates[index], best)
-        return best[slots][1]
+        earned = [
+            [self._income(index, unit) for unit in options[: slots + 1]]
+            for index, options in enumerate(candidates)
+        ]
+        # tables[i][s]: the income of the last i venues when s steps above their starts may be spent.
+        tables = [[0] * (slots + 1)]
+        before = spendable
+        for incomes in reversed(earned):
+            # The venues before spend no more than this: budgets below what then remains are never asked for.
+            before -= len(incomes) - 1
+            tables.append(_with_venue(incomes, tables[-1], max(0, slots - before)))
+        units = []
+        for incomes, options in zip(earned, candidates, strict=True):
+            most, rest = tables.pop()[slots], tables[-1]
+            # From the most downward: ties go to the first venue.
+            taken = next(
+                taken
+                for taken in range(min(slots, len(incomes) - 1), -1, -1)
+                if incomes[taken] + rest[slots - taken] == most
+            )
+            units.append(options[taken])
+            slots -= taken
+        return tuple(units)
 
-    def _with_venue(
-        self, index: int, options: range, rest: Sequence[tuple[int, tuple[int, ...]]]
-    ) -> list[tuple[int, tuple[int, ...]]]:
-        table = []
-        for budget in range(len(rest)):
-            spendable = min(budget, len(options) - 1)
-            # From the most downward, and a later one only if it earns more: ties go to the first venue.
-            most, choice = -1, 0
-            for taken in range(spendable, -1, -1):
-                earned = self._income(index, options[taken]) + rest[budget - taken][0]
-                if earned > most:
-                    most, choice = earned, taken
-            table.append((most, (options[choice], *rest[budget - choice][1])))
-        return table
+
+def _with_venue(incomes: Sequence[int], rest: Sequence[int], least: int) -> list[int]:
+    """What one venue and the rest earn at best, by the steps that both may spend; only from `least` on."""
+    downward, last = incomes[::-1], len(incomes) - 1
+    return [0] * least + [
+        max(map(add, downward[max(0, last - budget) :], rest[max(0, budget - last) : budget + 1]))
+        for budget in range(least, len(rest))
+    ]
 
 
 def _units(venue: Venue, quantum: int) -> int:

@@ -90,7 +90,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str, params: Mapping[str, Any]) -> Strategy:
     """An installed strategy with its parameters. Raises ConfigError when either does not fit."""
-    kind = plugins.load(ENTRY_POINTS, name, "There is no such strategy")
+    kind = _kind(name)
     model = import_module(kind.__module__).Params
     try:
         strategy: Strategy = kind(model(**params))
@@ -101,6 +101,12 @@ def load(name: str, params: Mapping[str, Any]) -> Strategy:
             "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}".rstrip(".")
         ) from error
     return strategy
+
+
+@cache
+def _kind(name: str) -> Any:
+    """The class behind an entry point: to look for it is to read what is installed."""
+    return plugins.load(ENTRY_POINTS, name, "There is no such strategy")
 
 
 def source_digest(strategy: Strategy) -> bytes:

@@ -1,6 +1,5 @@
 """A signer's key: where it comes from, and who else could have read it. Its bytes are never shown."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from pydantic import model_validator
 from keeper.config import StrictModel
 from keeper.errors import ConfigError
 from keeper.quorum.external import ExternalSigner, LocalKey
+from keeper.quorum.keystore import open_keystore
 from keeper.quorum.kms import AwsKmsSigner
-from keeper.quorum.private_file import read_private
 
 
 class KeySource(StrictModel):
@@ -54,7 +53,7 @@ def load_key(source: KeySource, environment: Mapping[str, str]) -> LocalAccount:
         return _from_hex(_variable(source.env, environment), source.env)
     if source.keystore is None or source.password_env is None:
         raise ConfigError("No key source", expected="env or keystore")
-    return _from_keystore(source.keystore, _variable(source.password_env, environment))
+    return open_keystore(source.keystore, _variable(source.password_env, environment))
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
@@ -75,16 +74,4 @@ def _from_hex(text: str, name: str) -> LocalAccount:
         raise ConfigError(
             "Environment variable holds no key", expected="32 bytes in hex", where=name
         ) from None
-    return account
-
-
-def _from_keystore(path: Path, password: str) -> LocalAccount:
-    try:
-        content = json.loads(read_private(path))
-    except ValueError:
-        raise ConfigError("Key file is not an encrypted keystore", expected="JSON", where=path) from None
-    try:
-        account: LocalAccount = Account.from_key(Account.decrypt(content, password))
-    except (ValueError, TypeError, KeyError):
-        raise ConfigError("Key file does not open with this password", where=path) from None
     return account

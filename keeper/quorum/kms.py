@@ -9,6 +9,7 @@ import logging
 from importlib import import_module
 from typing import Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256K1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -41,7 +42,7 @@ class AwsKmsSigner:
         self._key_id: Final = key_id
         # A client, unlike a session, may be used from several threads.
         self._client: Final = library.client("kms", region_name=region)
-        self.address: Final = _address(key_id, self._call("get_public_key"))
+        self.address: Final = ethereum_address(key_id, self._call("get_public_key"))
 
     async def sign(self, digest: bytes) -> bytes:
         """See `ExternalSigner.sign`."""
@@ -83,8 +84,12 @@ def ethereum_signature(digest: bytes, der: bytes, signer: Address) -> bytes:
     raise KeyUnavailableError("Signature of another key, or of another digest", expected=signer)
 
 
-def _address(key_id: str, answer: Any) -> Address:
-    key = load_der_public_key(answer["PublicKey"])
+def ethereum_address(key_id: str, answer: Any) -> Address:
+    """The account of a public key as the service answers with it. Raises ConfigError for any other key."""
+    try:
+        key = load_der_public_key(answer["PublicKey"])
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError("Not a public key", seen=error, where=key_id) from error
     kind = answer.get("KeySpec") or answer.get("CustomerMasterKeySpec")
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256K1):
         raise ConfigError("Key of another kind", expected="ECC_SECG_P256K1", seen=kind, where=key_id)

@@ -92,7 +92,7 @@ class TransactionService:
             }
             answer = await self._read(path, query)
             entries = _member(answer, "results", list)
-            found += [self._queued(each, safe) for each in entries]
+            found += [self.queued(each, safe) for each in entries]
             # Its link is not followed: it could lead anywhere.
             if answer.get("next") is None or not entries:
                 return tuple(each for each in found if each.nonce >= chain_nonce)
@@ -120,7 +120,7 @@ class TransactionService:
         bad: list[str] = []
         for each in _member(entry, "confirmations", list, default=[]):
             try:
-                signature = _signature(each)
+                signature = confirmation(each)
                 check(transaction.hash, signature)
                 if signature.signer not in owners:
                     raise QuorumError("Signature of no owner", seen=signature.signer)
@@ -163,7 +163,7 @@ class TransactionService:
             entry = await self._read(f"/api/v2/multisig-transactions/{name}/", {})
         except _NotFoundError:
             return None
-        queued = self._queued(entry, transaction.safe)
+        queued = self.queued(entry, transaction.safe)
         if queued.transaction != transaction:
             raise DisagreementError(
                 "The service answers with another transaction than was asked for",
@@ -173,8 +173,9 @@ class TransactionService:
             )
         return entry
 
-    def _queued(self, entry: object, safe: Address) -> Queued:
-        """One entry, by its own data."""
+    def queued(self, entry: object, safe: Address) -> Queued:
+        """One entry as the service gives it, by its own data. Raises DecodeError when it is none, and
+        DisagreementError when its hash is not that of its data."""
         if not isinstance(entry, Mapping):
             raise DecodeError("Not a transaction", expected="an object", seen=type(entry).__name__)
         message = _message(entry)
@@ -321,7 +322,8 @@ def _number(entry: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _signature(entry: object) -> Signature:
+def confirmation(entry: object) -> Signature:
+    """An owner's signature as the service gives it; not verified. Raises DecodeError or ConfigError."""
     if not isinstance(entry, Mapping):
         raise DecodeError("Not a confirmation", expected="an object", seen=type(entry).__name__)
     signer = address(_member(entry, "owner", str))

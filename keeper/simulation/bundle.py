@@ -17,9 +17,12 @@ from keeper import canonical
 from keeper.chain import archive
 from keeper.chain.block import BlockRef, header, hex_bytes, quantity
 from keeper.errors import DecodeError, KeeperError
+from keeper.json_input import parse_json
 
 DOMAIN: Final = "omnikeeper/fork-bundle"
 VERSION: Final = 1
+WORD: Final = 32
+"""Bytes of a storage slot."""
 
 _ACCOUNT: Final = {
     "eth_getBalance": "balance",
@@ -135,13 +138,18 @@ class Bundle:
 
     def _add_block(self, raw: dict[str, Any]) -> None:
         seen = header(raw, self.block.chain_id, "origin")
+        listed = raw.get("transactions")
+        if not isinstance(listed, list) or not all(
+            isinstance(each, str) or (isinstance(each, dict) and "hash" in each) for each in listed
+        ):
+            raise DecodeError("A block lists its transactions", where=f"block {seen.number}")
         self._blocks[raw["hash"]] = raw
         self._hashes[seen.number] = raw["hash"]
 
     def _add_state(self, method: str, params: Sequence[Any], result: str) -> None:
         who = params[0].lower()
         if method == _SLOT:
-            self._slots[who, quantity(params[1])] = hex_bytes(result).rjust(32, b"\0")
+            self._slots[who, quantity(params[1])] = hex_bytes(result).rjust(WORD, b"\0")
         elif method == "eth_getCode":
             code = hex_bytes(result)
             name = keccak(code).hex()
@@ -213,16 +221,37 @@ class Bundle:
         """Raises DecodeError when the bytes are no bundle, HeaderError for a block that was tampered with."""
         body: Any = canonical.decode(data, domain=DOMAIN, version=VERSION)
         try:
+            if [type(each) for each in body["block"]] != [int, int, bytes, bytes, int, int]:
+                raise TypeError("a block is chain id, number, hash, parent hash, timestamp and base fee")
             bundle = cls(BlockRef(*body["block"]))
+            # What a node can have said, and Anvil can be told.
+            json.dumps(body["blocks"])
             for raw in body["blocks"].values():
                 bundle._add_block(raw)
-            bundle._accounts = {who: dict(found) for who, found in body["accounts"].items()}
             bundle._codes = {keccak(code).hex(): code for code in body["codes"]}
+            bundle._accounts = {who: bundle._checked(found) for who, found in body["accounts"].items()}
             bundle._slots = {(who, slot): word for who, slot, word in body["slots"]}
-            bundle._answers = {key: json.loads(value) for key, value in body["answers"].items()}
+            bundle._answers = {key: parse_json(value) for key, value in body["answers"].items()}
+            same = bundle.to_bytes() == data and all(
+                isinstance(slot, int) and isinstance(word, bytes) and len(word) == WORD
+                for (_, slot), word in bundle._slots.items()
+            )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise DecodeError("Not a fork bundle", seen=error) from error
+        if not same:
+            raise DecodeError("Not the canonical bytes of a fork bundle")
         return bundle
+
+    def _checked(self, found: dict[str, str]) -> dict[str, str]:
+        """An account whose values are what they say. Raises DecodeError, KeyError or AttributeError."""
+        for kind, value in found.items():
+            if kind == "code":
+                self._codes[value]
+            elif kind in _ACCOUNT.values():
+                quantity(value)
+            else:
+                raise DecodeError("An account has no such value", seen=kind)
+        return dict(found)
 
     def save(self, path: Path) -> bytes:
         """Writes the bundle to a file and returns its hash."""

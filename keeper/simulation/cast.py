@@ -1,4 +1,4 @@
-"""Three signers as three would run them: each a process with its own key, node, policy copy and record."""
+"""Signers as so many would run them: each a process with its own key, node, policy copy and record."""
 
 import asyncio
 import json
@@ -56,20 +56,22 @@ class Cast:
 
 
 @contextmanager
-def cast(devnet: Devnet, deployment: Deployment, folder: Path) -> Iterator[Cast]:
+def cast(
+    devnet: Devnet, deployment: Deployment, folder: Path, roles: Sequence[str] = SIGNERS
+) -> Iterator[Cast]:
     """Starts a node and a signer for each role; ends all of them, whatever happens."""
     with ExitStack() as stack:
-        nodes = [stack.enter_context(_node(devnet)) for _ in SIGNERS]
+        nodes = [stack.enter_context(_node(devnet)) for _ in roles]
         node_urls = [_line(node, "a signer's node") for node in nodes]
         processes = [
             stack.enter_context(_signer(devnet, deployment, folder / role, role, node))
-            for role, node in zip(SIGNERS, node_urls, strict=True)
+            for role, node in zip(roles, node_urls, strict=True)
         ]
         ready = [json.loads(_line(process, "a signer")) for process in processes]
         yield Cast(
             tuple(
                 SignerProcess(role, answer["url"], node)
-                for role, answer, node in zip(SIGNERS, ready, node_urls, strict=True)
+                for role, answer, node in zip(roles, ready, node_urls, strict=True)
             )
         )
 

@@ -1,5 +1,5 @@
-"""One RPC proxy for everything that a good network does not do on request: delay, faults, failover, recording
-and replay. It listens on the loopback interface only.
+"""One RPC proxy for everything that a good network does not do on request: delay, faults, failover, another
+order of JSON members, recording and replay. It listens on the loopback interface only.
 
     with Proxy([url], chain_id, delay=0.05) as proxy: ...
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -75,8 +76,10 @@ class Proxy:
         faults: Sequence[Fault] = (),
         bundle: Bundle | None = None,
         events: EventStream | None = None,
+        permuted: Random | None = None,
     ) -> None:
-        """`delay` is seconds added to each request. Without `urls` only the bundle answers."""
+        """`delay` is seconds added to each request. Without `urls` only the bundle answers. `permuted` puts
+        the members of every JSON object of a reply into an order of its own."""
         self.chain_id: Final = chain_id
         self.delay = delay
         self.faults: Sequence[Fault] = faults
@@ -86,6 +89,7 @@ class Proxy:
         self._port: Final = port
         self.bundle = bundle
         self._events: Final = events
+        self._permuted: Final = permuted
         self._done: Counter[int] = Counter()
         self._hashless: Final[set[Endpoint]] = set()
         self._pool: Pool | None = None
@@ -147,12 +151,12 @@ class Proxy:
         if self.delay:
             await asyncio.sleep(self.delay)
         if isinstance(body, list):
-            return web.json_response([await self._reply(entry) for entry in body])
+            return web.json_response(self._ordered([await self._reply(entry) for entry in body]))
         fault = self._fault(body["method"], body.get("params") or [])
         if fault is not None and fault.status != 200:
             self.seen[body["method"]] += 1
             return web.Response(status=fault.status, headers=fault.headers)
-        text = json.dumps(await self._reply(body, fault)).encode()
+        text = json.dumps(self._ordered(await self._reply(body, fault))).encode()
         return await self._send(request, text, fault)
 
     async def _send(self, request: web.Request, text: bytes, fault: Fault | None) -> web.StreamResponse:
@@ -170,6 +174,17 @@ class Proxy:
         if request.transport is not None:
             request.transport.close()
         return response
+
+    def _ordered(self, value: Any) -> Any:
+        if self._permuted is None:
+            return value
+        if isinstance(value, list):
+            return [self._ordered(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        names = list(value)
+        self._permuted.shuffle(names)
+        return {name: self._ordered(value[name]) for name in names}
 
     def _fault(self, method: str, params: Sequence[Any]) -> Fault | None:
         for fault in self.faults:

@@ -1,5 +1,6 @@
 """LiFi's API. What it answers is believed about nothing: a quote is bytes until it is checked."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 from eth_hash.auto import keccak
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 from yarl import URL
 
 from keeper.clock import Clock
 from keeper.config import StrictModel, Url
-from keeper.errors import DecodeError, EndpointDownError
+from keeper.errors import ConfigError, DecodeError, EndpointDownError
 from keeper.swap import models
 from keeper.swap.budget import RateBudget
 from keeper.swap.refusals import Action, LiFiError
@@ -29,10 +30,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class LiFiConfig(StrictModel):
-    """Where LiFi is and how patient we are with it. Without a key the budgets are small."""
+    """Where LiFi is and how patient we are with it. `api_key_env` names an environment variable; without
+    a key the budgets are small."""
 
     url: Url
-    api_key: SecretStr | None = None
+    api_key_env: str | None = Field(default=None, min_length=1)
     budget_file: Path
     integrator: str = Field(default="omnikeeper", min_length=1, max_length=23)
     timeout_seconds: int = Field(default=20, gt=0)
@@ -43,6 +45,17 @@ class LiFiConfig(StrictModel):
     def beside(self, folder: Path) -> "LiFiConfig":
         """With a relative path meant from a folder: elsewhere, the budget would be another one."""
         return self.model_copy(update={"budget_file": folder / self.budget_file})
+
+
+def _key(variable: str | None) -> str:
+    if variable is None:
+        return ""
+    key = os.environ.get(variable, "")
+    if not key:
+        raise ConfigError(
+            "Environment variable is not set", expected=variable, hint="It holds LiFi's API key"
+        )
+    return key
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,9 @@ class ReceivedQuote:
 class LiFi:
     """A connection to LiFi as an asynchronous context manager.
 
-    Every method raises RateBudgetError when no request is left, LiFiError when LiFi says no, with the action
-    that follows, EndpointDownError when it does not answer, and DecodeError when the answer lacks a field.
+    Made without its key it raises ConfigError. Every method raises RateBudgetError when no request is left,
+    LiFiError when LiFi says no, with the action that follows, EndpointDownError when it does not answer, and
+    DecodeError when the answer lacks a field.
     """
 
     def __init__(self, config: LiFiConfig, clock: Clock) -> None:
@@ -78,14 +92,13 @@ class LiFi:
         self._clock = clock
         self._budget = RateBudget(config.budget_file)
         self._session: aiohttp.ClientSession | None = None
-        key = config.api_key
+        self._key: Final = _key(config.api_key_env)
         # The budget belongs to the key. Its hash tells keys apart in a file that anyone may read.
-        self._account = "" if key is None else keccak(key.get_secret_value().encode())[:8].hex()
+        self._account = keccak(self._key.encode())[:8].hex() if self._key else ""
 
     async def __aenter__(self) -> Self:
-        key = self._config.api_key
         self._session = aiohttp.ClientSession(
-            headers={} if key is None else {KEY_HEADER: key.get_secret_value()},
+            headers={KEY_HEADER: self._key} if self._key else {},
             timeout=aiohttp.ClientTimeout(total=self._config.timeout_seconds),
         )
         return self
@@ -232,8 +245,7 @@ class LiFi:
 
     def _require_no_key(self, status: int, data: bytes, path: str) -> None:
         # Refusals are logged and quotes are kept in plans, for anyone to read.
-        key = self._config.api_key
-        if key is not None and key.get_secret_value().encode() in data:
+        if self._key and self._key.encode() in data:
             said = "LiFi's answer repeats the API key, and is not shown"
             raise LiFiError(said, status=status, code=None, tools=(), where=path)
 

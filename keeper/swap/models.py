@@ -296,7 +296,7 @@ def parse(data: bytes, model: type[M], *, where: object) -> M:
         raise DecodeError(
             "The answer is too long", expected=f"{MAX_BYTES} bytes", seen=len(data), where=where
         )
-    content = parse_json(data, where=where)
+    content = parse_json(data, where=where, exact=True)
     try:
         return model.model_validate(content)
     except ValidationError as error:

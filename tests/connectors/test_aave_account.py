@@ -336,6 +336,7 @@ def test_rewards_count_at_the_high_end_only(walk: Walk) -> None:
 
 def test_a_claim_brings_what_the_mirror_says_for_all_keys_and_leaves_what_it_says(walk: Walk) -> None:
     staged = stage(walk, KEYS, BORROWABLE, rewarded=True)
+    walk.fund("treasury", staged.asset("WBTC"), staged.aave["reward"]["strategy"])
     staged.give("USDC", 1_000_000 * USDC)
     staged.give("WETH", 10 * ETHER)
     assert staged.act(SUPPLY, key(staged, "USDC"), 1_000_000 * USDC, at=walk.now() + 1)

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 from random import Random
 
 import pytest
-from mutations import DATA, RECORDED, local, matters, mutated, refused_by_name_or_same, refused_or_same
+from quote_mutations import DATA, RECORDED, local, matters, mutated, refused_by_name_or_same, refused_or_same
 
 from keeper.swap.check import check
 

@@ -1,26 +1,25 @@
 """One snapshot, one plan: on every machine, and through every endpoint."""
 
-import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 from staged import USDC, Staged
+from vault_states import MACHINES, agreements
 
 from keeper import engine
 from keeper.planning.plan import Kind, Plan
 from keeper.simulation.anvil import Anvil
+from keeper.simulation.jsonrpc import JsonRpc
+from keeper.simulation.proxy import Proxy
 from keeper.simulation.replica import Replica
 from keeper.simulation.vault import SIGNERS
 
+STATES = 20
 SCRIPT = Path(__file__).with_name("plan_hash.py")
-# Differing in the salt of str hashes, in the zone and in the locale.
-MACHINES = (
-    {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
-    {"PYTHONHASHSEED": "1234", "TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8"},
-    {"PYTHONHASHSEED": "4294967295", "TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8"},
-)
 
 
 async def waiting(stage: Staged, kind: Kind) -> None:
@@ -33,10 +32,7 @@ async def waiting(stage: Staged, kind: Kind) -> None:
 
 def on_three_machines(command: list[str]) -> list[list[str]]:
     """The words that each process says."""
-    started = [
-        subprocess.Popen(command, env={"PATH": os.environ["PATH"], **machine}, stdout=subprocess.PIPE)
-        for machine in MACHINES
-    ]
+    started = [subprocess.Popen(command, env=machine, stdout=subprocess.PIPE) for machine in MACHINES]
     said = [process.communicate(timeout=60)[0].decode().split() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     return said
@@ -72,6 +68,28 @@ async def test_origin_replica_and_fork_give_one_plan(stage: Staged) -> None:
     assert len({each.plan_hash for each in plans}) == 1
     assert plans[0].to_bytes() == plans[1].to_bytes() == plans[2].to_bytes()
     assert Plan.from_bytes(plans[0].to_bytes()) == plans[0]
+
+
+async def test_three_signers_agree_on_random_states_through_origin_fork_and_permuting_proxy(
+    stage: Staged, tmp_path: Path
+) -> None:
+    agreed = await agreements(stage, tmp_path, STATES, "determinism")
+    assert agreed["snapshots"] == STATES
+    assert agreed[Kind.BATCH] >= STATES // 4
+    assert agreed[Kind.SETTLEMENT]
+
+
+def test_the_proxy_permutes_the_members_of_what_it_passes_on(stage: Staged) -> None:
+    origin, head = stage.devnet.url, ("eth_getBlockByNumber", "latest", False)
+    with (
+        Proxy([origin], stage.devnet.chain_id, permuted=Random(1)) as proxy,
+        closing(JsonRpc(origin)) as direct,
+        closing(JsonRpc(proxy.url)) as through,
+    ):
+        plain, permuted = direct(*head), through(*head)
+    assert plain == permuted
+    assert list(plain) != list(permuted)
+    assert sorted(plain) == sorted(permuted)
 
 
 async def test_another_block_or_policy_gives_another_plan(stage: Staged) -> None:

@@ -215,11 +215,16 @@ batches = st.fixed_dictionaries(
         )
     }
 )
-settlements = st.fixed_dictionaries(
-    {
-        name: {"address": addresses, "uint256": words, "bytes32": st.binary(min_size=32, max_size=32)}[kind]
-        for kind, name in SETTLEMENT_TYPES["Settlement"]
-    }
+settlements, reports = (
+    st.fixed_dictionaries(
+        {
+            name: {"address": addresses, "uint256": words, "bytes32": st.binary(min_size=32, max_size=32)}[
+                kind
+            ]
+            for kind, name in members
+        }
+    )
+    for members in (SETTLEMENT_TYPES["Settlement"], REPORT_TYPES["Report"])
 )
 
 
@@ -239,10 +244,19 @@ def test_any_settlement_has_one_digest_here_in_eth_account_and_in_the_contract(
     agree(world, Struct("Settlement", SETTLEMENT_TYPES, message), "settlementDigest", _SETTLEMENT_WORDS)
 
 
+@settings(max_examples=50, deadline=None)
+@given(message=reports)
+def test_any_report_has_one_digest_here_in_eth_account_and_in_the_contract(
+    world: World, message: dict[str, Any]
+) -> None:
+    agree(world, Struct("Report", REPORT_TYPES, message), "reportDigest", _REPORT_WORDS)
+
+
 _BATCH_WORDS = (
     "(address,uint256,uint256,uint256,address,uint256,uint256,bytes32,"
     "(address,address,uint256,bytes)[],uint256,uint256)"
 )
+_REPORT_WORDS = f"({','.join(kind for kind, _ in REPORT_TYPES['Report'])})"
 _SETTLEMENT_WORDS = "(address,uint256,uint256,uint256,uint256,uint256,bytes32)"
 
 

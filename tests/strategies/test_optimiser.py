@@ -111,6 +111,18 @@ def test_a_large_budget_is_placed_to_the_last_quantum() -> None:
                 assert income(venues, moved) <= split.income
 
 
+def test_what_the_budget_does_not_reach_is_not_looked_at() -> None:
+    asked = []
+
+    def rate(assets: int) -> int:
+        asked.append(assets)
+        return WAD
+
+    venue = Venue("a", 0, 10**12, rate)
+    assert best_split([venue], 1_000, grid=64).assets == {"a": 1_000}
+    assert len(asked) < 1_000
+
+
 def test_targets_are_whole_quanta_above_the_lower_bound() -> None:
     venues = [Venue("a", 3, 97, aave(100, 90)), Venue("b", 0, 95, morpho(100, 90))]
     split = best_split(venues, 60, grid=4, quantum=10)

@@ -158,7 +158,10 @@ def kept(folder: Path) -> str:
     return "".join(each.read_text() for each in folder.iterdir())
 
 
-async def test_the_key_is_sent_and_never_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_key_is_sent_and_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFI_KEY", "s3cr3t")
     caplog.set_level(logging.DEBUG)
     seen = []
 
@@ -168,7 +171,12 @@ async def test_the_key_is_sent_and_never_shown(tmp_path: Path, caplog: pytest.Lo
 
     async with serving(answer) as url:
         config = LiFiConfig.model_validate(
-            {"url": url, "api_key": "s3cr3t", "budget_file": tmp_path / "b.json", "wait_milliseconds": 0}
+            {
+                "url": url,
+                "api_key_env": "LIFI_KEY",
+                "budget_file": tmp_path / "b.json",
+                "wait_milliseconds": 0,
+            }
         )
         async with LiFi(config, FixedClock(NOW)) as lifi:
             with pytest.raises(LiFiError, match="refuses: busy") as refused:
@@ -181,17 +189,34 @@ async def test_the_key_is_sent_and_never_shown(tmp_path: Path, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_an_answer_that_repeats_the_key_is_not_shown(tmp_path: Path, status: int) -> None:
+async def test_an_answer_that_repeats_the_key_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("LIFI_KEY", "s3cr3t")
+
     async def answer(request: web.Request) -> web.Response:
         key = request.headers["x-lifi-api-key"]
         return web.json_response({"message": f"no {key}", "errors": [{"code": key}]}, status=status)
 
     async with serving(answer) as url:
         config = LiFiConfig.model_validate(
-            {"url": url, "api_key": "s3cr3t", "budget_file": tmp_path / "b.json", "wait_milliseconds": 0}
+            {
+                "url": url,
+                "api_key_env": "LIFI_KEY",
+                "budget_file": tmp_path / "b.json",
+                "wait_milliseconds": 0,
+            }
         )
         async with LiFi(config, FixedClock(NOW)) as lifi:
             with pytest.raises(LiFiError, match="repeats the API key") as refused:
                 await lifi.step_transaction({})
     assert refused.value.action is Action.ALERT
     assert "s3cr3t" not in f"{refused.value} {json.dumps(refused.value.as_dict())}"
+
+
+def test_a_key_that_is_named_and_not_there_is_asked_for(tmp_path: Path) -> None:
+    config = LiFiConfig.model_validate(
+        {"url": "http://127.0.0.1:9", "api_key_env": "LIFI_KEY", "budget_file": tmp_path / "b.json"}
+    )
+    with pytest.raises(ConfigError, match="Environment variable is not set: expected LIFI_KEY"):
+        LiFi(config, FixedClock(NOW))

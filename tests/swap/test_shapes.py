@@ -7,8 +7,9 @@ from typing import Any
 import aiohttp
 import jsonschema
 import pytest
-from mutations import holder, required
+from mutations import holder
 from pydantic import BaseModel
+from quote_mutations import required
 from stage import AMOUNT, DATA, Stage
 
 from keeper.errors import DecodeError

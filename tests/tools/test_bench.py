@@ -88,6 +88,7 @@ def test_a_prefix_of_nothing_is_an_error_that_names_the_figures() -> None:
     assert "no figure begins with 'gsa.'" in done.stderr
     assert "gas.close_epoch" in done.stderr
     assert "keeper.turn_ms" in done.stderr
+    assert "quorum.signatures_p95_ms" in done.stderr
 
 
 def test_gas_is_measured_on_the_real_chain() -> None:

@@ -84,11 +84,11 @@ class Journal:
             self._term = lease.take(connection, self._holder, int(self._seconds * 1000))
 
     async def _renew(self) -> None:
-        """Until the lease is lost; the next write will say so."""
-        with suppress(LeaseError, JournalError):
+        """Until the lease is lost, as the next write will say. A database that fails may come back first."""
+        with suppress(LeaseError):
             while True:
                 await asyncio.sleep(self._seconds / _RENEWALS)
-                with self.write():
+                with suppress(JournalError), self.write():
                     pass
 
     # WRITING

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args, get_origin
 
+from mutations import ODD, Place, altered, holder, places
 from pydantic import BaseModel, RootModel
 
 from keeper.errors import DecodeError, PolicyError, RefusedError
@@ -17,23 +18,12 @@ from keeper.swap.check import CheckedQuote, Expected, check
 from keeper.units import Address
 
 DATA = Path(__file__).parent / "data"
-Path_ = tuple[str | int, ...]
-MAX_DIGITS = 1_000
-"""Of what is counted up or down; Python itself refuses to read numbers of many more."""
 
 RECORDED: dict[str, type[BaseModel]] = {
     "quote-arb-base-eth-gaszip-2026-10-07.json": models.Quote,
     "status-DONE-COMPLETED-arb-taiko-stargateV2Bus.json": models.Status,
     "error-404-NO_QUOTE-gnosis-docs.json": models.Failure,
 }
-
-HOSTILE: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 1.5, 2**256, 10**400, "", "0", "-1", "+1", " 1", "1_0", "1e18", "٣", "0x",
-    "0x0", "0x1", "0xzz", "0x" + "00" * 20, "0x" + "ff" * 20, "0x000000000000000000000000000000000000dEaD",
-    str(2**256 - 1), str(2**256), "9" * 5_000, "\u0000", "\U0001d7cf",
-    "NaN", "Infinity", "__proto__", [], {}, [[]],
-    {"a": 1}, ["x"], "true", "null", "0x606326ff", "0x4666fc80", "0x5fd9ae2e",
-)  # fmt: skip
 
 
 def local() -> tuple[bytes, Expected]:
@@ -48,26 +38,7 @@ def local() -> tuple[bytes, Expected]:
     return kept["quote"].encode(), expected
 
 
-def paths(value: Any, at: Path_ = ()) -> list[Path_]:
-    """Every place in a JSON value but its root."""
-    found = []
-    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, each in rows:
-        here = (*at, name)
-        found.append(here)
-        if isinstance(each, dict | list):
-            found += paths(each, here)
-    return found
-
-
-def holder(content: Any, path: Path_) -> Any:
-    """What holds the value at a path."""
-    for name in path[:-1]:
-        content = content[name]
-    return content
-
-
-def required(model: type[BaseModel], content: Any, at: Path_ = ()) -> Iterator[Path_]:
+def required(model: type[BaseModel], content: Any, at: Place = ()) -> Iterator[Place]:
     """Every place in an answer that its model cannot do without."""
     for name, field in model.model_fields.items():
         if issubclass(model, RootModel):
@@ -81,7 +52,7 @@ def required(model: type[BaseModel], content: Any, at: Path_ = ()) -> Iterator[P
         yield from _inside(field.annotation, content[key], (*at, key))
 
 
-def _inside(annotation: Any, value: Any, at: Path_) -> Iterator[Path_]:
+def _inside(annotation: Any, value: Any, at: Place) -> Iterator[Place]:
     if get_origin(annotation) is dict:
         for name, each in value.items():
             yield from _inside(get_args(annotation)[1], each, (*at, name))
@@ -103,42 +74,26 @@ def mutated(random: Random, honest: bytes) -> bytes:
     """The quote with one to three fields taken away, replaced, or with bytes of its calldata changed."""
     content = json.loads(honest)
     for number in range(random.randint(1, 3)):
-        places = paths(content) if number else _places(honest)
-        if not places:
+        found = list(places(content)) if number else _places(honest)
+        if not found:
             break
-        path = random.choice(places)
+        path = random.choice(found)
         at = holder(content, path)
         kind = random.randrange(4)
         if kind == 0:
             del at[path[-1]]
         elif kind == 1:
-            at[path[-1]] = random.choice(HOSTILE)
+            at[path[-1]] = random.choice(ODD)
         elif kind == 2:
-            at[path[-1]] = _altered(random, at[path[-1]])
+            at[path[-1]] = altered(random, at[path[-1]])
         else:
             _damage(random, content)
     return json.dumps(content).encode()
 
 
 @lru_cache
-def _places(honest: bytes) -> list[Path_]:
-    return paths(json.loads(honest))
-
-
-def _altered(random: Random, value: Any) -> Any:
-    """Of the same type, and a little different."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + random.choice((-1, 1))
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < MAX_DIGITS:
-        return str(max(0, int(value) + random.choice((-1, 1, 10**18))))
-    if isinstance(value, str) and value:
-        place = random.randrange(len(value))
-        return value[:place] + random.choice("0123456789abcdefABCDEFx") + value[place + 1 :]
-    if isinstance(value, list):
-        return value[:-1] if random.randrange(2) else [*value, *value[:1]]
-    return value
+def _places(honest: bytes) -> list[Place]:
+    return list(places(json.loads(honest)))
 
 
 def _damage(random: Random, content: Any) -> None:
