@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from keeper.book import Book, open_book
+from keeper.book import Book
 from keeper.contracts import Contract
 from keeper.errors import (
     EndpointError,
@@ -83,16 +83,11 @@ class Duties:
 
         Raises LeaseError and JournalError, which end everything, and what stops a pass before its duties.
         """
-        policy = self.keeper.policy
-        await self.relayer.look_after(policy)
+        await self.relayer.look_after(self.keeper.policy)
         for kind in (Kind.SETTLEMENT, Kind.BATCH):
             if (plan := self.record.open_plan(kind)) is not None:
                 await self._try(report, self._go_on(plan))
-        taken = await self.keeper.snapshot()
-        if taken.block(policy.vault.chain_id).number < self.record.last_block():
-            report.did.append("waits until what it did is deep enough")
-            return
-        book = open_book(taken, policy)
+        book = await self.keeper.book()
         self.breakers.look(book)
         if to_settle(book):
             await self._try(report, self._begin(Kind.SETTLEMENT))
@@ -115,7 +110,8 @@ class Duties:
     # PLANS
 
     async def _begin(self, kind: Kind) -> str | None:
-        """Makes up its mind, writes it down, and carries it out; nothing while a plan of the kind is open."""
+        """Makes up its mind, writes it down, and carries it out. Nothing while a plan of the kind is open, or
+        the last one to be carried out is not as deep as a snapshot's blocks have to be."""
         if self.record.open_plan(kind) is not None:
             return None
         evidence: tuple[Evidence, ...] = ()
@@ -125,6 +121,9 @@ class Duties:
         try:
             plan = await self.keeper.propose(kind, evidence)
         except NothingToDoError:
+            return None
+        (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
+        if pinned < self.record.last_block():
             return None
         self.record.begin(plan)
         return await self._go_on(plan)

@@ -126,6 +126,7 @@ class Loop:
         if vault.duties is not None:
             breakers, relayer = vault.duties.breakers, vault.duties.relayer
             for each in troubles:
+                # Those of a duty have been judged at once; what stopped the pass has not.
                 breakers.judge(each)
             breakers.count(failed=bool(troubles))
             vault.duties.record.beat(Address(relayer.account.address), "; ".join(did), words)

@@ -208,7 +208,7 @@ class Journal:
                 )
             )
 
-    def keeper(self) -> str | None:
+    def holder(self) -> str | None:
         """Who holds the lease now, if anybody does."""
         with self.read() as session:
             holder, left = lease.standing(session.connection())

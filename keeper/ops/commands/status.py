@@ -39,7 +39,7 @@ def status(
     well = not any(each["breakers"] or each["trouble"] for each in vaults)
     data = {
         "ok": well,
-        "keeper": journal.keeper(),
+        "keeper": journal.holder(),
         "vaults": vaults,
         "transactions": [_transaction(each) for each in journal.under_way()],
         "accounts": accounts,
