@@ -92,7 +92,7 @@ async def test_nothing_is_planned_on_a_block_before_the_last_plan_was_carried_ou
 async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
     stage: Staged, make: MakeDuties
 ) -> None:
-    await stage.settle()
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
     duties = make([DEAD])
     first = Report()
     await duties.perform(first)
