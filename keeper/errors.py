@@ -158,6 +158,10 @@ class RefusedError(KeeperError):
     exit_code = 4
 
 
+class LeaseError(RefusedError):
+    """Another keeper may write to the journal, and this one not."""
+
+
 class QuorumError(KeeperError):
     """Too few, unknown, repeated or invalid signatures."""
 

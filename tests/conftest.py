@@ -1,9 +1,12 @@
 """Fixtures every test may use. The chain is real: Anvil with the protocols, loaded from the cache."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from keeper.execution.journal.journal import Journal
 from keeper.simulation.devnet import BuiltChain, Devnet, ensure_built
 from keeper.simulation.market import MarketAgent
 
@@ -32,3 +35,10 @@ def fresh_devnet(built_chain: BuiltChain) -> Iterator[Devnet]:
 def market(devnet: Devnet) -> MarketAgent:
     """The market agent on this module's chain, with seed 7."""
     return MarketAgent(devnet, 7)
+
+
+@pytest_asyncio.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    """A journal of one test, in a folder, with its lease."""
+    async with Journal(str(tmp_path / "keeper")) as opened:
+        yield opened

@@ -50,15 +50,24 @@ class EndpointSettings(StrictModel):
     timeout: Annotated[int, Field(gt=0)] = 10
 
 
+class Replacement(StrictModel):
+    """What becomes of a transaction that is not mined: after so many `blocks` it is offered again at a higher
+    price, so many `times` at most."""
+
+    blocks: Annotated[int, Field(gt=0)] = 3
+    times: Annotated[int, Field(ge=0)] = 4
+
+
 class ChainEndpoints(StrictModel):
-    """The endpoints of one chain, best first. `agreement` is how many must say the same; an endpoint more
-    than `max_lag` blocks behind the best comes last; one whose head is more than `max_head_age` seconds
-    before the reference time is passed over."""
+    """The endpoints of one chain, best first, and how a transaction that waits there is replaced. `agreement`
+    is how many must say the same; an endpoint more than `max_lag` blocks behind the best comes last; one
+    whose head is more than `max_head_age` seconds before the reference time is passed over."""
 
     endpoints: Annotated[tuple[EndpointSettings, ...], Field(min_length=1)]
     agreement: Literal[1, 2] = 1
     max_lag: Annotated[int, Field(ge=0)] = 3
     max_head_age: Annotated[int, Field(gt=0)] | None = None
+    replacement: Replacement = Replacement()
 
     @classmethod
     def of(cls, urls: Iterable[str], **rules: int) -> "ChainEndpoints":
@@ -159,8 +168,25 @@ class Pool:
         return await self._order()[0].endpoint.rpc(method, params)
 
     async def send_raw(self, transaction: bytes) -> bytes:
-        """As `Endpoint.send_raw`: through one endpoint, once."""
-        return await self._order()[0].endpoint.send_raw(transaction)
+        """As `Endpoint.send_raw`, through every endpoint, once each: the same bytes are the same transaction.
+
+        Raises what the best endpoint said when none took it.
+        """
+        answers = await asyncio.gather(*(self._offer(member, transaction) for member in self._order()))
+        taken = [answer for answer in answers if isinstance(answer, bytes)]
+        refused = [answer for answer in answers if isinstance(answer, KeeperError)]
+        if not taken:
+            raise refused[0]
+        return taken[0]
+
+    async def _offer(self, member: Member, transaction: bytes) -> bytes | KeeperError:
+        try:
+            return await member.endpoint.send_raw(transaction)
+        except KeeperError as error:
+            # What it says of the transaction is no fault of the endpoint.
+            if not isinstance(error, RpcError):
+                self._note(member, error)
+            return error
 
     async def get_block(self, block: int | bytes) -> BlockRef:
         """As `Endpoint.get_block`."""

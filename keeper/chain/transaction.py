@@ -1,13 +1,11 @@
-"""A `Call` as a signed transaction, which `Source.send_raw` sends once."""
+"""Exact bytes for a nonce, which `Source.send_raw` offers to the chain."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from keeper.chain.block import quantity
-from keeper.chain.call import Call
-from keeper.chain.rpc import Source
+from keeper.units import Address
 
 
 @dataclass(frozen=True)
@@ -18,20 +16,27 @@ class Signed:
     hash: bytes
 
 
-async def sign(
-    source: Source, account: LocalAccount, call: Call[Any], *, gas: int, max_fee: int, tip: int
+def sign(
+    account: LocalAccount,
+    *,
+    chain_id: int,
+    nonce: int,
+    to: Address,
+    data: bytes,
+    gas: int,
+    max_fee: int,
+    tip: int,
 ) -> Signed:
-    """The call from `account`, with its next nonce. `gas` is the limit; `max_fee`, and `tip` within it, are
-    in wei per gas. Raises EndpointError."""
-    count = await source.rpc("eth_getTransactionCount", [account.address, "pending"])
+    """A transaction without value; the same arguments give the same bytes. `gas` is the limit; `max_fee`, and
+    `tip` within it, are in wei per gas."""
     signed: Any = account.sign_transaction(
         {
             "type": 2,
-            "chainId": source.chain_id,
-            "nonce": quantity(count),
-            "to": bytes.fromhex(call.target[2:]),
+            "chainId": chain_id,
+            "nonce": nonce,
+            "to": bytes.fromhex(to[2:]),
             "value": 0,
-            "data": call.data,
+            "data": data,
             "gas": gas,
             "maxFeePerGas": max_fee,
             "maxPriorityFeePerGas": tip,

@@ -21,9 +21,9 @@ from keeper.events import (
     SnapshotTaken,
 )
 from keeper.execution.fills import fills_of
+from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
-from keeper.execution.sending import Receipt
 from keeper.planning import quotes
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan

@@ -35,3 +35,21 @@ def fees(policy: Policy | None, base_fee: int) -> Fees:
         )
     tip = min(PRIORITY_FEE, policy.fees.max_priority_fee_per_gas)
     return Fees(min(2 * base_fee + tip, ceiling), tip)
+
+
+def bumped(policy: Policy | None, previous: Fees, base_fee: int) -> Fees | None:
+    """What to offer in the place of a transaction that waits: 12.5 % more of both figures, and no less than a
+    new one would (nodes take a replacement from 10 % on). None where the policy's ceilings forbid it."""
+    ceilings = None if policy is None else policy.fees
+    if ceilings and base_fee > ceilings.max_fee_per_gas:
+        return None
+    fresh = fees(policy, base_fee)
+    tip = max(_raised(previous.tip), fresh.tip)
+    max_fee = max(_raised(previous.max_fee), fresh.max_fee, tip)
+    if ceilings and (max_fee > ceilings.max_fee_per_gas or tip > ceilings.max_priority_fee_per_gas):
+        return None
+    return Fees(max_fee, tip)
+
+
+def _raised(fee: int) -> int:
+    return -(-fee * 9 // 8)

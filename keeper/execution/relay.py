@@ -1,17 +1,19 @@
-"""Puts an approved plan on its chain: the exact signed bytes, simulated, sent once, and found again.
+"""Puts an approved plan on its chain: the exact signed bytes, simulated, carried out once, and found again.
 
 Anyone may relay; the quorum's signatures are the authority. The key here pays gas and nothing else.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from eth_account.signers.local import LocalAccount
 
 from keeper.chain.call import Call
+from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
 from keeper.events import EventStream
-from keeper.execution.sending import Receipt, Sender
+from keeper.execution.journal.journal import Journal
+from keeper.execution.look import Receipt
+from keeper.execution.sending import Order, Sender
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval
@@ -20,25 +22,40 @@ from keeper.quorum.typed_data import artefact
 
 @dataclass(frozen=True)
 class Relayer:
-    """An account that submits approved plans of one policy through one endpoint."""
+    """An account that submits approved plans through one source, and the journal of what it has sent."""
 
     endpoint: Source
     account: LocalAccount
+    journal: Journal
     events: EventStream
+    replacement: Replacement = field(default_factory=Replacement)
 
     async def submit(self, plan: Plan, approval: Approval, policy: Policy) -> Receipt:
-        """Simulates and sends the signed plan and waits until it is mined.
+        """Simulates and sends the signed plan and waits until it is mined; once, however often it is asked.
 
         Raises RevertError when the quorum or the vault refuses it, in the contract's own words; RefusedError
-        when it would cost more gas, or at a higher fee, than the policy allows; EndpointError when it cannot
-        be found again.
+        when it would cost more gas, or at a higher fee, than the policy allows, or has expired; EndpointError
+        when it is not mined yet.
         """
         data = artefact(plan).submit_data(approval.signatures)
         call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
-        return await self.perform(call, policy, plan.valid_after)
+        order = Order(
+            f"plan/{plan.plan_hash.hex()}", call, policy.limits.max_gas, plan.valid_after, plan.valid_until
+        )
+        return await self.perform(order, policy)
 
-    async def perform(self, call: Call[Any], policy: Policy, valid_after: int) -> Receipt:
+    async def perform(self, order: Order, policy: Policy) -> Receipt:
         """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is
-        simulated at `valid_after` (seconds) or in the next block, whichever is later. Raises as `submit`."""
-        sender = Sender(self.endpoint, self.account, self.events)
-        return await sender.send(call, policy.limits.max_gas, valid_after, policy=policy)
+        simulated at the second from which it is valid or in the next block, whichever is later. Raises as
+        `submit`."""
+        finality = policy.finality[self.endpoint.chain_id]
+        sender = Sender(
+            self.endpoint,
+            self.account,
+            self.journal,
+            self.events,
+            finality,
+            policy,
+            self.replacement,
+        )
+        return await sender.send(order)

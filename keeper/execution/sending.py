@@ -1,36 +1,31 @@
-"""A call as a transaction: simulated, sent once, and found again."""
+"""What is to be done once, done: simulated, written down, sent, and followed until it is mined."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
-from keeper.chain.block import BlockRef, hex_bytes, quantity
+from keeper.chain.block import BlockRef
 from keeper.chain.call import Call
+from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
 from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
-from keeper.chain.transaction import Signed, sign
-from keeper.errors import DecodeError, EndpointError, KeeperError, RefusedError
-from keeper.events import EventStream, TransactionMined, TransactionSent
-from keeper.execution.fees import fees
+from keeper.errors import EndpointError, KeeperError, RefusedError
+from keeper.events import EventStream
+from keeper.execution.journal.journal import Journal, executed
+from keeper.execution.journal.states import ENDED, State
+from keeper.execution.journal.tables import Transaction
+from keeper.execution.look import Receipt, find
+from keeper.execution.transactions import Transactions
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
 REVERTING: Final = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
-RECEIPT_POLL_SECONDS: Final = 0.1
-RECEIPT_PATIENCE_SECONDS: Final = 120.0
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
-
-    transaction: bytes
-    block: BlockRef
-    index: int
-    gas_used: int
-    logs: tuple[dict[str, Any], ...]
+POLL_SECONDS: Final = (0.1, 2.0)
+"""Between two looks at first, and at most."""
+PATIENCE_SECONDS: Final = 120.0
+"""How long a chain may stand still."""
 
 
 async def rehearse(source: Source, sender: Address, call: Call[Any], gas: int, not_before: int = 0) -> None:
@@ -51,84 +46,144 @@ async def rehearse(source: Source, sender: Address, call: Call[Any], gas: int, n
 
 
 @dataclass(frozen=True)
+class Order:
+    """A call to be carried out once. What has the same `key` is the same thing, however often it is ordered.
+    `gas` is the limit; `not_before` and `valid_until` are seconds of the chain's time within which it may
+    succeed, and after which it is cancelled."""
+
+    key: str
+    call: Call[Any]
+    gas: int
+    not_before: int = 0
+    valid_until: int | None = None
+
+
+@dataclass(frozen=True)
 class Sender:
-    """An account that sends calls through one endpoint."""
+    """An account that sends calls to one chain, through a journal. `finality` is how many blocks lie on one
+    that stays; `policy` has the ceilings of the fees."""
 
-    endpoint: Source
+    source: Source
     account: LocalAccount
+    journal: Journal
     events: EventStream
+    finality: int
+    policy: Policy | None = None
+    replacement: Replacement = field(default_factory=Replacement)
+    patience: float = PATIENCE_SECONDS
 
-    async def send(
-        self, call: Call[Any], gas: int, not_before: int = 0, *, policy: Policy | None = None
-    ) -> Receipt:
-        """Simulates and sends the call, under the policy's fee ceilings, and waits until it is mined.
-        `not_before` is the first second at which it may succeed.
+    async def settle(self) -> None:
+        """Carries on what the account has left undone, as far as it goes now. Raises EndpointError."""
+        await self._desk().advance()
 
-        Raises as `rehearse` and `fees`, and EndpointError when the transaction cannot be found again.
+    async def send(self, order: Order) -> Receipt:
+        """Carries an order out, unless it has been or is being: then it follows that.
+
+        What the account has left undone goes first. Raises as `rehearse`; RefusedError when fees or balance
+        forbid it, or it had to be given up; RevertError when it was mined and reverted; EndpointError when it
+        is not mined yet, in which case the same order later finds it.
         """
-        sender = Address(self.account.address)
-        await rehearse(self.endpoint, sender, call, gas, not_before)
-        max_fee, tip = fees(policy, (await self.endpoint.latest()).base_fee)
-        signed = await sign(self.endpoint, self.account, call, gas=gas, max_fee=max_fee, tip=tip)
-        self.events.emit(
-            TransactionSent(chain_id=self.endpoint.chain_id, transaction=signed.hash, purpose=call.label)
-        )
-        await self._broadcast(signed)
-        receipt, succeeded = await self.mined(signed.hash)
-        if not succeeded:
-            raise await self._reason(call, receipt.block, gas)
+        desk = self._desk()
+        await desk.advance()
+        rows = self.journal.transactions(order.key)
+        # Earlier transactions for it may have ended without effect; it is the rest that counts.
+        past = next((place for place, row in enumerate(rows) if row.at not in ENDED), len(rows))
+        if past == len(rows) and not any(executed(row) for row in rows):
+            await rehearse(self.source, desk.address, order.call, order.gas, order.not_before)
+        receipt = await self._follow(desk, order, past)
+        if not receipt.succeeded:
+            raise await self._reason(order, receipt.block)
         return receipt
 
-    async def _broadcast(self, signed: Signed) -> None:
-        try:
-            await self.endpoint.send_raw(signed.raw)
-        except EndpointError:
-            # It may have arrived all the same; a second send could only make things worse.
-            known = await self.endpoint.rpc("eth_getTransactionByHash", ["0x" + signed.hash.hex()])
-            if known is None:
-                raise
-
-    async def mined(self, name: bytes) -> tuple[Receipt, bool]:
-        """The receipt, and whether the transaction succeeded. Raises EndpointError when it cannot be had."""
-        for _ in range(int(RECEIPT_PATIENCE_SECONDS / RECEIPT_POLL_SECONDS)):
-            raw = await self.endpoint.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
-            if raw is not None:
-                break
-            await asyncio.sleep(RECEIPT_POLL_SECONDS)
-        else:
-            raise EndpointError(
-                "The transaction is sent and not mined",
-                expected=f"a receipt within {RECEIPT_PATIENCE_SECONDS:.0f} s",
-                where="0x" + name.hex(),
-                hint="Do not send it again: look for this hash first.",
-            )
-        receipt, succeeded = await self._receipt(name, raw)
-        self.events.emit(
-            TransactionMined(
-                chain_id=self.endpoint.chain_id,
-                transaction=name,
-                block=receipt.block.number,
-                gas_used=receipt.gas_used,
-                succeeded=succeeded,
-            )
+    def _desk(self) -> Transactions:
+        return Transactions(
+            self.source,
+            self.account,
+            self.journal,
+            self.events,
+            self.finality,
+            self.policy,
+            self.replacement,
         )
-        return receipt, succeeded
 
-    async def _receipt(self, name: bytes, raw: Any) -> tuple[Receipt, bool]:
+    async def _follow(self, desk: Transactions, order: Order, past: int) -> Receipt:
+        """The receipt of the order's transaction, once it is in a block."""
+        call = order.call
+        wanted = desk.intent(order.key, call.label, call.target, call.data, order.gas, order.valid_until)
+        loop, pause = asyncio.get_running_loop(), POLL_SECONDS[0]
+        moved, idle, head = loop.time(), 0, -1
+        trouble: EndpointError | None = None
+        while True:
+            rows = self.journal.transactions(order.key)
+            done = _included(rows, past) or _given_up(rows[past:], order)
+            receipt = None if done is None or done.hash is None else await self._receipt(done.hash)
+            if receipt is not None:
+                return receipt
+            if idle > 2 * self.replacement.blocks or loop.time() - moved > self.patience:
+                raise self._unmined(rows[past:], desk, trouble)
+            try:
+                seen = (await desk.advance(None if rows[past:] else wanted)).head.number
+            except EndpointError as error:
+                seen, trouble = head, error
+            if seen != head:
+                # Heads that were looked at, without a step: a fast chain makes many between two looks.
+                still = self.journal.transactions(order.key) == rows
+                head, moved, idle = seen, loop.time(), idle + 1 if still else 0
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, POLL_SECONDS[1])
+
+    async def _receipt(self, name: bytes) -> Receipt | None:
         try:
-            mined_in, logs = hex_bytes(raw["blockHash"]), tuple(raw["logs"])
-            index, used, status = (quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "status"))
-        except (KeyError, TypeError) as error:
-            raise DecodeError("Not a receipt", seen=repr(error), where="0x" + name.hex()) from error
-        return Receipt(name, await self.endpoint.get_block(mined_in), index, used, logs), status == 1
+            return await find(self.source, name)
+        except EndpointError:
+            # It is in the journal that it was mined; another endpoint, or a later moment, has the receipt.
+            return None
 
-    async def _reason(self, call: Call[Any], block: BlockRef, gas: int) -> KeeperError:
-        parent = await self.endpoint.get_block(block.parent_hash)
-        scene = Scene(parent, block.timestamp, Address(self.account.address), (call,), gas=gas)
-        revert = await first_revert(self.endpoint, scene, *REVERTING)
+    def _unmined(
+        self, rows: list[Transaction], desk: Transactions, trouble: EndpointError | None
+    ) -> EndpointError:
+        last = rows[-1] if rows else None
+        said = trouble if last is None else desk.troubles.get(last.nonce, trouble)
+        return EndpointError(
+            "The transaction is not mined yet",
+            expected="a receipt",
+            seen=said or "none",
+            where=None if last is None else last.hash,
+            hint="Nothing is lost: the same order, given again, finds it and goes on.",
+        )
+
+    async def _reason(self, order: Order, block: BlockRef) -> KeeperError:
+        parent = await self.source.get_block(block.parent_hash)
+        call, sender = order.call, Address(self.account.address)
+        revert = await first_revert(
+            self.source, Scene(parent, block.timestamp, sender, (call,), gas=order.gas), *REVERTING
+        )
         if revert is not None:
             return revert.as_error()
         return EndpointError(
             "The transaction reverted, and does not when it is repeated on the parent block",
             where=f"block {block.number}",
         )
+
+
+def _included(rows: list[Transaction], past: int) -> Transaction | None:
+    reverted = (row for row in rows[past:] if row.at is State.REVERTED and not row.cancels)
+    return next((row for row in rows if executed(row)), None) or next(reverted, None)
+
+
+def _given_up(rows: list[Transaction], order: Order) -> Transaction | None:
+    """The transaction that has reverted for good, if that is how it ended. Raises RefusedError when the nonce
+    was spent by another."""
+    if not rows or any(row.at not in ENDED for row in rows):
+        return None
+    for row in rows:
+        if row.at is State.FINAL and not row.cancels:
+            return row
+    cancelled = any(row.cancels and row.at is State.FINAL for row in rows)
+    raise RefusedError(
+        "The order was cancelled: it was not mined in time"
+        if cancelled
+        else "The order's nonce was spent by a transaction that is not in the journal",
+        where=order.call.label,
+        hint=None if cancelled else "Another program sends from this account: give each its own.",
+    )

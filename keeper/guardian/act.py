@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
 
 from keeper.chain.block import hex_bytes
 from keeper.chain.lens import read
 from keeper.chain.rpc import Source
 from keeper.errors import CheckFailedError
-from keeper.events import EventStream
-from keeper.execution.sending import Receipt, Sender, rehearse
+from keeper.execution.look import Receipt
+from keeper.execution.sending import Order, Sender, rehearse
 from keeper.guardian.powers import Intervention
 from keeper.guardian.section import Section
 from keeper.units import Address
@@ -42,15 +42,17 @@ async def rehearsed(source: Source, section: Section, intervention: Intervention
     await rehearse(source, section.guardian, intervention.call, GAS)
 
 
-async def carry_out(
-    source: Source, account: LocalAccount, intervention: Intervention, events: EventStream
-) -> Done:
-    """Simulates the call, sends it once, and reads its effect at the block that it was mined in.
+async def carry_out(sender: Sender, intervention: Intervention) -> Done:
+    """Simulates the call, sends it once, and reads its effect at the block that it was mined in. The same
+    that is still under way is followed; one that is done may be done again.
 
     Raises RevertError, EndpointError, and CheckFailedError when the effect is not there.
     """
-    receipt = await Sender(source, account, events).send(intervention.call, GAS)
-    seen: Any = (await read(source, receipt.block, [intervention.effect]))[0]
+    await sender.settle()
+    call = intervention.call
+    name = f"guardian/{keccak(call.target.encode() + call.data).hex()}/"
+    receipt = await sender.send(Order(f"{name}{sender.journal.executions(name)}", call, GAS))
+    seen: Any = (await read(sender.source, receipt.block, [intervention.effect]))[0]
     if not intervention.achieved(seen, receipt.block):
         raise CheckFailedError(
             f"The {intervention.name} is mined and has not the effect it should",

@@ -8,8 +8,9 @@ from dataclasses import replace
 from keeper.chain.call import Call
 from keeper.chain.rpc import Source
 from keeper.errors import DecodeError, PolicyError, QuorumError
+from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer
-from keeper.execution.sending import Receipt
+from keeper.execution.sending import Order
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.typed_data import Signature
@@ -95,5 +96,11 @@ async def send(envelope: Envelope, policy: Policy, relayer: Relayer) -> Receipt:
         )
     data = envelope.transaction.execute_data(usable, state.threshold, contracts)
     call = Call(envelope.safe, data, bytes, "+".join(plan.kind.value for plan in envelope.plans))
-    valid_after = max(plan.valid_after for plan in envelope.plans)
-    return await relayer.perform(call, policy, valid_after)
+    order = Order(
+        f"safe/{envelope.hash.hex()}",
+        call,
+        policy.limits.max_gas,
+        max(plan.valid_after for plan in envelope.plans),
+        min(plan.valid_until for plan in envelope.plans),
+    )
+    return await relayer.perform(order, policy)

@@ -20,6 +20,7 @@ from keeper.config import EndpointUrl
 from keeper.contracts import Contract, encode_call
 from keeper.events import EventStream, StepFinished, StepStarted
 from keeper.execution.cycle import Keeper, Turn
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.ops.output import amount
 from keeper.planning.actions import SWAP
@@ -103,8 +104,10 @@ async def play(events: EventStream) -> Day:
         async with (
             Endpoint(devnet.url, devnet.chain_id) as endpoint,
             LiFi(config, ChainClock(endpoint)) as lifi,
+            Journal(str(Path(folder) / "keeper")) as journal,
         ):
-            return await _Stage(devnet, deployment, players, endpoint, events).play(service, lifi)
+            stage = _Stage(devnet, deployment, players, endpoint, journal, events)
+            return await stage.play(service, lifi)
 
 
 class _Step:
@@ -128,11 +131,18 @@ class _Stage:
     """The day's script over a running chain."""
 
     def __init__(
-        self, devnet: Devnet, deployment: Deployment, players: Cast, endpoint: Endpoint, events: EventStream
+        self,
+        devnet: Devnet,
+        deployment: Deployment,
+        players: Cast,
+        endpoint: Endpoint,
+        journal: Journal,
+        events: EventStream,
     ) -> None:
         self.devnet = devnet
         self.deployment = deployment
         self.players = players
+        self.journal = journal
         self.events = events
         self.vault = Contract(deployment.vault, "Vault")
         self.market = MarketAgent(devnet, seed=1)
@@ -316,15 +326,9 @@ class _Stage:
 
     def _keeper(self, endpoint: Endpoint, role: str) -> Keeper:
         account = Account.from_key(self.devnet.key(role))
-        return Keeper(
-            policy=self.deployment.policy,
-            endpoint=endpoint,
-            clock=ChainClock(endpoint),
-            signers=self.players.urls,
-            events=self.events,
-            relayer=Relayer(endpoint, account, self.events),
-            proposer=self.proposer,
-        )
+        relayer = Relayer(endpoint, account, self.journal, self.events)
+        policy, clock, signers = self.deployment.policy, ChainClock(endpoint), self.players.urls
+        return Keeper(policy, endpoint, clock, signers, self.events, relayer, self.proposer)
 
     # MARKET
 

@@ -288,13 +288,13 @@ async def test_a_call_answered_at_another_block_is_caught(chain: Endpoint, two: 
             await lens.read(endpoint, await chain.latest(), [VALUE.at(SLOT_ZERO)])
 
 
-async def test_a_send_goes_through_one_endpoint_once(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
+async def test_a_send_goes_through_every_endpoint_once(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
     for proxy in two:
         proxy.faults = [Fault("eth_sendRawTransaction", status=502)]
     async with pooled(*(proxy.url for proxy in two)) as (pool, _):
         with pytest.raises(EndpointDownError):
             await pool.send_raw(b"\x01")
-    assert [proxy.seen["eth_sendRawTransaction"] for proxy in two] == [1, 0]
+    assert [proxy.seen["eth_sendRawTransaction"] for proxy in two] == [1, 1]
 
 
 async def test_a_head_too_old_for_the_reference_time_is_stale(chain: Endpoint, anvil: Anvil) -> None:

@@ -246,7 +246,16 @@ async def test_one_call_is_encoded_simulated_sent_and_read(endpoint: Endpoint) -
     scene = Scene(head, head.timestamp + 1, Address(account.address), (call,))
     (performed,) = (await simulate(endpoint, scene)).calls
     assert call.decode(performed.returned) is True
-    signed = await sign(endpoint, account, call, gas=100_000, max_fee=2 * head.base_fee + 1, tip=1)
+    signed = sign(
+        account,
+        chain_id=endpoint.chain_id,
+        nonce=0,
+        to=call.target,
+        data=call.data,
+        gas=100_000,
+        max_fee=2 * head.base_fee + 1,
+        tip=1,
+    )
     assert await endpoint.send_raw(signed.raw) == signed.hash
     await endpoint.rpc("evm_mine")
     receipt = await endpoint.rpc("eth_getTransactionReceipt", ["0x" + signed.hash.hex()])

@@ -32,6 +32,7 @@ def _walks() -> ModuleType:
 
 Walk = _walks().Walk
 sys.path.append(str(CONNECTORS))
+sys.path.append(str(CONNECTORS.parent / "execution"))
 sys.path.append(str(CONNECTORS.parent / "oracle"))
 sys.path.append(str(CONNECTORS.parent / "planning"))
 sys.path += [str(CONNECTORS.parent / each) for each in ("e2e", "fuzz", "safe", "swap")]

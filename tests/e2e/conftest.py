@@ -14,6 +14,7 @@ from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import EventStream
 from keeper.execution.cycle import Keeper
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
@@ -49,7 +50,7 @@ async def endpoint(deployed: Staged) -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-def make_keeper(deployed: Staged, endpoint: Endpoint) -> MakeKeeper:
+def make_keeper(deployed: Staged, endpoint: Endpoint, journal: Journal) -> MakeKeeper:
     """Builds a keeper; nobody signs but what tests hand it."""
 
     def make(at: Endpoint = endpoint, policy: Policy | None = None) -> Keeper:
@@ -61,7 +62,7 @@ def make_keeper(deployed: Staged, endpoint: Endpoint) -> MakeKeeper:
             clock=ChainClock(at),
             signers=(),
             events=events,
-            relayer=Relayer(at, account, events),
+            relayer=Relayer(at, account, journal, events),
         )
 
     return make

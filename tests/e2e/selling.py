@@ -20,6 +20,7 @@ from keeper.chain.snapshot import Snapshot
 from keeper.clock import ChainClock
 from keeper.events import EventStream
 from keeper.execution.cycle import Keeper, Turn
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.evidence import Evidence, EvidenceKind
 from keeper.planning.intents import Harvest, Intent, Intents
@@ -61,15 +62,14 @@ class Selling:
 
     @asynccontextmanager
     async def keeper(self, *, lifi: bool = True) -> AsyncIterator[Keeper]:
-        """A proposer with a relayer; nobody signs but who is asked."""
+        """A proposer; nobody signs but who is asked."""
         stage, events = self.stage, EventStream()
         config = LiFiConfig(
             url=self.service.url, budget_file=self.folder / "budget.json", wait_milliseconds=0
         )
         async with stage.endpoint() as endpoint:
             clock = ChainClock(endpoint)
-            relayer = Relayer(endpoint, Account.from_key(stage.devnet.key("relayer")), events)
-            alone = Keeper(stage.policy, endpoint, clock, (), events, relayer)
+            alone = Keeper(stage.policy, endpoint, clock, (), events)
             if not lifi:
                 yield alone
                 return
@@ -104,8 +104,10 @@ class Selling:
         """Signed by two signers who each derive it, sent, and reconciled."""
         made = [await self.approve(plan, role) for role in ("signer1", "signer2")]
         signatures = tuple(sorted(made, key=lambda each: int(each.signer, 16)))
-        async with self.keeper() as keeper:
-            return await keeper.execute(plan, Approval(signatures, ()))
+        account = Account.from_key(self.stage.devnet.key("relayer"))
+        async with self.keeper() as keeper, Journal(str(self.folder / "keeper")) as journal:
+            relayer = Relayer(keeper.endpoint, account, journal, keeper.events)
+            return await replace(keeper, relayer=relayer).execute(plan, Approval(signatures, ()))
 
     async def request(self, intent: Evidence) -> SwapRequest:
         """The one quote that the intent asks for."""

@@ -32,7 +32,7 @@ class Desk:
         (self.folder / "intents.toml").write_text(head + tables)
 
     def intend(self, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        files = ["--policy", "policy.toml", "--endpoints", "endpoints.toml"]
+        files = ["--policy", "policy.toml", "--endpoints", "endpoints.toml", "--data", "data"]
         return subprocess.run(
             [sys.executable, "-m", "keeper.ops.cli", "intend", "intents.toml", *files, *options],
             cwd=self.folder,

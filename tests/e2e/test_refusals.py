@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from keeper.errors import (
 )
 from keeper.events import TransactionMined
 from keeper.execution.cycle import Keeper
+from keeper.execution.journal.journal import Journal
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval
@@ -170,12 +172,20 @@ async def test_an_expired_settlement(stage: Staged, make_keeper: MakeKeeper) -> 
         await submit(stage, make_keeper, plan, stage.sign(plan, *SIGNERS[:2]))
 
 
-async def test_a_plan_that_was_used(stage: Staged, make_keeper: MakeKeeper, make_signer: MakeSigner) -> None:
+async def test_a_plan_that_was_used(
+    stage: Staged, make_keeper: MakeKeeper, make_signer: MakeSigner, tmp_path: Path
+) -> None:
     plan = await rebalance(stage)
-    signatures = stage.sign(plan, *SIGNERS[:2])
-    await submit(stage, make_keeper, plan, signatures)
-    with refused(stage, RevertError, "NonceUsed"):
-        await submit(stage, make_keeper, plan, signatures)
+    relayer, approval = make_keeper().relayer, Approval(tuple(stage.sign(plan, *SIGNERS[:2])), ())
+    assert relayer is not None
+    receipt = await relayer.submit(plan, approval, stage.policy)
+    # By whoever knows of it nothing is sent again, and by anybody else in vain.
+    before = stage.state()
+    assert await relayer.submit(plan, approval, stage.policy) == receipt
+    assert stage.state() == before
+    async with Journal(str(tmp_path / "another")) as journal:
+        with refused(stage, RevertError, "NonceUsed"):
+            await replace(relayer, journal=journal).submit(plan, approval, stage.policy)
     with refused(stage, PlanRefusedError, "The plan reverts: NonceUsed(nonceKey=0, expected=2, seen=1)"):
         await make_signer().approve(plan.to_bytes())
 

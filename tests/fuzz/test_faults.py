@@ -9,7 +9,7 @@ import cbor2
 import pytest
 from aiohttp import web
 from local_http import Answer, serving
-from parsers import OWN, bundle, in_file, keystore, public_keys, unlocked
+from parsers import bundle, in_file, keystore, public_keys, unlocked
 
 from keeper import canonical
 from keeper.chain.block import BlockRef, quantity
@@ -17,8 +17,7 @@ from keeper.chain.history import LogQuery, read_history
 from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import Scene, simulate
 from keeper.errors import ConfigError, DecodeError, EndpointError, RpcError
-from keeper.events import EventStream
-from keeper.execution.sending import Sender
+from keeper.execution.look import find
 from keeper.json_input import parse_json
 from keeper.planning import policy
 from keeper.quorum.kms import ethereum_address
@@ -98,7 +97,7 @@ async def test_what_is_no_receipt_is_refused(raw: object) -> None:
 
     async with serving(answer) as url, Endpoint(url, 1) as endpoint:
         with pytest.raises(DecodeError):
-            await Sender(endpoint, OWN, EventStream()).mined(b"\x01" * 32)
+            await find(endpoint, b"\x01" * 32)
 
 
 @pytest.mark.parametrize("value", ["9" * 5_000, "[" * 50_000, "a." * 50 + "b = 1\nc"])

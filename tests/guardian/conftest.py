@@ -1,6 +1,8 @@
 """A vault on a local chain for its guardian, put back after each test."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from guardian_post import Post
@@ -18,11 +20,11 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Post:
     (folder / "endpoints.toml").write_text(
         f'clock = "chain"\n[[chains.{devnet.chain_id}.endpoints]]\nurl = "{devnet.url}"\n'
     )
-    return Post(devnet, deployment, folder)
+    return Post(devnet, deployment, folder, folder / "data")
 
 
 @pytest.fixture
-def post(deployed: Post) -> Iterator[Post]:
+def post(deployed: Post, tmp_path: Path) -> Iterator[Post]:
     """The same vault, put back after the test."""
     with put_back(deployed.devnet):
-        yield deployed
+        yield replace(deployed, journal=tmp_path / "data")

@@ -31,11 +31,13 @@ class Said:
 
 @dataclass
 class Post:
-    """A guardian at work: a vault, and the files of its policy and endpoints."""
+    """A guardian at work: a vault, the files of its policy and endpoints, and its journal, which is a new one
+    where the chain is put back."""
 
     devnet: Devnet
     deployment: Deployment
     folder: Path
+    journal: Path
 
     @property
     def registry(self) -> Contract:
@@ -44,7 +46,7 @@ class Post:
     def run(self, command: str, *options: str, key: str | None = None) -> Said:
         """`keeper guardian`, in this process; `key` is the role whose key the environment holds."""
         files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
-        named = () if key is None else ("--key-env", "GUARDIAN_KEY")
+        named = () if key is None else ("--key-env", "GUARDIAN_KEY", "--data", str(self.journal))
         out, err = StringIO(), StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)

@@ -67,7 +67,7 @@ def test_a_key_in_a_keystore_sends_as_well_and_not_when_others_may_read_it(post:
     path = post.folder / "key.json"
     path.write_text(json.dumps(key))
     path.chmod(0o644)
-    options = ("--keystore", "key.json", "--password-env", "HOME_OF_PASSWORD")
+    options = ("--keystore", "key.json", "--password-env", "HOME_OF_PASSWORD", "--data", str(post.journal))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HOME_OF_PASSWORD", "pass")
         assert "Key file may be read by others" in post.refused("pause", *options, code=2)

@@ -16,6 +16,7 @@ from keeper.config import parse
 from keeper.errors import RefusedError
 from keeper.events import EventStream
 from keeper.execution.fees import PRIORITY_FEE, fees
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
@@ -56,9 +57,10 @@ def test_without_ceilings_there_is_room_for_the_base_fee_to_double() -> None:
 
 
 @pytest_asyncio.fixture
-async def relayer(settled: World) -> AsyncIterator[Relayer]:
+async def relayer(settled: World, journal: Journal) -> AsyncIterator[Relayer]:
     async with Endpoint(settled.devnet.url, settled.devnet.chain_id) as endpoint:
-        yield Relayer(endpoint, Account.from_key(settled.devnet.key("relayer")), EventStream())
+        account = Account.from_key(settled.devnet.key("relayer"))
+        yield Relayer(endpoint, account, journal, EventStream())
 
 
 async def test_a_relayed_plan_offers_no_more_than_the_policy_and_carries_nothing(

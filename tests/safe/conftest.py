@@ -14,6 +14,7 @@ from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import EventStream
 from keeper.execution.cycle import Keeper
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
@@ -49,9 +50,9 @@ async def hub(deployed: Staged) -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-def relayer(deployed: Staged, hub: Endpoint) -> Relayer:
+def relayer(deployed: Staged, hub: Endpoint, journal: Journal) -> Relayer:
     """Somebody without any role."""
-    return Relayer(hub, Account.from_key(deployed.devnet.key("user6")), EventStream())
+    return Relayer(hub, Account.from_key(deployed.devnet.key("user6")), journal, EventStream())
 
 
 @pytest.fixture

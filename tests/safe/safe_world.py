@@ -83,7 +83,7 @@ def own_folder(folder: Path, stage: Staged) -> Path:
         f'clock = "chain"\n\n[[chains.{stage.devnet.chain_id}.endpoints]]\nurl = "{stage.devnet.url}"\n'
     )
     (folder / "own.toml").write_text(
-        'policy = "policy.toml"\nendpoints = "endpoints.toml"\nrecord = "promises.sqlite"\n'
+        'policy = "policy.toml"\nendpoints = "endpoints.toml"\nrecord = "promises.sqlite"\ndata = "data"\n'
         '\n[key]\nenv = "OWN_KEY"\n'
     )
     return folder

@@ -16,6 +16,7 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.rpc import Source
 from keeper.config import load_toml, parse
 from keeper.errors import ConfigError, DecodeError
+from keeper.execution.sending import Sender
 from keeper.guardian import powers
 from keeper.guardian.act import Done, carry_out, has_key, rehearsed
 from keeper.guardian.powers import Intervention, moment
@@ -23,6 +24,7 @@ from keeper.guardian.queue import Submissions
 from keeper.guardian.section import Section, read_section
 from keeper.guardian.watch import Look, Watcher
 from keeper.ops.changes import SinceOption, change, change_lines
+from keeper.ops.journal import DataOption, open_journal
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
@@ -63,6 +65,7 @@ def pause(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -72,7 +75,7 @@ def pause(
     async def prepare(source: Source, section: Section, by: Address) -> Intervention:
         return powers.pause(rules, section)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command()
@@ -84,6 +87,7 @@ def veto(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -95,7 +99,7 @@ def veto(
         queue = await Submissions(source, rules.vault, since).queued(section)
         return powers.veto(rules, section, queue, id_, by)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command("exit-only")
@@ -106,6 +110,7 @@ def exit_only(
     keystore: KeystoreOption = None,
     password_env: PasswordOption = None,
     key_env: KeyOption = None,
+    data: DataOption = None,
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -115,7 +120,7 @@ def exit_only(
     async def prepare(source: Source, section: Section, by: Address) -> Intervention:
         return powers.exit_only(rules, section, connector)
 
-    _act(rules, endpoints, account, prepare, dry_run=dry_run, json=json)
+    _act(rules, endpoints, account, prepare, data, dry_run=dry_run, json=json)
 
 
 @app.command()
@@ -170,12 +175,13 @@ def _act(
     endpoints: Path,
     account: LocalAccount | None,
     prepare: Prepare,
+    data: str | None,
     *,
     dry_run: bool,
     json: bool,
 ) -> None:
     settings = load_toml(endpoints, Endpoints)
-    asyncio.run(_intervene(policy, settings, account, prepare, dry_run=dry_run, json=json))
+    asyncio.run(_intervene(policy, settings, account, prepare, data, dry_run=dry_run, json=json))
 
 
 async def _intervene(
@@ -183,11 +189,13 @@ async def _intervene(
     settings: Endpoints,
     account: LocalAccount | None,
     prepare: Prepare,
+    data: str | None,
     *,
     dry_run: bool,
     json: bool,
 ) -> None:
     hub, events = policy.vault.chain_id, logged_events(json=json)
+    journal = None if account is None or dry_run else open_journal(data)
     async with open_pools(settings, [hub], events) as pools:
         source = pools[hub]
         section = await read_section(source, policy, await source.latest())
@@ -196,14 +204,17 @@ async def _intervene(
         intervention = await prepare(source, section, by)
         alone = await has_key(source, section.guardian)
         text = "\n".join(_before(policy, section, intervention, alone=alone))
-        if account is None or dry_run:
+        if account is None or journal is None:
             await rehearsed(source, section, intervention)
             text += "\n" + "\n".join(_unsent(policy, intervention, alone=alone))
             show(_data(policy, section, intervention, None, alone=alone), text, json=json)
             return
         if not json:
             typer.echo(text)
-        done = await carry_out(source, account, intervention, events)
+        async with journal:
+            finality, replacement = policy.finality[hub], settings.chains[hub].replacement
+            sender = Sender(source, account, journal, events, finality, replacement=replacement)
+            done = await carry_out(sender, intervention)
         show(_data(policy, section, intervention, done, alone=alone), "\n".join(_after(done)), json=json)
 
 

@@ -14,7 +14,9 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import load_toml
 from keeper.errors import ConfigError, RefusedError
 from keeper.execution.cycle import Keeper, Turn
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
+from keeper.ops.journal import DataOption, open_journal
 from keeper.ops.output import JsonOption, amount, logged_events, show
 from keeper.planning import intent_file
 from keeper.planning import policy as policies
@@ -41,6 +43,7 @@ def intend(
     relayer_env: Annotated[
         str | None, typer.Option(help="Variable that holds the relayer's key; a dry run without.")
     ] = None,
+    data: DataOption = None,
     lifi: Annotated[
         Path | None, typer.Option("--lifi", help="TOML file with LiFi's URL; without, nothing is sold there.")
     ] = None,
@@ -57,8 +60,11 @@ def intend(
         raise ConfigError("Nobody to sign the plan", expected="--signer URL, once for each signer")
     key = None if relayer_env is None else KeySource(env=relayer_env)
     seat = None if proposer_env is None else proposer_key(proposer_env)
+    journal = None if key is None else open_journal(data)
     swaps = None if lifi is None else load_toml(lifi, LiFiConfig).beside(lifi.resolve().parent)
-    asyncio.run(_intend(file, rules, settings, tuple(signer or ()), key, seat, swaps, yes=yes, json=json))
+    asyncio.run(
+        _intend(file, rules, settings, tuple(signer or ()), key, seat, journal, swaps, yes=yes, json=json)
+    )
 
 
 def proposer_key(name: str) -> Ed25519PrivateKey:
@@ -80,6 +86,7 @@ async def _intend(
     signers: tuple[str, ...],
     key: KeySource | None,
     seat: Ed25519PrivateKey | None,
+    journal: Journal | None,
     swaps: LiFiConfig | None,
     *,
     yes: bool,
@@ -92,7 +99,12 @@ async def _intend(
         lifi = None if swaps is None else await stack.enter_async_context(LiFi(swaps, time))
         intents = intent_file.read(file, decimals=policy.vault.decimals, issued_at=await time.now())
         proposer = None if seat is None else Proposer(seat, time)
-        relayer = None if account is None else Relayer(pools[hub], account, events)
+        replacement = settings.chains[hub].replacement
+        relayer = (
+            None
+            if account is None or journal is None
+            else Relayer(pools[hub], account, journal, events, replacement)
+        )
         keeper = Keeper(policy, pools[hub], time, signers, events, relayer, proposer, lifi=lifi)
         plan = await keeper.propose(Kind.BATCH, (evidence(intents),))
         if relayer is None:
@@ -102,7 +114,9 @@ async def _intend(
         typer.echo(_plan_text(plan, intents, policy), err=json)
         if not yes and not typer.confirm("Have it signed and sent?", err=True):
             raise RefusedError("Not confirmed; nothing was asked or sent")
-        turn = await keeper.execute(plan, await keeper.approve(plan))
+        # Not before: a lease that waits for a person's answer may end meanwhile.
+        async with relayer.journal:
+            turn = await keeper.execute(plan, await keeper.approve(plan))
     show(_data(plan, intents) | _outcome(turn), _outcome_text(turn, policy), json=json)
 
 

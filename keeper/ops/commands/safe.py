@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from keeper import clock, engine
 from keeper.chain import lens
@@ -17,6 +18,7 @@ from keeper.contracts.abi import address
 from keeper.errors import ConfigError
 from keeper.execution.cycle import Keeper
 from keeper.execution.relay import Relayer
+from keeper.ops.journal import open_journal
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.planning import policy as policies
 from keeper.planning.plan import MAX_PLAN_BYTES, Plan
@@ -53,18 +55,22 @@ FileArgument = Annotated[Path, typer.Argument(help="A proposed Safe transaction.
 
 class OwnerConfig(StrictModel):
     """An owner's or relayer's own TOML. Relative paths are relative to that file. `record` is the owner's
-    file of promises; it may be shared with `keeper signer`."""
+    file of promises; it may be shared with `keeper signer`. `data` is the relayer's journal: a folder, or a
+    postgresql:// URL."""
 
     policy: Path
     endpoints: Path
     key: KeySource
     record: Path | None = None
+    data: str = Field(default="", repr=False)
     service: Url | None = None
     service_key_env: str = ""
 
     def beside(self, folder: Path) -> "OwnerConfig":
         """The same with paths taken relative to `folder`."""
         paths: dict[str, Any] = {"policy": folder / self.policy, "endpoints": folder / self.endpoints}
+        if self.data and "://" not in self.data:
+            paths["data"] = str(folder / self.data)
         if self.record is not None:
             paths["record"] = folder / self.record
         if self.key.keystore is not None:
@@ -287,8 +293,10 @@ async def _send(envelope: Envelope, config: OwnerConfig, *, json: bool) -> dict[
     account = load_key(config.key, os.environ)
     events = logged_events(json=json)
     async with _hub(rules, config.endpoints, json=json) as (settings, hub):
-        relayer = Relayer(hub, account, events)
-        receipt = await execution.send(envelope, rules, relayer)
+        replacement = settings.chains[hub.chain_id].replacement
+        async with open_journal(config.data) as journal:
+            relayer = Relayer(hub, account, journal, events, replacement)
+            receipt = await execution.send(envelope, rules, relayer)
         keeper = Keeper(rules, hub, clock.named(settings.clock, hub), (), events, relayer)
         result, book = await keeper.reconcile(envelope.plans, receipt)
     return {

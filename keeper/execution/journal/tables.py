@@ -1,0 +1,117 @@
+"""The journal's tables. A change here needs a migration beside it."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import NUMERIC, TypeDecorator, TypeEngine
+from sqlmodel import Field, SQLModel
+
+from keeper.errors import KeeperError
+from keeper.execution.journal.states import State
+
+_DIGITS: Final = 78
+
+
+class Uint256(TypeDecorator[int]):
+    """0 to 2**256 - 1, exactly and in order: NUMERIC in PostgreSQL, digits in SQLite, whose integers have 64
+    bits and whose NUMERIC is a float beyond them."""
+
+    impl = String(_DIGITS)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return NUMERIC(_DIGITS, 0) if dialect.name == "postgresql" else String(_DIGITS)
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not 0 <= value < 2**256:
+            raise KeeperError("Not a uint256", seen=value)
+        return Decimal(value) if dialect.name == "postgresql" else f"{value:0{_DIGITS}d}"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+def _uint(*, nullable: bool = False) -> Any:
+    return Column(Uint256, nullable=nullable)
+
+
+def _row_id() -> Any:
+    # SQLite numbers rows by itself only where the type is plainly INTEGER.
+    return Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+class Lease(SQLModel, table=True):
+    """One row: who may write, by a token that only grows. `until` is in milliseconds of the database's
+    clock."""
+
+    __tablename__ = "lease"
+
+    id: int = Field(primary_key=True)
+    holder: str
+    token: int = Field(sa_column=Column(BigInteger, nullable=False))
+    until: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Intent(SQLModel, table=True):
+    """What is to be done once. `gas` is the limit; after `valid_until`, in seconds of the chain's time, it is
+    given up."""
+
+    __tablename__ = "intents"
+
+    key: str = Field(primary_key=True)
+    chain_id: int = Field(sa_column=_uint())
+    account: str
+    purpose: str
+    target: str
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    gas: int = Field(sa_column=_uint())
+    valid_until: int | None = Field(default=None, sa_column=_uint(nullable=True))
+
+
+class Transaction(SQLModel, table=True):
+    """One transaction for an intent, or the empty transfer that `cancels` it. Fees in wei per gas; `since` is
+    the head when it was drafted, or offered again; `block_hash` where it was last seen mined."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (UniqueConstraint("chain_id", "account", "nonce", "attempt"),)
+
+    id: int | None = Field(default=None, sa_column=_row_id())
+    intent: str = Field(sa_column=Column(String, ForeignKey("intents.key"), nullable=False, index=True))
+    chain_id: int = Field(sa_column=_uint())
+    account: str
+    nonce: int = Field(sa_column=_uint())
+    attempt: int
+    cancels: bool
+    max_fee: int = Field(sa_column=_uint())
+    tip: int = Field(sa_column=_uint())
+    since: int = Field(sa_column=_uint())
+    state: str = Field(index=True)
+    hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, unique=True))
+    raw: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    block_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    succeeded: bool | None = None
+
+    @property
+    def at(self) -> State:
+        return State(self.state)
+
+
+class Transition(SQLModel, table=True):
+    """A step of one transaction; rows are only ever added. `token` is the writer's, `moment` in milliseconds
+    of the database's clock."""
+
+    __tablename__ = "transitions"
+
+    id: int | None = Field(default=None, sa_column=_row_id())
+    transaction_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("transactions.id"), nullable=False, index=True)
+    )
+    before: str | None
+    after: str
+    moment: int = Field(sa_column=Column(BigInteger, nullable=False))
+    token: int = Field(sa_column=Column(BigInteger, nullable=False))
+    block_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))

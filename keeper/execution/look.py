@@ -1,0 +1,103 @@
+"""What one endpoint says about an account's transactions, all of it from the same endpoint: of two that are
+not equally far, one may know that a nonce is spent and the other not by what."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.chain.block import BlockRef, hex_bytes, quantity
+from keeper.chain.rpc import Endpoint, Source
+from keeper.errors import DecodeError
+from keeper.units import Address
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
+
+    transaction: bytes
+    block: BlockRef
+    index: int
+    gas_used: int
+    succeeded: bool
+    logs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """`count` is the account's next nonce at the head, and `spent` where it was when blocks were mined that
+    are final now; `receipts` has those transactions, by hash, that are in a block of the chain."""
+
+    head: BlockRef
+    count: int
+    spent: int
+    receipts: dict[bytes, Receipt]
+
+
+async def look(source: Source, account: Address, hashes: Iterable[bytes], finality: int) -> Look:
+    """The account and its transactions now; as the one says that is furthest behind, where endpoints have to
+    agree. Raises EndpointError."""
+    names = tuple(hashes)
+
+    async def ask(endpoint: Endpoint) -> Look:
+        head = await endpoint.latest()
+        # Before the receipts: a nonce that is spent by then has its receipt when it is asked for.
+        count = await _count(endpoint, account, head.number)
+        # One block more than finality: a node may know the nonce a moment before the receipt.
+        spent = await _count(endpoint, account, head.number - finality - 1)
+        found = [await find(endpoint, name) for name in names]
+        return Look(head, count, spent, {each.transaction: each for each in found if each is not None})
+
+    seen = [each for _, each in await source.witnessed(ask)]
+    return min(seen, key=lambda each: (each.head.number, len(each.receipts)))
+
+
+async def find(source: Source, name: bytes) -> Receipt | None:
+    """The receipt of a transaction, if it is in a block of the chain. Raises DecodeError, EndpointError."""
+    raw = await source.rpc("eth_getTransactionReceipt", ["0x" + name.hex()])
+    if raw is None:
+        return None
+    try:
+        number, mined_in, logs = quantity(raw["blockNumber"]), hex_bytes(raw["blockHash"]), tuple(raw["logs"])
+        index, used, status = (quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "status"))
+    except (KeyError, TypeError) as error:
+        raise DecodeError("Not a receipt", seen=repr(error), where="0x" + name.hex()) from error
+    block = await source.get_block(number)
+    return Receipt(name, block, index, used, status == 1, logs) if block.hash == mined_in else None
+
+
+async def spender(source: Source, account: Address, nonce: int, before: int, after: int) -> bytes | None:
+    """The hash of the account's transaction that spent a nonce which is spent at block `after`; it is looked
+    for from block `before` on, and earlier if need be. None where the blocks do not show it.
+
+    Raises DecodeError, and EndpointError, as when the states of those blocks are gone.
+    """
+
+    async def ask(endpoint: Endpoint) -> bytes | None:
+        low, high, step = before, after, 1
+        while low > 0 and await _count(endpoint, account, low) > nonce:
+            low, high, step = max(0, low - step), low, 2 * step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if await _count(endpoint, account, middle) > nonce:
+                high = middle
+            else:
+                low = middle
+        block = await endpoint.rpc("eth_getBlockByNumber", [hex(high), True])
+        try:
+            sent = [
+                (each["from"].lower(), quantity(each["nonce"]), each["hash"])
+                for each in block["transactions"]
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DecodeError("Not a block", seen=repr(error), where=endpoint.public_url) from error
+        found = [name for who, number, name in sent if (who, number) == (account.lower(), nonce)]
+        return hex_bytes(found[0]) if found else None
+
+    return (await source.witnessed(ask))[0][1]
+
+
+async def _count(endpoint: Endpoint, account: Address, block: int) -> int:
+    if block < 0:
+        return 0
+    return quantity(await endpoint.rpc("eth_getTransactionCount", [account, hex(block)]))

@@ -1,0 +1,253 @@
+"""The transactions of one account on one chain, from the nonce to finality.
+
+Everything rests on the journal and on what the chain shows. What an endpoint says to a send (nonce too low,
+already known, underpriced, nothing at all) decides nothing: whether a transaction is there is looked up,
+under every hash that its nonce has had.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from eth_account.signers.local import LocalAccount
+
+from keeper.chain.block import quantity
+from keeper.chain.pool import Replacement
+from keeper.chain.rpc import Source
+from keeper.chain.transaction import sign
+from keeper.errors import EndpointError, RefusedError, StaleHeadError
+from keeper.events import EventStream, TransactionMined, TransactionSent
+from keeper.execution.fees import Fees, bumped, fees
+from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.states import INCLUDED, State
+from keeper.execution.journal.tables import Intent, Transaction
+from keeper.execution.look import Look, Receipt, look, spender
+from keeper.planning.policy import Policy
+from keeper.units import Address
+
+TRANSFER_GAS: Final = 21_000
+"""Of a transfer to oneself, which cancels what has the same nonce."""
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """What the journal holds for an account, carried on by `advance`. `finality` is how many blocks lie on a
+    block that stays; `policy` has the ceilings of the fees."""
+
+    source: Source
+    account: LocalAccount
+    journal: Journal
+    events: EventStream
+    finality: int
+    policy: Policy | None
+    replacement: Replacement
+    _offered: dict[bytes, int] = field(default_factory=dict)
+    """Head at which each was last sent by this process."""
+    troubles: dict[int, EndpointError] = field(default_factory=dict)
+    """What was last said against a send, by nonce."""
+
+    @property
+    def address(self) -> Address:
+        return Address(self.account.address)
+
+    async def advance(self, wanted: Intent | None = None) -> Look:
+        """One pass at the chain's present: takes note of what is mined, final or reorganised away; offers,
+        replaces and cancels what is not; fills holes. Without holes, `wanted` gets its transaction.
+
+        Raises EndpointError, and RefusedError when fees or balance forbid a new transaction.
+        """
+        chain = self.source.chain_id
+        async with self.journal.turns[chain, self.address]:
+            groups = self.journal.live(chain, self.address)
+            names = [row.hash for group in groups for row in group if row.hash is not None]
+            seen = await look(self.source, self.address, names, self.finality)
+            self._require_caught_up(seen)
+            if not self._fill(groups, seen) and wanted is not None:
+                await self._draft(wanted, seen)
+            for group in self.journal.live(chain, self.address):
+                await self._advance(group, seen)
+            return seen
+
+    # NONCES
+
+    def _require_caught_up(self, seen: Look) -> None:
+        spent = self.journal.spent(self.source.chain_id, self.address)
+        if seen.count < spent:
+            raise StaleHeadError(
+                "The chain is behind what was final on it",
+                expected=f"nonce {spent} or later of {self.address}",
+                seen=f"{seen.count}, at block {seen.head.number}",
+                where=self.source.public_url,
+                hint="Nothing is sent until it is back: the endpoint lags, or the chain is another.",
+            )
+
+    def _fill(self, groups: Sequence[Sequence[Transaction]], seen: Look) -> bool:
+        """Whether nonces are missing below those of live transactions, which then cannot be mined. They get
+        empty transfers, unless somebody else's are on their way, for which it waits as for its own."""
+        taken = {group[0].nonce: group for group in groups}
+        missing = [nonce for nonce in range(seen.count, max(taken, default=0)) if nonce not in taken]
+        for nonce in missing:
+            above = min(other for other in taken if other > nonce)
+            if seen.head.number - taken[above][-1].since >= self.replacement.blocks:
+                key = f"hole/{self.source.chain_id}/{self.address}/{nonce}"
+                empty = self.intent(key, "fill a hole", self.address, b"", TRANSFER_GAS)
+                offer = fees(self.policy, seen.head.base_fee)
+                self.journal.fill(empty, nonce=nonce, fee=offer, since=seen.head.number)
+        return bool(missing)
+
+    async def _draft(self, wanted: Intent, seen: Look) -> None:
+        offer = fees(self.policy, seen.head.base_fee)
+        cost = int(wanted.gas) * offer.max_fee
+        balance = quantity(await self.source.rpc("eth_getBalance", [self.address, "latest"]))
+        if balance < cost:
+            raise RefusedError(
+                "The account cannot pay for the gas",
+                expected=f"{cost:,} wei",
+                seen=f"{balance:,}",
+                where=f"{self.address} on chain {self.source.chain_id}",
+            )
+        pending = quantity(await self.source.rpc("eth_getTransactionCount", [self.address, "pending"]))
+        self.journal.draft(wanted, nonce=max(seen.count, pending), fee=offer, since=seen.head.number)
+
+    def intent(
+        self, key: str, purpose: str, target: Address, data: bytes, gas: int, valid_until: int | None = None
+    ) -> Intent:
+        """An intent of this account on this chain."""
+        return Intent(
+            key=key,
+            chain_id=self.source.chain_id,
+            account=self.address,
+            purpose=purpose,
+            target=target,
+            data=data,
+            gas=gas,
+            valid_until=valid_until,
+        )
+
+    # ONE NONCE
+
+    async def _advance(self, group: Sequence[Transaction], seen: Look) -> None:
+        mined = next((row for row in group if row.hash in seen.receipts), None)
+        receipt = None if mined is None or mined.hash is None else seen.receipts[mined.hash]
+        for row in group:
+            if row.at in INCLUDED and (
+                row is not mined or receipt is None or receipt.block.hash != row.block_hash
+            ):
+                self.journal.move(row, State.REORGED, block_hash=None, succeeded=None)
+        if mined is not None and receipt is not None:
+            self._included(group, mined, receipt, seen)
+        elif seen.spent > group[0].nonce and all(
+            row.at in {State.BROADCAST, State.REPLACED} for row in group
+        ):
+            await self._lost(group, seen)
+        else:
+            await self._pursue(group, seen)
+
+    async def _lost(self, group: Sequence[Transaction], seen: Look) -> None:
+        """Its nonce is spent and no receipt is there: gone for good if another transaction is what spent it.
+        A node that merely denies a receipt must not have the same done twice."""
+        begun = min(row.since for row in group)
+        by = await spender(self.source, self.address, group[0].nonce, begun, seen.head.number)
+        if by is not None and by not in {row.hash for row in group}:
+            for row in group:
+                self.journal.move(row, State.DROPPED)
+
+    def _included(
+        self, group: Sequence[Transaction], mined: Transaction, receipt: Receipt, seen: Look
+    ) -> None:
+        others = [row for row in group if row is not mined]
+        for row in others:
+            if row.at is State.REORGED:
+                self.journal.move(row, State.BROADCAST, since=seen.head.number)
+            if row.at is not State.REPLACED:
+                self.journal.move(row, State.REPLACED)
+        if mined.at in {State.SIGNED, State.REORGED}:
+            self.journal.move(mined, State.BROADCAST, since=seen.head.number)
+        if mined.at not in INCLUDED:
+            after = State.MINED if receipt.succeeded else State.REVERTED
+            self.journal.move(mined, after, block_hash=receipt.block.hash, succeeded=receipt.succeeded)
+            self._tell_mined(receipt)
+        if seen.head.number - receipt.block.number >= self.finality:
+            # Itself last: what a crash leaves undone is found with it.
+            for row in others:
+                cancelled = mined.cancels and not row.cancels
+                self.journal.move(row, State.CANCELLED if cancelled else State.DROPPED)
+            self.journal.move(mined, State.FINAL)
+
+    async def _pursue(self, group: Sequence[Transaction], seen: Look) -> None:
+        """Offers the transaction that stands for the nonce; puts another in its place where it is too old."""
+        (row,) = [row for row in group if row.at is not State.REPLACED]
+        intent = self.journal.intent(row.intent)
+        until = intent.valid_until
+        if until is not None and not row.cancels and seen.head.timestamp > until:
+            if self._supersede(group, row, seen, cancels=True):
+                return
+        elif self._is_due(group, row, seen) and self._supersede(group, row, seen, cancels=row.cancels):
+            return
+        if row.at is State.DRAFTED:
+            self._sign(row, intent)
+        if row.at in {State.SIGNED, State.REORGED}:
+            first = row.at is State.SIGNED
+            self.journal.move(row, State.BROADCAST, since=seen.head.number)
+            if first:
+                self._tell_sent(row, intent)
+        await self._send(row, seen)
+
+    def _is_due(self, group: Sequence[Transaction], row: Transaction, seen: Look) -> bool:
+        bumps = sum(other.cancels == row.cancels for other in group) - 1
+        waited = seen.head.number - row.since >= self.replacement.blocks
+        return row.at is State.BROADCAST and waited and bumps < self.replacement.times
+
+    def _supersede(
+        self, group: Sequence[Transaction], row: Transaction, seen: Look, *, cancels: bool
+    ) -> bool:
+        offer = bumped(self.policy, Fees(row.max_fee, row.tip), seen.head.base_fee)
+        if offer is None:
+            return False
+        self.journal.supersede(group, fee=offer, since=seen.head.number, cancels=cancels)
+        return True
+
+    def _sign(self, row: Transaction, intent: Intent) -> None:
+        signed = sign(
+            self.account,
+            chain_id=row.chain_id,
+            nonce=row.nonce,
+            to=self.address if row.cancels else Address(intent.target),
+            data=b"" if row.cancels else intent.data,
+            gas=TRANSFER_GAS if row.cancels else intent.gas,
+            max_fee=row.max_fee,
+            tip=row.tip,
+        )
+        self.journal.sign(row, signed)
+
+    async def _send(self, row: Transaction, seen: Look) -> None:
+        """The same bytes at every new head: a node may have forgotten them."""
+        if row.raw is None or self._offered.get(row.raw) == seen.head.number:
+            return
+        self._offered[row.raw] = seen.head.number
+        try:
+            await self.source.send_raw(row.raw)
+        except EndpointError as error:
+            # It may be there all the same: the next look tells.
+            self.troubles[row.nonce] = error
+        else:
+            self.troubles.pop(row.nonce, None)
+
+    # WORDS
+
+    def _tell_sent(self, row: Transaction, intent: Intent) -> None:
+        if row.hash is not None:
+            purpose = f"cancel {intent.purpose}" if row.cancels else intent.purpose
+            chain = self.source.chain_id
+            self.events.emit(TransactionSent(chain_id=chain, transaction=row.hash, purpose=purpose))
+
+    def _tell_mined(self, receipt: Receipt) -> None:
+        self.events.emit(
+            TransactionMined(
+                chain_id=self.source.chain_id,
+                transaction=receipt.transaction,
+                block=receipt.block.number,
+                gas_used=receipt.gas_used,
+                succeeded=receipt.succeeded,
+            )
+        )

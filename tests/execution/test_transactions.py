@@ -1,0 +1,221 @@
+"""From a nonce to finality on a chain that does everything a chain may do."""
+
+from itertools import pairwise
+
+import pytest
+from counting import FINALITY, GWEI, Counting, order
+
+from keeper.chain.pool import Replacement
+from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
+from keeper.execution.journal.states import State
+
+DEAR = 500 * GWEI
+
+
+async def test_an_order_is_carried_out_once_however_often_it_is_given(world: Counting) -> None:
+    first = await world.carried_out(order(1))
+    again = await world.carried_out(order(1))
+    assert first == again
+    assert await world.count(order(1)) == 1
+    assert await world.nonce() == 1
+
+
+async def test_every_state_on_the_way_is_written_down(world: Counting) -> None:
+    wanted = order(2)
+    await world.advance(wanted)
+    await world.mine()
+    await world.advance()
+    assert world.states(wanted) == [State.MINED]
+    await world.mine(FINALITY)
+    await world.advance()
+    steps = [(step.before, step.after) for step in world.journal.transitions()]
+    assert steps == [
+        (None, "drafted"),
+        ("drafted", "signed"),
+        ("signed", "broadcast"),
+        ("broadcast", "mined"),
+        ("mined", "final"),
+    ]
+
+
+async def test_after_a_crash_the_same_bytes_are_sent_and_not_signed_anew(world: Counting) -> None:
+    wanted = order(3)
+    await world.advance(wanted)
+    (row,) = world.rows(wanted)
+    await world.drop(row)
+    await world.carried_out(wanted)
+    (after,) = world.rows(wanted)
+    assert (after.raw, after.nonce) == (row.raw, 0)
+    assert await world.count(wanted) == 1
+
+
+async def test_what_waits_is_offered_dearer_by_an_eighth_and_no_more_often_than_allowed(
+    world: Counting,
+) -> None:
+    wanted = order(4)
+    await world.advance(wanted)
+    for price in (DEAR, 4 * DEAR, 20 * DEAR, 20 * DEAR):
+        await world.mine(2, price=price)
+        await world.advance()
+        await world.advance()
+    rows = world.rows(wanted)
+    assert [row.at for row in rows] == [State.REPLACED, State.REPLACED, State.BROADCAST]
+    assert {row.nonce for row in rows} == {0}
+    for old, new in pairwise(rows):
+        assert new.max_fee * 8 >= old.max_fee * 9
+        assert new.tip * 8 >= old.tip * 9
+
+
+async def test_a_replaced_transaction_that_is_mined_after_all_counts_once(world: Counting) -> None:
+    wanted = order(5)
+    await world.advance(wanted)
+    await world.mine(2, price=DEAR)
+    await world.advance()
+    await world.advance()
+    old, new = world.rows(wanted)
+    await world.drop(new)
+    await world.mine()
+    await world.offer(old)
+    await world.mine()
+    await world.advance()
+    assert world.states(wanted) == [State.MINED, State.REPLACED]
+    await world.mine(FINALITY)
+    await world.advance()
+    assert world.states(wanted) == [State.FINAL, State.DROPPED]
+    assert await world.count(wanted) == 1
+
+
+async def test_what_expires_is_cancelled_by_an_empty_transfer(world: Counting) -> None:
+    head = await world.chain.latest()
+    wanted = order(6, valid_until=head.timestamp + 60)
+    await world.advance(wanted)
+    await world.late(100)
+    await world.mine(price=DEAR)
+    await world.advance()
+    await world.advance()
+    with pytest.raises(RefusedError, match="cancelled"):
+        await world.carried_out(wanted)
+    assert world.states(wanted) == [State.CANCELLED, State.FINAL]
+    assert await world.count(wanted) == 0
+    receipt = await world.chain.rpc(
+        "eth_getTransactionReceipt", ["0x" + (world.rows(wanted)[1].hash or b"").hex()]
+    )
+    assert int(receipt["gasUsed"], 16) == 21_000
+
+
+async def test_a_revert_is_told_and_not_tried_again_before_it_is_final(world: Counting) -> None:
+    wanted = order(7)
+    await world.advance(wanted)
+    await world.reverting()
+    await world.mine()
+    with pytest.raises(RevertError):
+        await world.sender.send(wanted)
+    await world.reverting(False)
+    with pytest.raises(RevertError):
+        await world.sender.send(wanted)
+    assert world.states(wanted) == [State.REVERTED]
+    await world.mine(FINALITY)
+    await world.carried_out(wanted)
+    assert world.states(wanted)[0] is State.FINAL
+    assert await world.count(wanted) == 1
+    assert await world.nonce() == 2
+
+
+@pytest.mark.parametrize("offered", [False, True], ids=["lost", "offered again by the network"])
+@pytest.mark.parametrize("depth", range(1, 13))
+async def test_reorganised_blocks_get_the_same_bytes_again(
+    world: Counting, depth: int, offered: bool
+) -> None:
+    from dataclasses import replace
+
+    world.sender = replace(world.sender, finality=12)
+    wanted = order(100 + depth + 100 * offered)
+    await world.advance(wanted)
+    await world.mine(depth)
+    await world.advance()
+    (before,) = world.rows(wanted)
+    assert before.at is State.MINED
+    await world.reorganise(depth)
+    assert await world.count(wanted) == 0
+    if offered:
+        await world.offer(before)
+    await world.advance()
+    assert world.states(wanted) == [State.BROADCAST]
+    await world.mine(13)
+    await world.advance()
+    (after,) = world.rows(wanted)
+    assert after.at is State.FINAL
+    assert after.raw == before.raw
+    assert await world.count(wanted) == 1
+    assert await world.nonce() == 1
+
+
+async def test_a_hole_stops_new_sends_and_is_filled(world: Counting) -> None:
+    await world.chain.send_raw(world.foreign(0).raw)
+    await world.mine()
+    first = order(8)
+    await world.advance(first)
+    assert world.rows(first)[0].nonce == 1
+    # The stranger's transaction disappears with its block, and ours waits behind its nonce.
+    await world.reorganise(1)
+    second = order(9)
+    await world.advance(second)
+    assert world.rows(second) == []
+    await world.mine(2)
+    await world.advance(second)
+    assert world.rows(second) == []
+    await world.carried_out(second)
+    assert [await world.count(each) for each in (first, second)] == [1, 1]
+    assert await world.nonce() == 3
+
+
+async def test_a_nonce_that_a_stranger_has_spent_is_found_out_and_the_order_goes_on_under_another(
+    world: Counting,
+) -> None:
+    wanted = order(10)
+    await world.advance(wanted)
+    await world.drop(world.rows(wanted)[0])
+    await world.chain.send_raw(world.foreign(0).raw)
+    await world.mine()
+    with pytest.raises(RefusedError, match="not in the journal"):
+        await world.carried_out(wanted)
+    assert set(world.states(wanted)) == {State.DROPPED}
+    await world.carried_out(wanted)
+    assert await world.count(wanted) == 1
+    assert await world.nonce() == 2
+
+
+async def test_a_transaction_of_a_stranger_that_waits_is_left_its_nonce(world: Counting) -> None:
+    await world.chain.send_raw(world.foreign(0).raw)
+    await world.carried_out(order(11))
+    assert world.rows(order(11))[0].nonce == 1
+    assert await world.nonce() == 2
+
+
+async def test_a_chain_behind_what_was_final_stops_everything(world: Counting) -> None:
+    mark = await world.chain.rpc("evm_snapshot")
+    await world.carried_out(order(12))
+    await world.mine(FINALITY)
+    await world.advance()
+    assert await world.chain.rpc("evm_revert", [mark])
+    with pytest.raises(StaleHeadError, match="behind what was final"):
+        await world.advance(order(13))
+    assert world.rows(order(13)) == []
+
+
+async def test_an_account_that_cannot_pay_takes_no_nonce(world: Counting) -> None:
+    await world.chain.rpc("anvil_setBalance", [world.address, "0x1"])
+    with pytest.raises(RefusedError, match="cannot pay for the gas"):
+        await world.carried_out(order(14))
+    assert world.rows(order(14)) == []
+
+
+async def test_what_is_not_mined_in_time_says_so_and_is_found_later(world: Counting) -> None:
+    from dataclasses import replace
+
+    world.sender = replace(world.sender, patience=0.3, replacement=Replacement(blocks=5, times=0))
+    with pytest.raises(EndpointError, match=r"not mined yet.*the same order, given again"):
+        await world.sender.send(order(15))
+    await world.carried_out(order(15))
+    assert await world.count(order(15)) == 1
+    assert await world.nonce() == 1
