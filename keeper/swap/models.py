@@ -1,5 +1,5 @@
-"""What LiFi is asked, and its answers as types: fields that are not named here are let through, those that are
-must be there.
+"""What LiFi is asked, and its answers as types: fields not named here are let through, those that are must be
+there.
 
 Amounts are whole numbers of a token's smallest unit, written in decimal digits; no floating point is read.
 """
