@@ -23,7 +23,7 @@ from keeper.planning.strategy import Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
 from keeper.swap import market
-from keeper.swap.client import SwapRequest
+from keeper.swap.models import SwapRequest
 
 
 def calls(policy: Policy) -> dict[int, tuple[Call[Any], ...]]:

@@ -65,7 +65,7 @@ contract UniswapV3GasTest is UniswapV3Test, CheckedEther {
         _connect(key);
     }
 
-    function test_class_V_a_pool_without_the_asset_is_counted_with_two_prices() public {
+    function test_class_V_two_prices_leave_fewer_nfts_within_its_gas() public {
         bytes32[] memory keys = new bytes32[](2);
         keys[0] = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
         keys[1] = _keyOf(_address(".uniswap.pools['WBTC/WETH'].address"));
@@ -108,7 +108,7 @@ contract UniswapV3GasTest is UniswapV3Test, CheckedEther {
     }
 
     /// @dev The limit that the page for operators gives.
-    function test_class_V_no_nft_fits_under_feeds_that_a_pool_checks() public {
+    function test_class_V_no_nft_stays_within_its_gas_under_feeds_that_a_pool_checks() public {
         maxPositions = 1;
         key = _keyOf(_address(".uniswap.pools['USDC/WETH'].address"));
         address[2] memory uptimes = [address(0), _address(".sequencer")];

@@ -18,7 +18,7 @@ from keeper.oracle.quote import Status
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP
 from keeper.planning.calls import PlannedCall
 from keeper.swap.check import CheckedQuote
-from keeper.swap.client import SwapRequest
+from keeper.swap.models import SwapRequest
 from keeper.swap.policy import SoldToken, SwapPolicy
 from keeper.units import BPS, Address, mul_div_down, mul_div_up
 

@@ -12,13 +12,13 @@ from keeper.planning.strategy import Allocation
 from keeper.swap import check
 from keeper.swap.calldata import refuse
 from keeper.swap.check import CheckedQuote, Expected
-from keeper.swap.client import LiFi, SwapRequest
-from keeper.swap.models import Quote, parse
+from keeper.swap.models import Quote, SwapRequest, parse
 from keeper.units import BPS, mul_div_up
 
 if TYPE_CHECKING:
     from keeper.book import Book
     from keeper.planning.policy import Policy
+    from keeper.swap.client import LiFi
 
 SOURCE: Final = "LiFi"
 

@@ -18,6 +18,7 @@ from keeper.config import StrictModel, Url
 from keeper.errors import ConfigError, DecodeError, EndpointDownError
 from keeper.swap import models
 from keeper.swap.budget import RateBudget
+from keeper.swap.models import SwapRequest
 from keeper.swap.refusals import Action, LiFiError
 
 KEY_HEADER: Final = "x-lifi-api-key"
@@ -56,19 +57,6 @@ def _key(variable: str | None) -> str:
             "Environment variable is not set", expected=variable, hint="It holds LiFi's API key"
         )
     return key
-
-
-@dataclass(frozen=True)
-class SwapRequest:
-    """A swap on one chain by `sender`, who also receives. Slippage is in basis points."""
-
-    chain_id: int
-    token_in: str
-    token_out: str
-    amount_in: int
-    sender: str
-    slippage_bps: int
-    exchanges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""LiFi's answers as types: fields that are not named here are let through, those that are must be there.
+"""What LiFi is asked, and its answers as types: fields not named here are let through, those that are must be
+there.
 
 Amounts are whole numbers of a token's smallest unit, written in decimal digits; no floating point is read.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Final, TypeVar
 
@@ -19,6 +21,19 @@ MAX_BYTES: Final = 32 * 2**20
 _UINT256: Final = 2**256
 _DIGITS: Final = 78
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True)
+class SwapRequest:
+    """A swap on one chain by `sender`, who also receives. Slippage is in basis points."""
+
+    chain_id: int
+    token_in: str
+    token_out: str
+    amount_in: int
+    sender: str
+    slippage_bps: int
+    exchanges: tuple[str, ...] = ()
 
 
 def _amount(value: str) -> str:

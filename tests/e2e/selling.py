@@ -31,7 +31,8 @@ from keeper.quorum.record import Promises
 from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.simulation.lifi_process import LiFiService
 from keeper.simulation.proposers import PROPOSERS, proposer_key
-from keeper.swap.client import LiFi, LiFiConfig, SwapRequest
+from keeper.swap.client import LiFi, LiFiConfig
+from keeper.swap.models import SwapRequest
 from keeper.swap.policy import SwapPolicy
 
 AAVE = "aave:USDC"

@@ -31,8 +31,8 @@ from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_lies import LIES
 from keeper.simulation.lifi_process import LiFiService
 from keeper.simulation.swaps import HELD, REWARD, deploy_selling_vault, push_prices
-from keeper.swap.client import SwapRequest
 from keeper.swap.deployments import MULTIPLE, SINGLE, published
+from keeper.swap.models import SwapRequest
 from keeper.swap.refusals import RateBudgetError
 from keeper.units import Address
 from keeper.verification import How, verify
