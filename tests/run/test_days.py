@@ -62,6 +62,7 @@ async def test_risk_stops_at_one_vault_and_exits_do_not_while_another_fails_all_
 ) -> None:
     broken = Staged(devnet, deploy_vault(devnet))
     name = stage.deployment.vault
+    ask(broken)
     post.vault(stage, [DEAD] * 3, "sound")
     post.write(SCHEDULE + "[breakers]\nfailures = 2\n")
     ask(stage)
@@ -74,7 +75,6 @@ async def test_risk_stops_at_one_vault_and_exits_do_not_while_another_fails_all_
     post.vault(broken, [DEAD] * 3, "broken")
     post.vault(stage, players.urls, "sound")
     post.write()
-    ask(broken)
     with Running(post) as keeper:
         # The plan that nobody had signed.
         keeper.did(r"settlement in block \d+: epoch 1")
