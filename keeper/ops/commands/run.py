@@ -29,9 +29,6 @@ def run(
 
 
 async def _run(config: RunConfig, *, once: bool, json: bool) -> bool:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(config, logged_events(json=json)) as loop:
         vaults = [each.policy.vault.vault for each in loop.vaults]
         dry = config.key is None
@@ -39,6 +36,9 @@ async def _run(config: RunConfig, *, once: bool, json: bool) -> bool:
             well = await loop.once()
             show({"ok": well, "vaults": vaults, "dry": dry}, "Done." if well else "Failed.", json=json)
             return well
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         text = f"The keeper looks after {', '.join(vaults)}" + (". Dry run: no key." if dry else "")
         show({"ok": True, "vaults": vaults, "dry": dry}, text, json=json)
         await loop.run(stop)
