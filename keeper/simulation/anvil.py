@@ -54,6 +54,7 @@ class Anvil:
         self.args = tuple(args)
         self._wanted_port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._states: tempfile.TemporaryDirectory[str] | None = None
         self.url = ""
 
     @property
@@ -69,6 +70,9 @@ class Anvil:
         Raises EndpointDownError when it ends early (its port is taken, its state is damaged) or stays silent.
         """
         command = [str(binary()), "--host", HOST, "--port", str(self._wanted_port)]
+        # Past states go to a disk. In its own home, those of a process that was killed would stay for ever.
+        self._states = tempfile.TemporaryDirectory(prefix="omnikeeper-anvil-", ignore_cleanup_errors=True)
+        command += ["--cache-path", self._states.name]
         atexit.register(self.stop)
         with tempfile.TemporaryFile() as log:
             # Its own session, so that Ctrl-C in a terminal reaches us first and we stop it in order.
@@ -110,15 +114,17 @@ class Anvil:
     def stop(self) -> None:
         """Ends the whole process group; harmless when it has ended."""
         process, self._process = self._process, None
+        states, self._states = self._states, None
         atexit.unregister(self.stop)
-        if process is None or process.poll() is not None:
-            return
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(STOP_SECONDS)
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(STOP_SECONDS)
+        if states is not None:
+            states.cleanup()
 
     def __enter__(self) -> Self:
         if self._process is None:

@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from keeper.errors import RevertError
+from keeper.simulation.anvil import Anvil
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.jsonrpc import JsonRpc
 from keeper.simulation.replica import Replica
 
 SECONDS = 60
@@ -112,3 +116,18 @@ def test_a_script_that_is_interrupted_stops_its_chain(built_chain: object) -> No
         process.kill()
         process.communicate()
     assert not _alive(pid)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_node_leaves_nothing_on_the_disk_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int
+) -> None:
+    """Anvil writes past states to the user's home unless told where, and when killed leaves them there."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Anvil(31_337) as node:
+        JsonRpc(node.url, timeout=60)("anvil_mine", hex(700))
+        (folder,) = tmp_path.glob("omnikeeper-anvil-*")
+        assert any(path.is_file() for path in folder.rglob("*"))
+        os.kill(node.pid, signum)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
