@@ -118,7 +118,37 @@ class EndpointFailed(Event):
     reason: str
 
 
-WARNINGS: Final = (PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
+@dataclass(frozen=True, kw_only=True)
+class PassFinished(Event):
+    """One look at a vault by the keeper's loop. `did` is what came of it."""
+
+    chain_id: int
+    vault: str
+    did: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassFailed(Event):
+    """A pass in which something went wrong; the vault's next pass comes all the same."""
+
+    chain_id: int
+    vault: str
+    did: tuple[str, ...]
+    trouble: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakerTripped(Event):
+    """New risk stops for a vault until somebody resumes it."""
+
+    chain_id: int
+    vault: str
+    breaker: str
+    reason: str
+
+
+WARNINGS: Final = (PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
 
 Listener = Callable[[Event], None]
 

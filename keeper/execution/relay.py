@@ -18,6 +18,7 @@ from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval
 from keeper.quorum.typed_data import artefact
+from keeper.units import Address
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,27 @@ class Relayer:
         """
         data = artefact(plan).submit_data(approval.signatures)
         call = Call(policy.vault.quorum, data, bytes, plan.kind.value)
-        order = Order(
-            f"plan/{plan.plan_hash.hex()}", call, policy.limits.max_gas, plan.valid_after, plan.valid_until
-        )
-        return await self.perform(order, policy)
+        return await self.perform(_order(plan, call, policy.limits.max_gas), policy)
+
+    async def carry_on(self, plan: Plan, policy: Policy) -> Receipt:
+        """As `submit`, for a plan that has been submitted: the journal has its signed bytes."""
+        written = self.journal.intent(key_of(plan))
+        call = Call(Address(written.target), written.data, bytes, plan.kind.value)
+        return await self.perform(_order(plan, call, int(written.gas)), policy)
+
+    async def look_after(self, policy: Policy) -> None:
+        """Carries on every transaction of the account, as far as it goes now. Raises EndpointError."""
+        await self._sender(policy).settle()
 
     async def perform(self, order: Order, policy: Policy) -> Receipt:
         """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is
         simulated at the second from which it is valid or in the next block, whichever is later. Raises as
         `submit`."""
+        return await self._sender(policy).send(order)
+
+    def _sender(self, policy: Policy) -> Sender:
         finality = policy.finality[self.endpoint.chain_id]
-        sender = Sender(
+        return Sender(
             self.endpoint,
             self.account,
             self.journal,
@@ -58,4 +69,12 @@ class Relayer:
             policy,
             self.replacement,
         )
-        return await sender.send(order)
+
+
+def key_of(plan: Plan) -> str:
+    """The key of the order that carries out a plan."""
+    return f"plan/{plan.plan_hash.hex()}"
+
+
+def _order(plan: Plan, call: Call[bytes], gas: int) -> Order:
+    return Order(key_of(plan), call, gas, plan.valid_after, plan.valid_until)

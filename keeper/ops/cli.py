@@ -55,10 +55,13 @@ COMMANDS: Final = (
     Command("plan", "keeper.ops.commands.plan", "Derive the plan that follows from the chains."),
     Command("policy", "keeper.ops.commands.policy", "Check a policy, and that chain and code agree with it."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
+    Command("resume", "keeper.ops.commands.resume", "Let a vault take risk again after a breaker tripped."),
+    Command("run", "keeper.ops.commands.run", "Look after vaults, unattended."),
     Command("safe", "keeper.ops.commands.safe", "Plans as transactions of a Safe in the keeper role."),
     Command("signer", "keeper.ops.commands.signer", "Run a signer that recomputes a plan before it signs."),
     Command("sim", "keeper.ops.commands.sim", "Forks of live chains, their bundles, and the RPC proxy."),
     Command("snapshot", "keeper.ops.commands.snapshot", "Take, show and verify what a plan rests on."),
+    Command("status", "keeper.ops.commands.status", "Vaults, breakers, and transactions under way."),
     Command("strategy", "keeper.ops.commands.strategy", "List and write strategies."),
     Command("verify", "keeper.ops.commands.verify", "Derive a plan again: identical, or what differs."),
 )

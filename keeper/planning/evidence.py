@@ -33,6 +33,7 @@ class EvidenceKind(StrEnum):
     INTENT = "intent"
     QUOTE = "quote"
     PROOF = "proof"
+    EXITS = "exits"
 
 
 @dataclass(frozen=True)

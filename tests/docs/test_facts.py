@@ -1,18 +1,25 @@
 """What the pages list is what the code has: no key, code or role too few or too many."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import get_args
 
-from pages import first_column, prose, text
+from pages import blocks, first_column, prose, text
 from pydantic import BaseModel
 
 from keeper.chain.pool import ChainEndpoints, Endpoints, EndpointSettings
+from keeper.config import parse
 from keeper.contracts import artifact
 from keeper.errors import EndpointError, KeeperError
+from keeper.execution.breakers import BreakerLimits
+from keeper.execution.journal.journal import LEASE_SECONDS
+from keeper.execution.journal.vaults import Breaker
+from keeper.execution.loop import Schedule
 from keeper.ledger.vault import LOSS_WINDOW, MAX_FALL, MAX_UNREAD_FALL
 from keeper.ops.cli import INTERNAL, INTERRUPTED
 from keeper.ops.commands import demo
+from keeper.ops.running import RunConfig, VaultSettings
 from keeper.oracle.chainlink import ChainlinkPolicy
 from keeper.oracle.checked import CheckedPolicy
 from keeper.oracle.receipts import ATokenPolicy, ERC4626Policy, StakedEtherPolicy
@@ -97,6 +104,22 @@ def test_every_key_of_a_signers_file_is_named() -> None:
         if name not in OPERATORS
     ]
     assert missing == []
+
+
+def test_the_keepers_file_has_every_key_with_what_holds_without_it() -> None:
+    (block,) = [each for each in blocks(OPERATORS) if each.file == "keeper.toml"]
+    shown = tomllib.loads(block.text)
+    config = parse(shown, RunConfig)
+    assert (config.schedule, config.breakers, config.lease) == (Schedule(), BreakerLimits(), LEASE_SECONDS)
+    for given, model in (
+        (shown, RunConfig),
+        (shown["schedule"], Schedule),
+        (shown["breakers"], BreakerLimits),
+        (shown["vaults"][0], VaultSettings),
+    ):
+        assert set(given) == set(model.model_fields)
+    for breaker in Breaker:
+        assert f"| `{breaker}` |" in OPERATORS
 
 
 def test_every_refusal_has_its_advice() -> None:

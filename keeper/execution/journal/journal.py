@@ -88,7 +88,7 @@ class Journal:
         with suppress(LeaseError):
             while True:
                 await asyncio.sleep(self._seconds / _RENEWALS)
-                with suppress(JournalError), self._write():
+                with suppress(JournalError), self.write():
                     pass
 
     # WRITING
@@ -96,7 +96,7 @@ class Journal:
     def draft(self, intent: Intent, *, nonce: int, fee: Fees, since: int) -> None:
         """Gives an intent its transaction, with the lowest nonce from `nonce` on that no transaction of the
         account has had. Nothing happens when it has one that may still have an effect, or has had it."""
-        with self._write() as session:
+        with self.write() as session:
             if self._alive(session, intent.key):
                 return
             session.merge(intent)
@@ -110,7 +110,7 @@ class Journal:
 
     def fill(self, intent: Intent, *, nonce: int, fee: Fees, since: int) -> None:
         """Gives an intent the transaction of exactly this nonce, which no transaction has had."""
-        with self._write() as session:
+        with self.write() as session:
             session.add(intent)
             session.flush()
             self._add(session, intent, nonce, 0, fee, since)
@@ -119,7 +119,7 @@ class Journal:
         """Puts another transaction in the place of those of one nonce: for the same intent at another price,
         or to cancel it."""
         newest = old[-1]
-        with self._write() as session:
+        with self.write() as session:
             for each in old:
                 if each.at is not State.REPLACED:
                     self._step(session, each, State.REPLACED)
@@ -128,7 +128,7 @@ class Journal:
 
     def sign(self, transaction: Transaction, signed: Signed) -> None:
         """Keeps the bytes, before anyone else sees them."""
-        with self._write() as session:
+        with self.write() as session:
             self._step(session, transaction, State.SIGNED, raw=signed.raw, hash=signed.hash)
 
     def move(self, transaction: Transaction, after: State, **facts: Any) -> None:
@@ -136,14 +136,14 @@ class Journal:
 
         Raises KeeperError for a step that the table of states lacks, or one from a state it is no longer in.
         """
-        with self._write() as session:
+        with self.write() as session:
             self._step(session, transaction, after, **facts)
 
     # READING
 
     def live(self, chain_id: int, account: Address) -> list[list[Transaction]]:
         """The transactions of an account that have not ended, by nonce, and by age within it."""
-        with self._read() as session:
+        with self.read() as session:
             rows = session.exec(
                 select(Transaction)
                 .where(
@@ -160,7 +160,7 @@ class Journal:
 
     def spent(self, chain_id: int, account: Address) -> int:
         """The account's nonces below this one are spent for good, as far as its transactions show."""
-        with self._read() as session:
+        with self.read() as session:
             top = session.exec(
                 select(func.max(Transaction.nonce)).where(
                     Transaction.chain_id == chain_id,
@@ -172,12 +172,12 @@ class Journal:
 
     def intent(self, key: str) -> Intent:
         """The intent of that key, which it must have."""
-        with self._read() as session:
+        with self.read() as session:
             return session.get_one(Intent, key)
 
     def transactions(self, key: str) -> list[Transaction]:
         """Every transaction that an intent has had, oldest first."""
-        with self._read() as session:
+        with self.read() as session:
             return list(
                 session.exec(
                     select(Transaction).where(Transaction.intent == key).order_by(col(Transaction.id))
@@ -186,15 +186,37 @@ class Journal:
 
     def executions(self, prefix: str) -> int:
         """How many intents whose keys begin so have had their effect."""
-        with self._read() as session:
+        with self.read() as session:
             rows = session.exec(
                 select(Transaction).where(col(Transaction.intent).startswith(prefix, autoescape=True))
             ).all()
         return len({row.intent for row in rows if executed(row)})
 
+    def under_way(self) -> list[Transaction]:
+        """The transactions of every account that have not ended, by chain, account, nonce and age."""
+        with self.read() as session:
+            return list(
+                session.exec(
+                    select(Transaction)
+                    .where(col(Transaction.state).not_in(ENDED))
+                    .order_by(
+                        col(Transaction.chain_id),
+                        col(Transaction.account),
+                        col(Transaction.nonce),
+                        col(Transaction.attempt),
+                    )
+                )
+            )
+
+    def holder(self) -> str | None:
+        """Who holds the lease now, if anybody does."""
+        with self.read() as session:
+            holder, left = lease.standing(session.connection())
+        return holder if left else None
+
     def transitions(self) -> list[Transition]:
         """Every step of every transaction, in order."""
-        with self._read() as session:
+        with self.read() as session:
             return list(session.exec(select(Transition).order_by(col(Transition.id))))
 
     # STEPS
@@ -267,7 +289,7 @@ class Journal:
         return self._term
 
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def write(self) -> Iterator[Session]:
         """All of it is on disk when the block ends, under this keeper's lease, or none."""
         term = self._held
         with self._failures(), Session(self._engine, expire_on_commit=False) as session, session.begin():
@@ -275,7 +297,13 @@ class Journal:
             yield session
 
     @contextmanager
-    def _read(self) -> Iterator[Session]:
+    def append(self) -> Iterator[Session]:
+        """As `write`, without the lease: for rows that only people add."""
+        with self._failures(), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
         with self._failures(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 

@@ -33,6 +33,17 @@ def _postgresql_now(element: Now, compiler: Any, **_: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 
+def now(connection: Connection) -> int:
+    """Milliseconds since the epoch by the database's clock."""
+    return int(connection.execute(select(Now())).scalar_one())
+
+
+def standing(connection: Connection) -> tuple[str, int]:
+    """Who held the lease last, and for how many milliseconds yet; 0 when nobody does."""
+    holder, left = connection.execute(select(Lease.holder, col(Lease.until) - Now())).one()
+    return holder, max(0, int(left))
+
+
 @dataclass(frozen=True)
 class Term:
     """A lease that is held: `token` is what fences, `millis` how long it lasts without a write."""
@@ -53,10 +64,10 @@ def take(connection: Connection, holder: str, millis: int) -> Term:
     ).scalar()
     if taken is not None:
         return Term(holder, int(taken), millis)
-    by, left = connection.execute(select(Lease.holder, until - Now())).one()
+    by, left = standing(connection)
     raise LeaseError(
         "Another keeper holds the lease of this journal",
-        seen=f"{by}, for another {max(0, left) / 1000:.1f} s",
+        seen=f"{by}, for another {left / 1000:.1f} s",
         hint="Stop it, or wait: its lease ends by itself once it no longer writes.",
     )
 

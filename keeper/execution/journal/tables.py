@@ -115,3 +115,47 @@ class Transition(SQLModel, table=True):
     moment: int = Field(sa_column=Column(BigInteger, nullable=False))
     token: int = Field(sa_column=Column(BigInteger, nullable=False))
     block_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+
+
+class PlanRow(SQLModel, table=True):
+    """A plan the keeper has made up its mind about, before anybody is asked to sign it. `ended` says how it
+    ended; it is open until then. `block` is the one it was carried out in."""
+
+    __tablename__ = "plans"
+
+    plan_hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    chain_id: int = Field(sa_column=_uint())
+    vault: str
+    kind: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    ended: str | None = None
+    block: int | None = Field(default=None, sa_column=_uint(nullable=True))
+
+
+class BreakerRow(SQLModel, table=True):
+    """A circuit breaker of a vault that tripped, or, without `breaker`, that somebody has set all of them
+    again; rows are only ever added. `price`, by 1e27, and `epoch` are those at which a loss tripped."""
+
+    __tablename__ = "breakers"
+
+    id: int | None = Field(default=None, sa_column=_row_id())
+    chain_id: int = Field(sa_column=_uint())
+    vault: str
+    breaker: str | None
+    reason: str
+    moment: int = Field(sa_column=Column(BigInteger, nullable=False))
+    price: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    epoch: int | None = Field(default=None, sa_column=_uint(nullable=True))
+
+
+class Heartbeat(SQLModel, table=True):
+    """The last pass over a vault. `account` pays for its gas; `trouble` is what went wrong, or nothing."""
+
+    __tablename__ = "heartbeats"
+
+    chain_id: int = Field(sa_column=Column(Uint256, primary_key=True))
+    vault: str = Field(primary_key=True)
+    account: str
+    moment: int = Field(sa_column=Column(BigInteger, nullable=False))
+    did: str
+    trouble: str

@@ -1,0 +1,165 @@
+"""What the journal holds about one vault: its open plans, its circuit breakers, its last pass."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sqlmodel import Session, col, func, select
+
+from keeper.execution.journal import lease
+from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.tables import BreakerRow, Heartbeat, PlanRow
+from keeper.planning.plan import Kind, Plan
+from keeper.units import Address
+
+EXECUTED: Final = "executed"
+EXPIRED: Final = "expired"
+REFUSED: Final = "refused"
+DIVERGED: Final = "diverged"
+
+
+class Breaker(StrEnum):
+    """What stops new risk until `keeper resume`."""
+
+    LOSS = "loss"
+    DIVERGENCE = "divergence"
+    ERRORS = "errors"
+    DISAGREEMENT = "disagreement"
+
+
+@dataclass(frozen=True)
+class VaultRecord:
+    """The rows of one vault. Writing takes the journal's lease, except for `resume`."""
+
+    journal: Journal
+    chain_id: int
+    vault: Address
+
+    # PLANS
+
+    def open_plan(self, kind: Kind) -> Plan | None:
+        """The plan of that kind that is under way."""
+        with self.journal.read() as session:
+            row = session.exec(
+                select(PlanRow).where(
+                    PlanRow.chain_id == self.chain_id,
+                    PlanRow.vault == self.vault,
+                    PlanRow.kind == kind.value,
+                    col(PlanRow.ended).is_(None),
+                )
+            ).one_or_none()
+        return None if row is None else Plan.from_bytes(row.body)
+
+    def begin(self, plan: Plan) -> None:
+        """Keeps a plan before anybody is asked to sign it."""
+        with self.journal.write() as session:
+            # Of an unchanged chain the same plan follows again.
+            session.merge(
+                PlanRow(
+                    plan_hash=plan.plan_hash,
+                    chain_id=self.chain_id,
+                    vault=self.vault,
+                    kind=plan.kind.value,
+                    body=plan.to_bytes(),
+                )
+            )
+
+    def end(self, plan: Plan, how: str, block: int | None = None) -> None:
+        """The plan is under way no more."""
+        with self.journal.write() as session:
+            row = session.get_one(PlanRow, plan.plan_hash)
+            row.ended, row.block = how, block
+            session.add(row)
+
+    def last_block(self) -> int:
+        """The latest block in which a plan of this vault was carried out; 0 before the first."""
+        with self.journal.read() as session:
+            top = session.exec(
+                select(func.max(PlanRow.block)).where(
+                    PlanRow.chain_id == self.chain_id, PlanRow.vault == self.vault
+                )
+            ).one()
+        return 0 if top is None else int(top)
+
+    # BREAKERS
+
+    def tripped(self) -> dict[Breaker, BreakerRow]:
+        """The breakers that stop risk now, each as it first tripped."""
+        found: dict[Breaker, BreakerRow] = {}
+        for row in self._breakers():
+            if row.breaker is None:
+                found.clear()
+            else:
+                found.setdefault(Breaker(row.breaker), row)
+        return found
+
+    def last_loss(self) -> BreakerRow | None:
+        """The last time a loss tripped, whether or not it still stops risk."""
+        return next((row for row in reversed(self._breakers()) if row.breaker == Breaker.LOSS), None)
+
+    def trip(
+        self, breaker: Breaker, reason: str, *, price: int | None = None, epoch: int | None = None
+    ) -> bool:
+        """Stops risk. Whether it did: False where that breaker has tripped before."""
+        if breaker in self.tripped():
+            return False
+        with self.journal.write() as session:
+            self._add(session, breaker, reason, price, epoch)
+        return True
+
+    def resume(self, reason: str) -> None:
+        """Sets every breaker again, for a reason that is kept. It is a person's act, beside a keeper that
+        runs or not, so it takes no lease."""
+        with self.journal.append() as session:
+            self._add(session, None, reason)
+
+    def _breakers(self) -> list[BreakerRow]:
+        with self.journal.read() as session:
+            return list(
+                session.exec(
+                    select(BreakerRow)
+                    .where(BreakerRow.chain_id == self.chain_id, BreakerRow.vault == self.vault)
+                    .order_by(col(BreakerRow.id))
+                )
+            )
+
+    def _add(
+        self,
+        session: Session,
+        breaker: Breaker | None,
+        reason: str,
+        price: int | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        session.add(
+            BreakerRow(
+                chain_id=self.chain_id,
+                vault=self.vault,
+                breaker=breaker,
+                reason=reason,
+                moment=lease.now(session.connection()),
+                price=price,
+                epoch=epoch,
+            )
+        )
+
+    # HEARTBEAT
+
+    def beat(self, account: Address, did: str, trouble: str) -> None:
+        """Notes that a pass has ended, and how."""
+        with self.journal.write() as session:
+            session.merge(
+                Heartbeat(
+                    chain_id=self.chain_id,
+                    vault=self.vault,
+                    account=account,
+                    moment=lease.now(session.connection()),
+                    did=did,
+                    trouble=trouble,
+                )
+            )
+
+    def heartbeat(self) -> Heartbeat | None:
+        """The last pass, if there was one."""
+        with self.journal.read() as session:
+            return session.get(Heartbeat, (self.chain_id, self.vault))

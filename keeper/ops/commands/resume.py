@@ -1,0 +1,44 @@
+"""`keeper resume VAULT --reason TEXT`: risk may be taken again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keeper.errors import RefusedError
+from keeper.execution.journal.journal import Journal
+from keeper.ops.output import JsonOption, show
+from keeper.ops.running import read_config, read_policies, record_of
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def resume(
+    vault: Annotated[str, typer.Argument(help="The vault's address, or its policy's name.")],
+    config: Annotated[Path, typer.Option("--config", help="The file of `keeper run`.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
+    json: JsonOption = False,
+) -> None:
+    """Set a vault's circuit breakers again, whether or not the keeper runs. Ends with 4 when none tripped."""
+    loaded = read_config(config)
+    found = [
+        each
+        for each in read_policies(loaded)
+        if vault.lower() in (each.vault.vault.lower(), each.name.lower())
+    ]
+    if len(found) != 1:
+        raise RefusedError(
+            "The file lists no such vault" if not found else "The file lists several vaults of that name",
+            seen=vault,
+            where=config,
+        )
+    if not reason.strip():
+        raise RefusedError("A reason is needed", hint="Whoever reads the journal later wants to know why.")
+    record = record_of(Journal(loaded.data), found[0])
+    tripped = sorted(record.tripped())
+    if not tripped:
+        raise RefusedError("No circuit breaker of this vault has tripped", where=record.vault)
+    record.resume(reason)
+    text = f"Risk may be taken again at {record.vault}; {', '.join(tripped)} had tripped."
+    show({"ok": True, "vault": record.vault, "tripped": tripped, "reason": reason}, text, json=json)

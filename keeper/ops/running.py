@@ -1,0 +1,126 @@
+"""The file of `keeper run`, and everything that it names, opened."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from keeper import clock
+from keeper.chain.pool import Endpoints, open_pools
+from keeper.config import StrictModel, load_toml
+from keeper.errors import ConfigError
+from keeper.events import EventStream
+from keeper.execution.breakers import BreakerLimits, Breakers
+from keeper.execution.cycle import Keeper
+from keeper.execution.duties import Duties
+from keeper.execution.journal.journal import LEASE_SECONDS, Journal
+from keeper.execution.journal.vaults import VaultRecord
+from keeper.execution.loop import Loop, Schedule, Seconds, Tended
+from keeper.execution.relay import Relayer
+from keeper.ops.commands.intend import proposer_key
+from keeper.planning import policy as policies
+from keeper.planning.policy import Policy
+from keeper.quorum.admission import require_quorum
+from keeper.quorum.key import KeySource, load_key
+from keeper.quorum.requests import Proposer
+
+
+class VaultSettings(StrictModel):
+    """A vault by its policy, and where its signers are (see `keeper.quorum.collect`)."""
+
+    policy: Path
+    signers: tuple[str, ...] = ()
+
+
+class RunConfig(StrictModel):
+    """The keeper's own TOML. Relative paths are relative to that file.
+
+    `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
+    pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
+    `lease` is how many seconds after this keeper's end another may take its place.
+    """
+
+    endpoints: Path
+    data: str
+    vaults: Annotated[tuple[VaultSettings, ...], Field(min_length=1)]
+    key: KeySource | None = None
+    proposer_env: str | None = None
+    lease: Seconds = LEASE_SECONDS
+    schedule: Schedule = Schedule()
+    breakers: BreakerLimits = BreakerLimits()
+
+    def beside(self, folder: Path) -> "RunConfig":
+        """The same with paths taken relative to `folder`."""
+        key = self.key
+        if key is not None and key.keystore is not None:
+            key = key.model_copy(update={"keystore": folder / key.keystore})
+        vaults = tuple(each.model_copy(update={"policy": folder / each.policy}) for each in self.vaults)
+        return self.model_copy(
+            update={
+                "endpoints": folder / self.endpoints,
+                "data": self.data if "://" in self.data else str(folder / self.data),
+                "key": key,
+                "vaults": vaults,
+            }
+        )
+
+
+def read_config(path: Path) -> RunConfig:
+    """The file, with its paths. Raises ConfigError."""
+    return load_toml(path, RunConfig).beside(path.resolve().parent)
+
+
+def read_policies(config: RunConfig) -> tuple[Policy, ...]:
+    """The vaults' policies, in the file's order. Raises ConfigError, also for a vault listed twice."""
+    found = tuple(policies.load(each.policy) for each in config.vaults)
+    names = [(each.vault.chain_id, each.vault.vault) for each in found]
+    if len(set(names)) != len(names):
+        raise ConfigError("A vault is listed twice", expected="one policy for each")
+    return found
+
+
+def record_of(journal: Journal, policy: Policy) -> VaultRecord:
+    """What the journal holds about a policy's vault."""
+    return VaultRecord(journal, policy.vault.chain_id, policy.vault.vault)
+
+
+@asynccontextmanager
+async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
+    """The loop over the file's vaults, with the journal's lease if there is a key.
+
+    Raises ConfigError for what cannot be used, LeaseError while another keeper has the journal.
+    """
+    rules = read_policies(config)
+    settings = load_toml(config.endpoints, Endpoints)
+    account = None if config.key is None else load_key(config.key, os.environ)
+    if account is not None and config.proposer_env is None:
+        raise ConfigError("Nobody signs for an unknown proposer", expected="proposer_env")
+    seat = None if config.proposer_env is None else proposer_key(config.proposer_env)
+    if account is not None:
+        for policy in rules:
+            require_quorum(policy)
+    async with AsyncExitStack() as stack:
+        chains = {chain for policy in rules for chain in policy.chains}
+        pools = await stack.enter_async_context(open_pools(settings, chains, events))
+        journal = (
+            None
+            if account is None
+            else await stack.enter_async_context(Journal(config.data, lease_seconds=config.lease))
+        )
+        tended = []
+        for policy, vault in zip(rules, config.vaults, strict=True):
+            hub = policy.vault.chain_id
+            pool, time = pools[hub], clock.named(settings.clock, pools[hub])
+            proposer = None if seat is None else Proposer(seat, time)
+            if account is None or journal is None:
+                tended.append(Tended(Keeper(policy, pool, time, vault.signers, events), None))
+                continue
+            relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
+            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer)
+            record = record_of(journal, policy)
+            duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
+            tended.append(Tended(keeper, duties))
+        yield Loop(tended, config.schedule, events)

@@ -1,0 +1,109 @@
+"""A vault's duties, one pass at a time, in this process."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+from eth_account import Account
+from running import DEAD
+from staged import USDC, Staged, put_back
+
+from keeper.clock import ChainClock
+from keeper.events import EventStream
+from keeper.execution.breakers import BreakerLimits, Breakers
+from keeper.execution.cycle import Keeper
+from keeper.execution.duties import Duties, Report
+from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
+from keeper.execution.relay import Relayer
+from keeper.planning.plan import Kind
+from keeper.quorum.requests import Proposer
+from keeper.simulation.proposers import proposer_key
+
+MakeDuties = Callable[[Sequence[str]], Duties]
+
+
+@pytest.fixture
+def stage(working: Staged) -> Iterator[Staged]:
+    """The module's vault with an epoch that waits for settlement, put back after each test."""
+    with put_back(working.devnet):
+        working.request_deposit("user3", 500_000 * USDC)
+        working.close_epoch()
+        yield working
+
+
+@pytest.fixture
+async def make(stage: Staged, journal: Journal) -> AsyncIterator[MakeDuties]:
+    """Duties of a keeper whose signers are at these places."""
+    async with stage.endpoint() as endpoint:
+
+        def made(signers: Sequence[str]) -> Duties:
+            events, clock, policy = EventStream(), ChainClock(endpoint), stage.policy
+            relayer = Relayer(endpoint, Account.from_key(stage.devnet.key("relayer")), journal, events)
+            proposer = Proposer(proposer_key("proposer1"), clock)
+            keeper = Keeper(policy, endpoint, clock, signers, events, relayer, proposer)
+            record = VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault)
+            return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events))
+
+        yield made
+
+
+async def test_a_plan_that_nobody_promised_makes_way_and_one_that_may_be_promised_stays_until_it_expires(
+    stage: Staged, make: MakeDuties
+) -> None:
+    report = Report()
+    await make([]).perform(report)
+    assert "Too few signatures" in str(report.errors[0])
+    duties = make([DEAD])
+    assert duties.record.open_plan(Kind.SETTLEMENT) is None
+    await duties.perform(report)
+    kept = duties.record.open_plan(Kind.SETTLEMENT)
+    assert kept is not None
+    # Too old to be signed, and not yet expired: nobody is asked.
+    stage.devnet.warp(stage.policy.time.max_reference_age + 1)
+    waiting = Report()
+    await duties.perform(waiting)
+    assert (waiting.did, waiting.errors) == ([], [])
+    assert duties.record.open_plan(Kind.SETTLEMENT) == kept
+    stage.devnet.warp(kept.valid_until - stage.head.timestamp + 1)
+    after = Report()
+    await duties.perform(after)
+    assert after.did == ["gave up an expired settlement"]
+    fresh = duties.record.open_plan(Kind.SETTLEMENT)
+    assert fresh is not None
+    assert fresh != kept
+
+
+async def test_nothing_is_planned_on_a_block_before_the_last_plan_was_carried_out(
+    stage: Staged, make: MakeDuties
+) -> None:
+    duties = make([])
+    plan = await duties.keeper.propose(Kind.SETTLEMENT)
+    duties.record.begin(plan)
+    duties.record.end(plan, EXECUTED, stage.head.number + 1)
+    early = Report()
+    await duties.perform(early)
+    assert early.errors == []
+    stage.devnet.rpc("evm_mine")
+    late = Report()
+    await duties.perform(late)
+    assert len(late.errors) == 1
+
+
+async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
+    stage: Staged, make: MakeDuties
+) -> None:
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    duties = make([DEAD])
+    first = Report()
+    await duties.perform(first)
+    plan = duties.record.open_plan(Kind.BATCH)
+    assert plan is not None
+    assert len(first.errors) == 1
+    duties.record.trip(Breaker.LOSS, "a test of it")
+    second = Report()
+    await duties.perform(second)
+    assert (second.did, second.errors) == ([], [])
+    duties.record.resume("enough")
+    third = Report()
+    await duties.perform(third)
+    assert len(third.errors) == 1
