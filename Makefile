@@ -5,7 +5,10 @@ PY := .venv/bin/python
 # The platform binary itself: the npm shim is slower and may end before its child does.
 FORGE = $(firstword $(wildcard node_modules/@foundry-rs/forge-*-*/bin/forge))
 SOURCES = foundry.toml $(shell find contracts/src contracts/devnet contracts/protocols -name '*.sol' 2>/dev/null)
+COMPILED := $(addprefix out/,$(addsuffix /.stamp,aave omnikeeper morpho))
 ARTIFACTS := keeper/contracts/artifacts/.stamp
+# Packages for Python and Node, then the profiles of the contracts, two at a time.
+MAKEFLAGS += --jobs=2
 
 .PHONY: demo test lint bench deep setup build devnet clean
 .DEFAULT_GOAL := demo
@@ -64,11 +67,13 @@ node_modules/.stamp: package.json package-lock.json
 	@npm install --silent --no-save --legacy-peer-deps --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-$(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.stamp
-	@echo "· Contracts: ours, Morpho Blue, Aave v3"
-	@$(FORGE) build --quiet --skip test
-	@FOUNDRY_PROFILE=morpho $(FORGE) build --quiet
-	@FOUNDRY_PROFILE=aave $(FORGE) build --quiet
+# One compiler per profile, each a single thread.
+$(COMPILED): out/%/.stamp: $(SOURCES) .venv/.stamp node_modules/.stamp
+	@echo "· Contracts: $*"
+	@FOUNDRY_PROFILE=$(subst omnikeeper,default,$*) $(FORGE) build --quiet $(if $(filter omnikeeper,$*),--skip test)
+	@touch $@
+
+$(ARTIFACTS): $(COMPILED) keeper/contracts/export.py
 	@$(PY) -m keeper.contracts.export
 	@touch $@
 

@@ -15,7 +15,7 @@ from keeper.connectors import base
 from keeper.connectors.base import Position, Report
 from keeper.contracts import Artifact, Contract, Function, artifact, encode_call, parse_revert
 from keeper.contracts.abi import type_of
-from keeper.errors import ConfigError, RevertError, RpcError
+from keeper.errors import ConfigError, EndpointError, RevertError, RpcError
 from keeper.exposures import risk_id
 from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.deploy import created_address
@@ -319,7 +319,8 @@ def undone(devnet: Devnet) -> Iterator[None]:
     try:
         yield
     finally:
-        devnet.rpc("evm_revert", kept)
+        if devnet.rpc("evm_revert", kept) is not True:
+            raise EndpointError("The local chain was not put back", expected="a revert", where=devnet.url)
 
 
 def changing(contract: Artifact) -> tuple[Function, ...]:

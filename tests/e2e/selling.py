@@ -153,6 +153,7 @@ class Selling:
                 *(sys.executable, "-m", "keeper.ops.cli", "intend", str(wish), *self.files()),
                 *("--lifi", str(lifi), *(word for url in signers for word in ("--signer", url))),
                 *("--relayer-env", "RELAYER_KEY", "--proposer-env", "SEAT", "--yes", "--json"),
+                *("--data", str(self.folder / "data")),
             ],
             env={**os.environ, **keys},
             capture_output=True,

@@ -7,7 +7,7 @@ from staged import Staged
 
 from keeper.planning.policy import Policy
 
-COUNT = 40
+COUNT = 20
 """Of each input."""
 
 

@@ -36,6 +36,7 @@ async def intend(world: World, folder: Path, signers: list[str], relayer: str) -
         f'[[intents]]\nkind = "move"\nsource = "idle"\ndestination = "{venue}"\namount = "1000"\n'
     )
     files = ["--policy", folder / "one/policy.toml", "--endpoints", folder / "one/endpoints.toml", "--yes"]
+    files += ["--data", folder / "data"]
     asked = [word for url in signers for word in ("--signer", url)]
     keys = ["--relayer-env", "RELAYER", "--proposer-env", "PROPOSER"]
     seed = proposer_key(PROPOSERS[0]).private_bytes_raw().hex()

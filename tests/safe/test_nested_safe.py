@@ -15,6 +15,7 @@ from keeper.chain.rpc import Endpoint
 from keeper.config import parse
 from keeper.contracts import encode_call
 from keeper.errors import ConfigError, QuorumError
+from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
@@ -96,7 +97,7 @@ async def test_the_message_is_the_one_that_the_contract_hashes(nested: Nested) -
 
 
 async def test_every_pair_of_owners_with_the_safe_among_them_is_enough(
-    nested: Nested, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner
+    nested: Nested, hub: Endpoint, relayer: Relayer, make_owner: MakeOwner, tmp_path: Path
 ) -> None:
     stage, bare = nested.stage, await nested.envelope(hub)
     for role, members in zip(SIGNERS[:2], (MEMBERS[1:], MEMBERS[::2]), strict=True):
@@ -104,7 +105,10 @@ async def test_every_pair_of_owners_with_the_safe_among_them_is_enough(
         both = [await by(make_owner, nested, member, bare) for member in members]
         full = bare.with_members(both)
         full = full.with_signatures([await make_owner(role, stage.policy).sign(bare)])
-        assert (await execution.send(full, stage.policy, relayer)).gas_used
+        # A journal belongs to one history of its chain.
+        async with Journal(str(tmp_path / role)) as journal:
+            sending = replace(relayer, journal=journal)
+            assert (await execution.send(full, stage.policy, sending)).gas_used
         assert stage.devnet.rpc("evm_revert", mark)
 
 
