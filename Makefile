@@ -7,8 +7,6 @@ FORGE = $(firstword $(wildcard node_modules/@foundry-rs/forge-*-*/bin/forge))
 SOURCES = foundry.toml $(shell find contracts/src contracts/devnet contracts/protocols -name '*.sol' 2>/dev/null)
 COMPILED := $(addprefix out/,$(addsuffix /.stamp,aave omnikeeper morpho))
 ARTIFACTS := keeper/contracts/artifacts/.stamp
-# Packages for Python and Node, then the profiles of the contracts, two at a time.
-MAKEFLAGS += --jobs=2
 
 .PHONY: demo test lint bench deep setup build devnet clean
 .DEFAULT_GOAL := demo
@@ -67,13 +65,14 @@ node_modules/.stamp: package.json package-lock.json
 	@npm install --silent --no-save --legacy-peer-deps --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-# One compiler per profile, each a single thread.
-$(COMPILED): out/%/.stamp: $(SOURCES) .venv/.stamp node_modules/.stamp
+$(COMPILED): out/%/.stamp: $(SOURCES) node_modules/.stamp
 	@echo "· Contracts: $*"
 	@FOUNDRY_PROFILE=$(subst omnikeeper,default,$*) $(FORGE) build --quiet $(if $(filter omnikeeper,$*),--skip test)
 	@touch $@
 
-$(ARTIFACTS): $(COMPILED) keeper/contracts/export.py
+$(ARTIFACTS): $(SOURCES) keeper/contracts/export.py .venv/.stamp node_modules/.stamp
+	@# One compiler per profile, each a single thread.
+	@$(MAKE) --no-print-directory --jobs=2 $(COMPILED)
 	@$(PY) -m keeper.contracts.export
 	@touch $@
 

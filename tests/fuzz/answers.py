@@ -17,9 +17,9 @@ from keeper.chain.history import LogQuery, SeriesQuery, read_history
 from keeper.chain.lens import read_pinned
 from keeper.chain.rpc import Endpoint
 from keeper.chain.simulate import Scene, simulate
-from keeper.chain.transaction import sign
 from keeper.clock import FixedClock
 from keeper.errors import KeeperError
+from keeper.execution.look import look
 from keeper.quorum.collect import ask
 from keeper.quorum.requests import Proposer
 from keeper.simulation.proposers import PROPOSERS, proposer_key
@@ -44,7 +44,7 @@ async def node_outcomes(node: str, cases: int, seed: str) -> Counter[str]:
             lambda endpoint: read_pinned(endpoint, block, CALLS[CHAIN]),
             lambda endpoint: simulate(endpoint, scene),
             lambda endpoint: read_history(endpoint, block, _QUERIES),
-            lambda endpoint: sign(endpoint, _SENDER, VALUE.at(SLOT_ZERO), gas=50_000, tip=1, max_fee=10**12),
+            lambda endpoint: look(endpoint, Address(_SENDER.address), [block.hash], 0),
         )
 
         async def answer(request: web.Request) -> web.Response:
