@@ -89,7 +89,8 @@ class Keeper:
         taken = await self.snapshot()
         if kind is Kind.BATCH and self.lifi is not None:
             asked = engine.quote_requests(taken, self.policy, evidence)
-            evidence = (*evidence, *await quotes.fetch(self.lifi, asked))
+            received = [await self.lifi.quote(each) for each in asked]
+            evidence = (*evidence, *(quotes.evidence(each) for each in received))
         plan = engine.derive(taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(

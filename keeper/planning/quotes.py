@@ -12,13 +12,12 @@ from keeper.planning.strategy import Allocation
 from keeper.swap import check
 from keeper.swap.calldata import refuse
 from keeper.swap.check import CheckedQuote, Expected
-from keeper.swap.models import Quote, SwapRequest, parse
+from keeper.swap.models import Quote, ReceivedQuote, parse
 from keeper.units import BPS, mul_div_up
 
 if TYPE_CHECKING:
     from keeper.book import Book
     from keeper.planning.policy import Policy
-    from keeper.swap.client import LiFi
 
 SOURCE: Final = "LiFi"
 
@@ -85,8 +84,6 @@ def checked(evidence: Evidence, book: Book, policy: Policy) -> CheckedQuote:
     return found
 
 
-async def fetch(lifi: LiFi, requests: Iterable[SwapRequest]) -> tuple[Evidence, ...]:
-    """The quotes as evidence, byte for byte. Raises as `LiFi.quote`, and PlanError for one that no plan can
-    carry."""
-    found = [await lifi.quote(request) for request in requests]
-    return tuple(Evidence(EvidenceKind.QUOTE, SOURCE, each.observed_at, each.data) for each in found)
+def evidence(quote: ReceivedQuote) -> Evidence:
+    """A quote as it came, byte for byte. Raises PlanError for one that no plan can carry."""
+    return Evidence(EvidenceKind.QUOTE, SOURCE, quote.observed_at, quote.data)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -18,7 +17,7 @@ from keeper.config import StrictModel, Url
 from keeper.errors import ConfigError, DecodeError, EndpointDownError
 from keeper.swap import models
 from keeper.swap.budget import RateBudget
-from keeper.swap.models import SwapRequest
+from keeper.swap.models import ReceivedQuote, SwapRequest
 from keeper.swap.refusals import Action, LiFiError
 
 KEY_HEADER: Final = "x-lifi-api-key"
@@ -57,14 +56,6 @@ def _key(variable: str | None) -> str:
             "Environment variable is not set", expected=variable, hint="It holds LiFi's API key"
         )
     return key
-
-
-@dataclass(frozen=True)
-class ReceivedQuote:
-    """A quote as it came: these bytes are the evidence. `observed_at` is ours, in seconds since 1970."""
-
-    data: bytes
-    observed_at: int
 
 
 class LiFi:

@@ -36,6 +36,14 @@ class SwapRequest:
     exchanges: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ReceivedQuote:
+    """A quote as it came: these bytes are the evidence. `observed_at` is ours, in seconds since 1970."""
+
+    data: bytes
+    observed_at: int
+
+
 def _amount(value: str) -> str:
     # Python's own reading also takes signs, spaces, underscores and the digits of other scripts.
     plain = value.isascii() and value.isdigit() and len(value) <= _DIGITS

@@ -18,7 +18,7 @@ from keeper.simulation.proxy import Proxy
 from keeper.simulation.replica import Replica
 from keeper.simulation.vault import SIGNERS
 
-STATES = 10
+STATES = 20
 SCRIPT = Path(__file__).with_name("plan_hash.py")
 
 

@@ -7,7 +7,7 @@ from staged import Staged
 
 from keeper.planning.policy import Policy
 
-COUNT = 20
+COUNT = 40
 """Of each input."""
 
 

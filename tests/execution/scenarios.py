@@ -54,23 +54,24 @@ async def reorganised(world: Counting, order: Order) -> None:
 
 async def replaced(world: Counting, order: Order) -> None:
     """The second offer is on its way, and the first is mined."""
-    await world.advance(order)
-    await world.mine(2, price=DEAR)
-    await world.advance()
-    await world.advance()
+    await offered_twice(world, order)
     await first_is_mined(world, order)
     await ends(world)
 
 
 async def replaced_reverts(world: Counting, order: Order) -> None:
-    await world.advance(order)
-    await world.mine(2, price=DEAR)
-    await world.advance()
-    await world.advance()
+    await offered_twice(world, order)
     await world.reverting()
     await first_is_mined(world, order)
     await world.reverting(False)
     await ends(world)
+
+
+async def offered_twice(world: Counting, order: Order) -> None:
+    await world.advance(order)
+    await world.mine(2, price=DEAR)
+    await world.advance()
+    await world.advance()
 
 
 async def first_is_mined(world: Counting, order: Order) -> None:

@@ -24,7 +24,7 @@ from keeper.chain.history import History, Log, LogQuery, Logs, Point, Series, Se
 from keeper.chain.lens import Result
 from keeper.chain.snapshot import Snapshot
 from keeper.config import EndpointUrl
-from keeper.errors import KeeperError
+from keeper.errors import KeeperError, PlanError
 from keeper.json_input import parse_json
 from keeper.planning import intent_file, intents, policy
 from keeper.planning.attestation import Attestation
@@ -49,14 +49,15 @@ OWN = KEYS[0]
 
 @dataclass(frozen=True)
 class Parser:
-    """`parse` returns for what is valid and raises KeeperError for everything else. `share` is how many of
-    its cases there are in a step."""
+    """`parse` returns for what is valid and raises `refusal` for everything else. `share` is how many of its
+    cases there are in a step."""
 
     name: str
     seeds: tuple[bytes, ...]
     parse: Callable[[bytes], object]
     mutate: Mutate
     share: int = 6
+    refusal: type[KeeperError] = KeeperError
 
 
 def parsers(folder: Path) -> list[Parser]:
@@ -64,7 +65,7 @@ def parsers(folder: Path) -> list[Parser]:
 
     quote, expected = local()
     return [
-        Parser("plan", plans(), plan, of_cbor, share=12),
+        Parser("plan", plans(), plan, of_cbor, share=12, refusal=PlanError),
         Parser("snapshot", snapshots(), snapshot, of_cbor),
         Parser("attestation", (attestation().to_bytes(),), Attestation.from_bytes, of_cbor),
         Parser("intents", (asked().to_bytes(),), intents.parse, of_cbor),
@@ -300,7 +301,7 @@ def outcomes(parser: Parser, cases: int, seed: str) -> Counter[str]:
         data = parser.mutate(random, random.choice(parser.seeds), parser.seeds)
         try:
             parser.parse(data)
-        except KeeperError as error:
+        except parser.refusal as error:
             str(error).encode()
             found["refused"] += 1
         except BaseException as error:

@@ -17,9 +17,9 @@ from keeper.simulation.lifi_process import LiFiService
 from keeper.simulation.lifi_quotes import EXCHANGE, FEE_COLLECTION
 from keeper.simulation.vault import deploy_core, deploy_oracle, govern
 from keeper.swap.check import CheckedQuote, Expected
-from keeper.swap.client import LiFi, LiFiConfig, ReceivedQuote
+from keeper.swap.client import LiFi, LiFiConfig
 from keeper.swap.deployments import MULTIPLE, SINGLE
-from keeper.swap.models import SwapRequest
+from keeper.swap.models import ReceivedQuote, SwapRequest
 from keeper.units import Address
 
 DATA = Path(__file__).parent / "data"

@@ -11,7 +11,7 @@ from aiohttp import web
 from local_http import serving
 
 from keeper.clock import FixedClock
-from keeper.config import load_toml
+from keeper.config import EndpointUrl, load_toml
 from keeper.contracts import artifact
 from keeper.contracts.abi import Function
 from keeper.errors import ConfigError, PolicyError
@@ -158,6 +158,11 @@ def kept(folder: Path) -> str:
     return "".join(each.read_text() for each in folder.iterdir())
 
 
+def keyed(url: str, folder: Path) -> LiFiConfig:
+    file = folder / "b.json"
+    return LiFiConfig(url=EndpointUrl(url), api_key_env="LIFI_KEY", budget_file=file, wait_milliseconds=0)
+
+
 async def test_the_key_is_sent_and_never_shown(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,20 +174,11 @@ async def test_the_key_is_sent_and_never_shown(
         seen.append(request.headers.get("x-lifi-api-key"))
         return web.json_response({"message": "busy"}, status=503)
 
-    async with serving(answer) as url:
-        config = LiFiConfig.model_validate(
-            {
-                "url": url,
-                "api_key_env": "LIFI_KEY",
-                "budget_file": tmp_path / "b.json",
-                "wait_milliseconds": 0,
-            }
-        )
-        async with LiFi(config, FixedClock(NOW)) as lifi:
-            with pytest.raises(LiFiError, match="refuses: busy") as refused:
-                await lifi.step_transaction({})
+    async with serving(answer) as url, LiFi(keyed(url, tmp_path), FixedClock(NOW)) as lifi:
+        with pytest.raises(LiFiError, match="refuses: busy") as refused:
+            await lifi.step_transaction({})
     assert seen == ["s3cr3t"] * 3, "asked three times"
-    said = f"{refused.value} {config!r} {json.dumps(refused.value.as_dict())}"
+    said = f"{refused.value} {keyed(url, tmp_path)!r} {json.dumps(refused.value.as_dict())}"
     assert "aiohttp" in caplog.text or "asyncio" in caplog.text, "the libraries' own lines are there"
     said += kept(tmp_path) + caplog.text
     assert "s3cr3t" not in said
@@ -198,25 +194,13 @@ async def test_an_answer_that_repeats_the_key_is_not_shown(
         key = request.headers["x-lifi-api-key"]
         return web.json_response({"message": f"no {key}", "errors": [{"code": key}]}, status=status)
 
-    async with serving(answer) as url:
-        config = LiFiConfig.model_validate(
-            {
-                "url": url,
-                "api_key_env": "LIFI_KEY",
-                "budget_file": tmp_path / "b.json",
-                "wait_milliseconds": 0,
-            }
-        )
-        async with LiFi(config, FixedClock(NOW)) as lifi:
-            with pytest.raises(LiFiError, match="repeats the API key") as refused:
-                await lifi.step_transaction({})
+    async with serving(answer) as url, LiFi(keyed(url, tmp_path), FixedClock(NOW)) as lifi:
+        with pytest.raises(LiFiError, match="repeats the API key") as refused:
+            await lifi.step_transaction({})
     assert refused.value.action is Action.ALERT
     assert "s3cr3t" not in f"{refused.value} {json.dumps(refused.value.as_dict())}"
 
 
 def test_a_key_that_is_named_and_not_there_is_asked_for(tmp_path: Path) -> None:
-    config = LiFiConfig.model_validate(
-        {"url": "http://127.0.0.1:9", "api_key_env": "LIFI_KEY", "budget_file": tmp_path / "b.json"}
-    )
     with pytest.raises(ConfigError, match="Environment variable is not set: expected LIFI_KEY"):
-        LiFi(config, FixedClock(NOW))
+        LiFi(keyed("http://127.0.0.1:9", tmp_path), FixedClock(NOW))
