@@ -1,4 +1,4 @@
-"""One typed stream of what happens: logs listen to it now, metrics and alerts later.
+"""One typed stream of what happens, to which logs, metrics and notifications listen.
 
 An event holds facts for people and machines, never a secret. Amounts are smallest units.
 """
@@ -6,16 +6,35 @@ An event holds facts for people and machines, never a secret. Amounts are smalle
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TextIO
+from enum import StrEnum
+from typing import ClassVar, Final, TextIO
 
 import structlog
+
+
+class Severity(StrEnum):
+    """INFO needs nobody, WARNING may pass by itself, CRITICAL waits for a person."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Base of all events; the class name is the event's name in logs."""
+
+    severity: ClassVar[Severity] = Severity.INFO
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaultEvent(Event):
+    """Base of those that concern one vault."""
+
+    chain_id: int
+    vault: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +60,19 @@ class SnapshotTaken(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanBuilt(Event):
+class VaultValued(VaultEvent):
+    """A vault's books, on which contracts and mirror agree. Net asset value in the asset's smallest units,
+    price per share by 1e27, both low and high; the shares that wait to leave."""
+
+    nav_low: int
+    nav_high: int
+    price_low: int
+    price_high: int
+    queued_shares: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanBuilt(VaultEvent):
     plan: bytes
     snapshot: bytes
     kind: str
@@ -49,21 +80,47 @@ class PlanBuilt(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanSigned(Event):
+class PlanSigned(VaultEvent):
+    """By one signer."""
+
     plan: bytes
     signer: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanRefused(Event):
+class PlanRefused(VaultEvent):
+    """By one signer; the keeper names it by its URL. `code` is the signer's or the collector's."""
+
+    severity = Severity.WARNING
+
     plan: bytes
     signer: str
+    code: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanApproved(VaultEvent):
+    """Enough have signed it."""
+
+    plan: bytes
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEnded(VaultEvent):
+    """A plan is under way no more; `how` is executed, expired, refused or diverged."""
+
+    plan: bytes
+    kind: str
+    how: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRefused(Event):
     """A request that no listed proposer made, or not now, or not for the first time."""
+
+    severity = Severity.WARNING
 
     signer: str
     reason: str
@@ -73,6 +130,8 @@ class RequestRefused(Event):
 class SignerEquivocated(Event):
     """One signer, two plans for one slot; `first` and `second` are their hashes."""
 
+    severity = Severity.CRITICAL
+
     signer: str
     first: bytes
     second: bytes
@@ -80,14 +139,24 @@ class SignerEquivocated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TransactionSent(Event):
+    """For the first time; `attempt` counts those before it with the same nonce, `cancels` says that it is an
+    empty transfer in their place."""
+
     chain_id: int
+    account: str
+    nonce: int
+    attempt: int
+    cancels: bool
     transaction: bytes
     purpose: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransactionMined(Event):
+    """Again after a reorganisation."""
+
     chain_id: int
+    account: str
     transaction: bytes
     block: int
     gas_used: int
@@ -95,10 +164,14 @@ class TransactionMined(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PositionValued(Event):
-    venue: str
-    contract_low: int
-    book_low: int
+class AccountSeen(Event):
+    """What the journal holds of an account after a pass: its next nonce, and how many transactions that have
+    not ended are in which state."""
+
+    chain_id: int
+    account: str
+    next_nonce: int
+    under_way: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,42 +186,101 @@ class Reconciled(Event):
 class EndpointFailed(Event):
     """`endpoint` shows scheme and host only."""
 
+    severity = Severity.WARNING
+
     chain_id: int
     endpoint: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassFinished(Event):
-    """One look at a vault by the keeper's loop. `did` is what came of it."""
+class PassEnded(VaultEvent):
+    """Base of the two ends of one look at a vault by the keeper's loop: its heartbeat. `did` is what came of
+    it, `breakers` are those that have tripped."""
 
-    chain_id: int
-    vault: str
     did: tuple[str, ...]
     seconds: float
+    breakers: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassFailed(Event):
-    """A pass in which something went wrong; the vault's next pass comes all the same."""
+class PassFinished(PassEnded):
+    """Nothing went wrong."""
 
-    chain_id: int
-    vault: str
-    did: tuple[str, ...]
+
+@dataclass(frozen=True, kw_only=True)
+class PassFailed(PassEnded):
+    """Something went wrong; the vault's next pass comes all the same."""
+
+    severity = Severity.WARNING
+
     trouble: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakerTripped(Event):
+class BreakerTripped(VaultEvent):
     """New risk stops for a vault until somebody resumes it."""
 
-    chain_id: int
-    vault: str
+    severity = Severity.CRITICAL
+
     breaker: str
     reason: str
 
 
-WARNINGS: Final = (PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
+@dataclass(frozen=True, kw_only=True)
+class LeaseTaken(Event):
+    """This keeper is the one that writes to the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseLost(Event):
+    """Another keeper may write to the journal: this one ends."""
+
+    severity = Severity.CRITICAL
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalFailed(Event):
+    """The journal can be read or written no more: the keeper ends."""
+
+    severity = Severity.CRITICAL
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationDelivered(Event):
+    """`about` is the event's name, or "heartbeat"."""
+
+    about: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationLost(Event):
+    """Nobody will be told of it."""
+
+    severity = Severity.WARNING
+
+    about: str
+    reason: str
+
+
+def kinds(root: type[Event] = Event) -> Iterator[type[Event]]:
+    """Every event there is: the classes that are no other's base."""
+    under = root.__subclasses__()
+    if not under:
+        yield root
+    for each in under:
+        yield from kinds(each)
+
+
+LEVELS: Final = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.CRITICAL: logging.CRITICAL,
+}
 
 Listener = Callable[[Event], None]
 
@@ -193,12 +325,11 @@ def logger(*, json: bool, stream: TextIO | None = None, level: int = logging.INF
 
 
 def log_sink(log: structlog.BoundLogger) -> Listener:
-    """A listener that writes every event as a log entry; refusals and failures are warnings."""
+    """A listener that writes every event as a log entry; at its severity's level."""
 
     def write(event: Event) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
         shown = {name: "0x" + v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
-        say = log.warning if isinstance(event, WARNINGS) else log.info
-        say(type(event).__name__, **shown)
+        log.log(LEVELS[event.severity], type(event).__name__, **shown)
 
     return write

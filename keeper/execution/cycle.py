@@ -13,17 +13,20 @@ from keeper.clock import Clock
 from keeper.errors import ConfigError, RefusedError
 from keeper.events import (
     EventStream,
+    PlanApproved,
     PlanBuilt,
     PlanRefused,
     PlanSigned,
     Reconciled,
     SignerEquivocated,
     SnapshotTaken,
+    VaultValued,
 )
 from keeper.execution.fills import fills_of
 from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
+from keeper.ledger.vault import pps_high, pps_low
 from keeper.planning import quotes
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
@@ -79,7 +82,20 @@ class Keeper:
 
     async def book(self) -> Book:
         """The book of the chain's present, checked against the contracts."""
-        return open_book(await self.snapshot(), self.policy)
+        book = open_book(await self.snapshot(), self.policy)
+        name, nav, accounting = self.policy.vault, book.nav, book.accounting
+        self.events.emit(
+            VaultValued(
+                chain_id=name.chain_id,
+                vault=name.vault,
+                nav_low=nav.low,
+                nav_high=nav.high,
+                price_low=pps_low(nav.low, accounting.total_supply),
+                price_high=pps_high(nav.high, accounting.total_supply),
+                queued_shares=accounting.queued_shares,
+            )
+        )
+        return book
 
     async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
         """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
@@ -94,7 +110,14 @@ class Keeper:
         plan = engine.derive(taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
-            PlanBuilt(plan=plan.plan_hash, snapshot=taken.hash, kind=plan.kind.value, calls=calls)
+            PlanBuilt(
+                chain_id=plan.chain_id,
+                vault=self.policy.vault.vault,
+                plan=plan.plan_hash,
+                snapshot=taken.hash,
+                kind=plan.kind.value,
+                calls=calls,
+            )
         )
         return plan
 
@@ -116,16 +139,34 @@ class Keeper:
             self._tell(plan, error.approval)
             raise
         self._tell(plan, approval)
+        name = self.policy.vault
+        self.events.emit(
+            PlanApproved(chain_id=name.chain_id, vault=name.vault, plan=plan.plan_hash, kind=plan.kind.value)
+        )
         return approval
 
     def _tell(self, plan: Plan, approval: Approval) -> None:
+        name = self.policy.vault
         for signature in approval.signatures:
-            self.events.emit(PlanSigned(plan=plan.plan_hash, signer=signature.signer))
+            self.events.emit(
+                PlanSigned(
+                    chain_id=name.chain_id, vault=name.vault, plan=plan.plan_hash, signer=signature.signer
+                )
+            )
         for found in (each.evidence for each in approval.outcomes if each.evidence is not None):
             first, second = found.first.plan_hash, found.second.plan_hash
             self.events.emit(SignerEquivocated(signer=found.signer, first=first, second=second))
         for refusal in approval.refusals:
-            self.events.emit(PlanRefused(plan=plan.plan_hash, signer=refusal.url, reason=refusal.reason))
+            self.events.emit(
+                PlanRefused(
+                    chain_id=name.chain_id,
+                    vault=name.vault,
+                    plan=plan.plan_hash,
+                    signer=refusal.url,
+                    code=refusal.code,
+                    reason=refusal.reason,
+                )
+            )
 
     async def turn(self, kind: Kind) -> Turn:
         """One turn, from the chain's present to a reconciled block.

@@ -11,6 +11,7 @@ from keeper.errors import (
     LeaseError,
     ReconciliationError,
 )
+from keeper.events import PlanEnded
 from keeper.execution.breakers import Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.journal.journal import JournalError, executed
@@ -138,7 +139,7 @@ class Duties:
             # What is on its way is being cancelled, and the plan ends with that.
             if sent:
                 return None
-            self.record.end(plan, EXPIRED)
+            self._end(plan, EXPIRED)
             return f"gave up an expired {plan.kind}"
         if sent:
             receipt = await self.relayer.carry_on(plan, policy)
@@ -161,7 +162,7 @@ class Duties:
             outcomes = error.approval.outcomes
             if not any(each.signature is not None or each.code in SILENT for each in outcomes):
                 # Nobody has promised it, so another may have its slot at once.
-                self.record.end(plan, REFUSED)
+                self._end(plan, REFUSED)
             raise
 
     async def _reconciled(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
@@ -171,18 +172,30 @@ class Duties:
         except ReconciliationError as error:
             # First what stops risk: the plan that shows why is still there after a crash.
             self.breakers.judge(error)
-            self.record.end(plan, DIVERGED, block)
+            self._end(plan, DIVERGED, block)
             raise
         except EndpointError as error:
             if not late:
                 raise
             unknown = ReconciliationError("A plan's outcome could not be read in time", seen=error)
             self.breakers.judge(unknown)
-            self.record.end(plan, DIVERGED, block)
+            self._end(plan, DIVERGED, block)
             raise unknown from error
-        self.record.end(plan, EXECUTED, block)
+        self._end(plan, EXECUTED, block)
         what = f"epoch {plan.settlement.epoch}" if plan.kind is Kind.SETTLEMENT else plan.batch.reason
         return f"{plan.kind} in block {block}: {what}"
+
+    def _end(self, plan: Plan, how: str, block: int | None = None) -> None:
+        self.record.end(plan, how, block)
+        self.keeper.events.emit(
+            PlanEnded(
+                chain_id=plan.chain_id,
+                vault=self.record.vault,
+                plan=plan.plan_hash,
+                kind=plan.kind.value,
+                how=how,
+            )
+        )
 
     # EPOCHS
 

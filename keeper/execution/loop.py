@@ -7,6 +7,7 @@ deadline or by a signal: what it had begun is in the journal, and the next pass 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -122,7 +123,7 @@ class Loop:
     ) -> None:
         # An error that is not ours has no words of its own kind.
         words = "; ".join(str(e) if isinstance(e, KeeperError) else repr(e) for e in troubles)
-        name = vault.policy.vault
+        name, tripped = vault.policy.vault, tuple[str, ...]()
         if vault.duties is not None:
             breakers, relayer = vault.duties.breakers, vault.duties.relayer
             for each in troubles:
@@ -130,16 +131,18 @@ class Loop:
                 breakers.judge(each)
             breakers.count(failed=bool(troubles))
             vault.duties.record.beat(Address(relayer.account.address), "; ".join(did), words)
-        if troubles:
-            self.events.emit(
-                PassFailed(chain_id=name.chain_id, vault=name.vault, did=tuple(did), trouble=words)
+            relayer.tell()
+            tripped = breakers.open
+        ended = partial(PassFailed, trouble=words) if troubles else PassFinished
+        self.events.emit(
+            ended(
+                chain_id=name.chain_id,
+                vault=name.vault,
+                did=tuple(did),
+                seconds=round(seconds, 3),
+                breakers=tripped,
             )
-        else:
-            self.events.emit(
-                PassFinished(
-                    chain_id=name.chain_id, vault=name.vault, did=tuple(did), seconds=round(seconds, 3)
-                )
-            )
+        )
 
 
 async def _head(source: Source) -> int:

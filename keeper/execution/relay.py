@@ -3,6 +3,7 @@
 Anyone may relay; the quorum's signatures are the authority. The key here pays gas and nothing else.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from eth_account.signers.local import LocalAccount
@@ -10,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 from keeper.chain.call import Call
 from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
-from keeper.events import EventStream
+from keeper.events import AccountSeen, EventStream
 from keeper.execution.journal.journal import Journal
 from keeper.execution.look import Receipt
 from keeper.execution.sending import Order, Sender
@@ -51,6 +52,20 @@ class Relayer:
     async def look_after(self, policy: Policy) -> None:
         """Carries on every transaction of the account, as far as it goes now. Raises EndpointError."""
         await self._sender(policy).settle()
+
+    def tell(self) -> None:
+        """Emits where the account is, as the journal has it."""
+        chain, account = self.endpoint.chain_id, Address(self.account.address)
+        groups = self.journal.live(chain, account)
+        used = [group[0].nonce + 1 for group in groups]
+        self.events.emit(
+            AccountSeen(
+                chain_id=chain,
+                account=account,
+                next_nonce=max(self.journal.spent(chain, account), *used),
+                under_way=Counter(row.state for group in groups for row in group),
+            )
+        )
 
     async def perform(self, order: Order, policy: Policy) -> Receipt:
         """Simulates and sends a call that needs nothing but its bytes, and waits until it is mined. It is

@@ -238,13 +238,23 @@ class Transactions:
     def _tell_sent(self, row: Transaction, intent: Intent) -> None:
         if row.hash is not None:
             purpose = f"cancel {intent.purpose}" if row.cancels else intent.purpose
-            chain = self.source.chain_id
-            self.events.emit(TransactionSent(chain_id=chain, transaction=row.hash, purpose=purpose))
+            self.events.emit(
+                TransactionSent(
+                    chain_id=self.source.chain_id,
+                    account=self.address,
+                    nonce=row.nonce,
+                    attempt=row.attempt,
+                    cancels=row.cancels,
+                    transaction=row.hash,
+                    purpose=purpose,
+                )
+            )
 
     def _tell_mined(self, receipt: Receipt) -> None:
         self.events.emit(
             TransactionMined(
                 chain_id=self.source.chain_id,
+                account=self.address,
                 transaction=receipt.transaction,
                 block=receipt.block.number,
                 gas_used=receipt.gas_used,

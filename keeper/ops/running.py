@@ -11,16 +11,18 @@ from pydantic import Field
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import StrictModel, load_toml
-from keeper.errors import ConfigError
-from keeper.events import EventStream
+from keeper.errors import ConfigError, LeaseError
+from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
-from keeper.execution.journal.journal import LEASE_SECONDS, Journal
+from keeper.execution.journal.journal import LEASE_SECONDS, Journal, JournalError
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
 from keeper.ops.commands.intend import proposer_key
+from keeper.ops.exporter import MetricsSettings
+from keeper.ops.webhook import HeartbeatSettings, WebhookSettings
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 from keeper.quorum.admission import require_quorum
@@ -40,7 +42,8 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
-    `lease` is how many seconds after this keeper's end another may take its place.
+    `lease` is how many seconds after this keeper's end another may take its place. `metrics`, `webhook` and
+    `heartbeat` say who is told what happens; nobody, where they are left out.
     """
 
     endpoints: Path
@@ -51,6 +54,9 @@ class RunConfig(StrictModel):
     lease: Seconds = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
+    metrics: MetricsSettings | None = None
+    webhook: WebhookSettings | None = None
+    heartbeat: HeartbeatSettings | None = None
 
     def beside(self, folder: Path) -> "RunConfig":
         """The same with paths taken relative to `folder`."""
@@ -110,6 +116,8 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             if account is None
             else await stack.enter_async_context(Journal(config.data, lease_seconds=config.lease))
         )
+        if journal is not None:
+            events.emit(LeaseTaken())
         tended = []
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
@@ -123,4 +131,11 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             record = record_of(journal, policy)
             duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
             tended.append(Tended(keeper, duties))
-        yield Loop(tended, config.schedule, events)
+        try:
+            yield Loop(tended, config.schedule, events)
+        except LeaseError as error:
+            events.emit(LeaseLost(reason=str(error)))
+            raise
+        except JournalError as error:
+            events.emit(JournalFailed(reason=str(error)))
+            raise

@@ -153,14 +153,24 @@ class _Desk:
         return await self._judge(data, rank)
 
     async def _judge(self, data: bytes, rank: int) -> web.Response:
+        name, who = self.signer.policy.vault, self.signer.address
+        # A plan's hash is that of its bytes, which are canonical once it is signed.
+        plan = keccak(data)
         try:
             signature = await self.signer.approve(data, rank)
         except PlanRefusedError as refusal:
-            reason = f"{refusal.code}: {refusal}"
-            self.events.emit(PlanRefused(plan=keccak(data), signer=self.signer.address, reason=reason))
+            self.events.emit(
+                PlanRefused(
+                    chain_id=name.chain_id,
+                    vault=name.vault,
+                    plan=plan,
+                    signer=who,
+                    code=refusal.code,
+                    reason=str(refusal),
+                )
+            )
             return _refused(refusal.code, str(refusal), 422)
-        # A plan's hash is that of its bytes, which are canonical once it is signed.
-        self.events.emit(PlanSigned(plan=keccak(data), signer=self.signer.address))
+        self.events.emit(PlanSigned(chain_id=name.chain_id, vault=name.vault, plan=plan, signer=who))
         return web.json_response(
             {"ok": True, "signer": signature.signer, "signature": "0x" + signature.data.hex()}
         )

@@ -33,12 +33,24 @@ def test_log_entry_is_one_json_object_with_the_events_fields() -> None:
     output = io.StringIO()
     stream = EventStream()
     stream.subscribe(log_sink(logger(json=True, stream=output)))
-    stream.emit(PlanRefused(plan=b"\x01", signer="0xabc", reason="another plan hash"))
+    stream.emit(
+        PlanRefused(
+            chain_id=1,
+            vault="0xdef",
+            plan=b"\x01",
+            signer="0xabc",
+            code="different_plan",
+            reason="another plan hash",
+        )
+    )
     entry = json.loads(output.getvalue())
     assert entry.pop("timestamp").endswith("Z")
     assert entry == {
         "event": "PlanRefused",
         "level": "warning",
+        "chain_id": 1,
+        "vault": "0xdef",
+        "code": "different_plan",
         "plan": "0x01",
         "signer": "0xabc",
         "reason": "another plan hash",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keeper.ops.observing import observing
 from keeper.ops.output import JsonOption, logged_events, show
 from keeper.ops.running import RunConfig, opened, read_config
 
@@ -29,7 +30,11 @@ def run(
 
 
 async def _run(config: RunConfig, *, once: bool, json: bool) -> bool:
-    async with opened(config, logged_events(json=json)) as loop:
+    events = logged_events(json=json)
+    if once:
+        # It has nothing to be scraped for, and a keeper that runs may listen there.
+        config = config.model_copy(update={"metrics": None, "heartbeat": None})
+    async with observing(config, events) as served, opened(config, events) as loop:
         vaults = [each.policy.vault.vault for each in loop.vaults]
         dry = config.key is None
         if once:
@@ -40,6 +45,7 @@ async def _run(config: RunConfig, *, once: bool, json: bool) -> bool:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         text = f"The keeper looks after {', '.join(vaults)}" + (". Dry run: no key." if dry else "")
-        show({"ok": True, "vaults": vaults, "dry": dry}, text, json=json)
+        text += f". Metrics at {served}" if served else ""
+        show({"ok": True, "vaults": vaults, "dry": dry, "metrics": served}, text, json=json)
         await loop.run(stop)
     return True
