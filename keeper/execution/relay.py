@@ -62,7 +62,7 @@ class Relayer:
             AccountSeen(
                 chain_id=chain,
                 account=account,
-                next_nonce=max(self.journal.spent(chain, account), *used),
+                next_nonce=max([self.journal.spent(chain, account), *used]),
                 under_way=Counter(row.state for group in groups for row in group),
             )
         )

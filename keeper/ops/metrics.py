@@ -1,7 +1,8 @@
 """What happens, counted for Prometheus: a listener of the event stream, and nothing besides.
 
 Floats appear here and nowhere else: a gauge of a large integer is rounded to 53 bits, and never read back.
-Labels name chains, vaults, accounts, signers, endpoints by scheme and host, and kinds of things; never hashes.
+Labels name chains, vaults, accounts, signers, endpoints by scheme and host, and kinds of things. They never
+hold a hash: of those there is no end.
 """
 
 from functools import partial, singledispatchmethod
@@ -128,6 +129,9 @@ class Metrics:
         self._notifications = counter(
             "keeper_notifications_total", "Notifications: delivered or lost", ("outcome",)
         )
+        for outcome in ("delivered", "lost"):
+            # There from the start, so that the first one is an increase.
+            self._notifications.labels(outcome)
         self._codes: Final = set[str]()
 
     def text(self) -> bytes:

@@ -29,6 +29,8 @@ class Post:
     folder: Path
     stage: Staged
     vaults: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Variables of the test's own."""
 
     def __post_init__(self) -> None:
         self.endpoints('clock = "chain"\n')
@@ -51,7 +53,7 @@ class Post:
     def environment(self) -> dict[str, str]:
         devnet = self.stage.devnet
         proposer = proposer_key("proposer1").private_bytes_raw().hex()
-        return {**os.environ, KEY: devnet.key("relayer"), PROPOSER: proposer}
+        return {**os.environ, KEY: devnet.key("relayer"), PROPOSER: proposer, **self.secrets}
 
     def keeper(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -82,6 +84,16 @@ class Running:
             text=True,
         )
         self.events: list[Said] = []
+        self.log = ""
+        self._started: Said = {}
+
+    @property
+    def started(self) -> Said:
+        """What it printed once it ran."""
+        if not self._started:
+            assert self._child.stdout is not None
+            self._started = json.loads(self._child.stdout.readline())
+        return self._started
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +111,7 @@ class Running:
         """The next event of that kind."""
         assert self._child.stderr is not None
         for line in self._child.stderr:
+            self.log += line
             if not line.startswith("{"):
                 raise AssertionError(f"{line} after {self.events[-3:]}")
             said: Said = json.loads(line)
@@ -119,7 +132,9 @@ class Running:
     def terminate(self) -> int:
         self._child.terminate()
         assert self._child.stderr is not None
-        self._child.stderr.read()
+        rest = self._child.stderr.read()
+        self.log += rest
+        self.events += [json.loads(line) for line in rest.splitlines() if line.startswith("{")]
         return self._child.wait(timeout=60)
 
 
