@@ -79,7 +79,7 @@ class Metrics:
         )
         self._price = gauge(
             "keeper_vault_price_per_share",
-            "Smallest units of the asset for one of a share, times 1e27, low or high",
+            "Smallest units of the asset for one smallest unit of a share, times 1e27, low or high",
             (*VAULT, "bound"),
         )
         self._queued = gauge(
