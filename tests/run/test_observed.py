@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import aiohttp
 import pytest
@@ -189,6 +191,23 @@ async def test_a_webhook_that_hangs_holds_up_neither_passes_nor_the_end(idle: St
     assert 0 < seen.by("keeper_notifications_total", "outcome")["lost"] <= lost("the queue is full")
     assert seen.by("keeper_notifications_total", "outcome").keys() == {"lost"}
     assert "topsecret" not in keeper.log + seen.text
+
+
+async def test_a_keeper_that_has_lost_its_lease_says_so_before_it_ends(idle: Staged, post: Post) -> None:
+    post.vault(idle, [DEAD], "vault")
+    async with inbox() as hook:
+        post.secrets |= {URL: hook.url, KEY: SECRET}
+        post.write(BY_BLOCK + f'[webhook]\nurl_env = "{URL}"\n')
+        with Running(post) as keeper:
+            await asyncio.to_thread(keeper.until, lambda said: said["event"].startswith("Pass"))
+            with closing(sqlite3.connect(post.folder / "data" / "journal.sqlite")) as journal, journal:
+                journal.execute("UPDATE lease SET token = token + 1, holder = 'the second'")
+            idle.devnet.rpc("evm_mine")
+            lost = await asyncio.to_thread(keeper.until, is_a("LeaseLost"))
+            assert "the second" in lost["reason"]
+            assert lost["level"] == "critical"
+            assert await asyncio.to_thread(keeper.terminate) == 4
+    assert json.loads(hook.got[-1][2])["event"] == "LeaseLost"
 
 
 def _is_lost(said: Said) -> bool:
