@@ -148,7 +148,22 @@ class BreakerTripped(Event):
     reason: str
 
 
-WARNINGS: Final = (PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
+@dataclass(frozen=True, kw_only=True)
+class NotReplayed(Event):
+    chain_id: int
+    block: int
+    reason: str
+
+
+WARNINGS: Final = (
+    PassFailed,
+    BreakerTripped,
+    PlanRefused,
+    RequestRefused,
+    SignerEquivocated,
+    EndpointFailed,
+    NotReplayed,
+)
 
 Listener = Callable[[Event], None]
 
