@@ -50,6 +50,12 @@ _FIELDS: Final = (
     "blobVersionedHashes",
     "authorizationList",
 )
+_UNUSABLE: Final = (
+    *(RpcError, WayRefusedError, DecodeError),
+    *(LookupError, TypeError, AttributeError, ValueError),
+)
+"""A refusal, or no answer to what was asked."""
+
 _FEES: Final = ("maxFeePerGas", "maxPriorityFeePerGas")
 
 
@@ -82,12 +88,10 @@ async def replay(
             contents = await _contents(endpoint, block)
             reads = (read_by(endpoint, block, _After(contents, place).way, calls) for place in wanted)
             return list(await asyncio.gather(*reads))
-        except (RpcError, WayRefusedError, DecodeError) as error:
+        except _UNUSABLE as error:
             # Where the block is gone, that is why.
             await endpoint.canonical(block)
-            raise _not_replayed(endpoint, block, error) from error
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            raise _not_replayed(endpoint, block, f"no such answer: {error!r}") from error
+            raise _not_replayed(endpoint, block, repr(error)) from error
 
     (first, mine), *others = await source.witnessed(ask)
     for other, theirs in others:
