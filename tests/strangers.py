@@ -1,19 +1,22 @@
 """Blocks in which others act beside us, and the same transactions one to a block for comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 from eth_account import Account
 from staged import USDC, Staged, put_back
 
 from keeper.book import Book
+from keeper.chain.pool import Pool
 from keeper.chain.rpc import Endpoint
 from keeper.contracts import encode_call
+from keeper.execution.inclusion import Done, Inclusion
 from keeper.execution.look import Receipt, find
 from keeper.execution.reconcile import Reconciliation
 from keeper.planning.outcome import IDLE
-from keeper.planning.plan import Plan
+from keeper.planning.plan import Kind, Plan
 from keeper.quorum.typed_data import artefact
 from keeper.simulation.deploy import BLOCK_SECONDS, MAX_FEE_PER_GAS
 from keeper.simulation.devnet import Devnet
@@ -121,6 +124,46 @@ async def receipt_of(endpoint: Endpoint, name: str) -> Receipt:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A block that was mined, with what was ours in it, and what it must be split into."""
+
+    stage: Staged
+    done: tuple[tuple[tuple[Plan, ...], str], ...]
+    expected: list[Split]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all that was ours did."""
+        rpc = self.stage.devnet.rpc
+        return all(rpc("eth_getTransactionReceipt", name)["status"] == "0x1" for _, name in self.done)
+
+    async def reconciled(self, endpoint: Endpoint | Pool) -> Reconciliation:
+        async with self.stage.endpoint() as own:
+            done = [Done(plans, await receipt_of(own, name)) for plans, name in self.done]
+        block = done[0].receipt.block
+        result, book = await Inclusion(endpoint, self.stage.policy, block, done).reconciled()
+        assert sum(line.after for line in result.lines) == book.total
+        return result
+
+    async def check(self, endpoint: Endpoint) -> Reconciliation:
+        """It is split as it must be, and nothing is left."""
+        result = await self.reconciled(endpoint)
+        assert split(result) == self.expected
+        assert (result.unexplained, result.differing, result.not_replayed) == (0, (), "")
+        result.require_explained()
+        return result
+
+
+async def play(block: Block, *mine: tuple[int, tuple[Plan, ...]]) -> Scene:
+    """Mines the block, in which those plans were at those places."""
+    parent = await block.stage.book()
+    books = await block.one_by_one()
+    names = block.mine()
+    done = tuple((plans, names[place]) for place, plans in mine)
+    return Scene(block.stage, done, expected(parent, books, [place for place, _ in mine]))
+
+
+@dataclass(frozen=True)
 class Street:
     """What strangers do in the markets and at the vault, each act a transaction added to a block."""
 
@@ -202,6 +245,43 @@ class Street:
         """To the portfolio itself."""
         data = encode_call("transfer(address,uint256)", self.stage.deployment.portfolio, assets)
         block.add(role, self.stage.deployment.asset, data)
+
+    def act(self, drawn: Random, block: Block) -> None:
+        """Anything that one of them might do; it may fail."""
+        role = drawn.choice(("user4", "user5"))
+        assets = drawn.randrange(1, 10 ** drawn.randrange(1, 7) * USDC)
+        acts: tuple[Callable[[], None], ...] = (
+            lambda: self.lend(block, role, assets),
+            lambda: self.leave(block, role, assets),
+            lambda: self.borrow(block, assets),
+            lambda: self.lend_on_morpho(block, role, assets),
+            lambda: self.borrow_on_morpho(block, assets),
+            lambda: self.deposit(block, role, assets),
+            lambda: self.redeem(block, role, assets),
+            lambda: self.lend(block, role, assets, gift=AAVE),
+            lambda: self.lend_on_morpho(block, role, assets, gift=MORPHO),
+            lambda: self.deposit(block, role, assets, gift=VAULT),
+            lambda: self.request(block, role, assets),
+            lambda: self.give(block, role, assets),
+        )
+        drawn.choice(acts)()
+
+    async def draw(self, drawn: Random) -> Scene:
+        """A block with a batch, a settlement, or both, among up to eight transactions of others."""
+        kinds = drawn.choice(((Kind.BATCH,), (Kind.SETTLEMENT,), (Kind.BATCH, Kind.SETTLEMENT)))
+        if Kind.SETTLEMENT in kinds:
+            self.stage.request_deposit("user3", drawn.randrange(1, 400_000) * USDC)
+            self.stage.close_epoch()
+        plans = [await self.stage.propose(kind) for kind in kinds]
+        size = len(plans) + drawn.randrange(1, 9)
+        places = dict(zip(sorted(drawn.sample(range(size), len(plans))), plans, strict=True))
+        block = Block(self.stage)
+        for place in range(size):
+            if place in places:
+                block.carry_out(places[place])
+            else:
+                self.act(drawn, block)
+        return await play(block, *((place, (plan,)) for place, plan in places.items()))
 
 
 def put_skimming(devnet: Devnet, connector: Address, token: Address, thief: Address, amount: int) -> None:

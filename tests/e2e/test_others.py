@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
-from staged import USDC, Staged
-from strangers import AAVE, MORPHO, VAULT, Block, Split, Street, expected, put_skimming, receipt_of, split
+from staged import USDC, Staged, put_back
+from strangers import AAVE, MORPHO, VAULT, Block, Street, play, put_skimming, receipt_of
 
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.errors import DisagreementError, ReconciliationError
 from keeper.events import Event, NotReplayed, Reconciled
 from keeper.execution.cycle import Keeper
-from keeper.execution.inclusion import Done, Inclusion
-from keeper.execution.reconcile import Reconciliation
 from keeper.planning.outcome import IDLE
 from keeper.planning.plan import Kind, Plan
 from keeper.simulation.deploy import MAX_FEE_PER_GAS
@@ -25,40 +23,6 @@ MakeKeeper = Callable[..., Keeper]
 GIFT = 1_000 * USDC
 ROUNDED = 2
 """Supplying is rounded down twice: in units of the reserve, and in the balance these give."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A block that was mined, with what was ours in it, and what it must be split into."""
-
-    stage: Staged
-    done: tuple[tuple[tuple[Plan, ...], str], ...]
-    expected: list[Split]
-
-    async def reconciled(self, endpoint: Endpoint | Pool) -> Reconciliation:
-        async with self.stage.endpoint() as own:
-            done = [Done(plans, await receipt_of(own, name)) for plans, name in self.done]
-        block = done[0].receipt.block
-        result, book = await Inclusion(endpoint, self.stage.policy, block, done).reconciled()
-        assert sum(line.after for line in result.lines) == book.total
-        return result
-
-    async def check(self, endpoint: Endpoint) -> Reconciliation:
-        """It is split as it must be, and nothing is left."""
-        result = await self.reconciled(endpoint)
-        assert split(result) == self.expected
-        assert (result.unexplained, result.differing, result.not_replayed) == (0, (), "")
-        result.require_explained()
-        return result
-
-
-async def play(block: Block, *mine: tuple[int, tuple[Plan, ...]]) -> Scene:
-    """Mines the block, in which those plans were at those places."""
-    parent = await block.stage.book()
-    books = await block.one_by_one()
-    names = block.mine()
-    done = tuple((plans, names[place]) for place, plans in mine)
-    return Scene(block.stage, done, expected(parent, books, [place for place, _ in mine]))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -299,3 +263,16 @@ async def test_endpoints_that_have_to_agree_replay_each_for_itself(
                     continue
                 with pytest.raises(DisagreementError):
                     await scene.reconciled(pool)
+
+
+async def test_blocks_drawn_at_random_are_split_to_the_wei(
+    stage: Staged, street: Street, endpoint: Endpoint
+) -> None:
+    drawn, found = Random(9), 0
+    for _ in range(4):
+        with put_back(stage.devnet):
+            scene = await street.draw(drawn)
+            if scene.succeeded:
+                await scene.check(endpoint)
+                found += 1
+    assert found >= 2

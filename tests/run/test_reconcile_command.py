@@ -161,7 +161,7 @@ async def test_past_plans_are_explained_again(past: Past, street: Street) -> Non
     name = past.stage.policy.name
     code, text, _ = await past.reconcile("--vault", name, "--since", str(second["block"]))
     assert code == 0
-    assert "Explained: 1 plans. Journal and chain agree." in text
+    assert "Plans explained: 1. Journal and chain agree." in text
     assert f"block {second['block']}  batch 0x{batch.plan_hash.hex()}; transactions of others: 2" in text
     shown = f"{lines[AAVE]['third_party_before'] / USDC:,.6f} USDC"
     assert f"others before us {shown}" in text

@@ -114,7 +114,7 @@ def _lines(data: dict[str, Any], rules: Sequence[Policy]) -> list[str]:
             lines += [f"    {_line(line, policy)}" for line in block["lines"]]
     lines += [f"DIFFERS  {each}" for each in data["differences"]]
     count = sum(len(block["plans"]) for vault in data["vaults"] for block in vault["blocks"])
-    return [*lines, *([f"Explained: {count} plans. Journal and chain agree."] if data["ok"] else [])]
+    return [*lines, *([f"Plans explained: {count}. Journal and chain agree."] if data["ok"] else [])]
 
 
 def _line(line: dict[str, Any], policy: Policy) -> str:
