@@ -1,10 +1,10 @@
 """A mined block once more: its first transactions on its parent's state, and what can be read after them.
 
 By `eth_simulateV1` with the header's own number, time, base fee, fee recipient, prevRandao and gas limit. The
-lens comes last, in a transaction of its own, so that those before it run as they did; only the gas limit is
-higher by what the lens may use. A replay counts for as much as it repeats: every transaction has to end as
-its receipt says. Kinds of transactions that Ethereum lacks, such as a rollup's own, are no calls and are left
-out; whether they mattered shows in the rest of the block.
+lens comes last, in a transaction of its own, so that those before it run as they did; the gas limit is higher
+only where the block is too full for it. A replay counts for as much as it repeats: every transaction has to
+end as its receipt says. Kinds of transactions that Ethereum lacks, such as a rollup's own, are no calls and
+are left out; whether they mattered shows in the rest of the block.
 """
 
 import asyncio
@@ -132,7 +132,7 @@ class _After:
         asked = {
             "blockStateCalls": [
                 {
-                    "blockOverrides": _header_of(raw),
+                    "blockOverrides": self._header(),
                     "stateOverrides": lens_override() | {READER: {"balance": hex(2**128)}},
                     "calls": [*(_call(each) for each, _ in pairs), lens],
                 }
@@ -154,16 +154,17 @@ class _After:
                 )
         return unpack(_answer(state, len(calls)), len(calls))
 
-
-def _header_of(raw: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "number": raw["number"],
-        "time": raw["timestamp"],
-        "baseFeePerGas": raw["baseFeePerGas"],
-        "feeRecipient": raw["miner"],
-        "prevRandao": raw["mixHash"],
-        "gasLimit": hex(quantity(raw["gasLimit"]) + POST_GAS),
-    }
+    def _header(self) -> dict[str, str]:
+        raw, place = self.contents.raw, self.place
+        used = quantity(self.contents.receipts[place - 1]["cumulativeGasUsed"]) if place else 0
+        return {
+            "number": raw["number"],
+            "time": raw["timestamp"],
+            "baseFeePerGas": raw["baseFeePerGas"],
+            "feeRecipient": raw["miner"],
+            "prevRandao": raw["mixHash"],
+            "gasLimit": hex(max(quantity(raw["gasLimit"]), used + POST_GAS)),
+        }
 
 
 def _call(transaction: Mapping[str, Any]) -> dict[str, Any]:
