@@ -20,6 +20,7 @@ from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties, Report
 from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import PlanRow, Transaction
 from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
 from keeper.execution.look import Receipt
@@ -215,9 +216,18 @@ async def test_what_the_chain_has_lost_or_another_policy_made_is_named(past: Pas
     ]
     file = past.post.folder / "vault.toml"
     file.write_text(file.read_text().replace("max_clock_skew = ", "max_clock_skew = 1"))
+    with past.journal.write() as session:
+        row = session.exec(select(Transaction).where(col(Transaction.nonce) == nonce - 1)).one()
+        row.state = State.DROPPED
+        session.add(row)
     said = await past.differences()
     assert said[0].startswith(f"settlement 0x{settlement.plan_hash.hex()} in block ")
     assert "made by another policy" in said[0]
+    first = past.receipts[0]
+    assert said[2] == (
+        f"0x{first.transaction.hex()}, nonce {nonce - 1} of {past.account}: dropped, but block "
+        f"{first.block.number} has it"
+    )
 
 
 async def test_states_that_are_gone_and_a_vault_that_is_not_there_are_named(past: Past) -> None:
