@@ -30,7 +30,7 @@ from keeper.chain.ways import (
     lens_request,
 )
 from keeper.contracts.abi import address
-from keeper.errors import DecodeError, NotReplayedError, RpcError
+from keeper.errors import DecodeError, NotReplayedError, ReorganisedError, RpcError
 
 READER: Final = address("0x" + keccak(b"omnikeeper/reader")[12:].hex())
 """Who calls the lens: nobody, with enough to pay the base fee."""
@@ -51,10 +51,10 @@ _FIELDS: Final = (
     "authorizationList",
 )
 _UNUSABLE: Final = (
-    *(RpcError, WayRefusedError, DecodeError),
+    *(RpcError, WayRefusedError, DecodeError, ReorganisedError),
     *(LookupError, TypeError, AttributeError, ValueError),
 )
-"""A refusal, or no answer to what was asked."""
+"""A refusal, or no answer to what was asked: of another block, where overrides are ignored."""
 
 _FEES: Final = ("maxFeePerGas", "maxPriorityFeePerGas")
 

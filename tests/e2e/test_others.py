@@ -186,6 +186,14 @@ def other_state(answer: Any) -> Any:
     return answer
 
 
+def other_time(answer: Any) -> Any:
+    """As if the block's own time had been ignored: the third word is the lens's clock."""
+    state = answer[0]["calls"][-1]
+    head, rest = state["returnData"][: 2 + 3 * 64 - 1], state["returnData"][2 + 3 * 64 :]
+    state["returnData"] = head + ("0" if state["returnData"][len(head)] != "0" else "1") + rest
+    return answer
+
+
 def calls(count: int) -> Callable[[Any], bool]:
     """Simulations of so many calls."""
     return lambda params: len(params[0]["blockStateCalls"][0]["calls"]) == count
@@ -199,6 +207,7 @@ FAILURES = {
     "logs": (Fault("eth_simulateV1", calls(3), change=other_logs), "ends otherwise"),
     "gas": (Fault("eth_simulateV1", calls(3), change=other_gas), "21,000 gas"),
     "status": (Fault("eth_simulateV1", calls(3), change=other_status), "failure with"),
+    "time": (Fault("eth_simulateV1", change=other_time), "read another block"),
     "state": (Fault("eth_simulateV1", calls(3), change=other_state), "ends in another state"),
 }
 
