@@ -132,6 +132,10 @@ class PrunedStateError(EndpointError):
     """The endpoint no longer has the state of the block."""
 
 
+class NotReplayedError(EndpointError):
+    """A mined block cannot be replayed, or another comes of it: nothing is known of what is inside it."""
+
+
 class DisagreementError(EndpointError):
     """Two endpoints say different things about the same block."""
 

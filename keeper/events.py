@@ -228,6 +228,17 @@ class BreakerTripped(VaultEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotReplayed(Event):
+    """What others did in the block of a plan is unknown."""
+
+    severity = Severity.WARNING
+
+    chain_id: int
+    block: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeaseTaken(Event):
     """This keeper is the one that writes to the journal."""
 

@@ -111,12 +111,28 @@ async def _witnessed(
 
     (first, outcomes), *others = await source.witnessed(ask)
     for other, seen in others:
-        _require_same(block, calls, (first, outcomes), (other, seen))
-    results = tuple(
+        require_same(block, calls, (first, outcomes), (other, seen))
+    return results_of(calls, outcomes), heads
+
+
+def results_of(calls: Sequence[Call[Any]], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:
+    """Each call with its outcome."""
+    return tuple(
         Result(call.target, call.data, success, returned)
         for call, (success, returned) in zip(calls, outcomes, strict=True)
     )
-    return results, heads
+
+
+async def read_by(
+    endpoint: Endpoint, block: BlockRef, way: Way, calls: Sequence[Call[Any]]
+) -> tuple[Outcome, ...]:
+    """As one endpoint tells it by that way alone. Raises what `way` does, and ReorganisedError when it told
+    of another block."""
+    heads: list[tuple[Endpoint, Head]] = []
+    outcomes = await _read(endpoint, block, way, calls, heads)
+    for _, head in heads:
+        _require_same_block(endpoint, block, head)
+    return outcomes
 
 
 async def _outcomes(
@@ -229,12 +245,13 @@ def _require_same_block(endpoint: Endpoint, block: BlockRef, head: Head) -> None
         )
 
 
-def _require_same(
+def require_same(
     block: Pinned,
     calls: Sequence[Call[Any]],
     one: tuple[Endpoint, tuple[Outcome, ...]],
     other: tuple[Endpoint, tuple[Outcome, ...]],
 ) -> None:
+    """Raises DisagreementError naming the calls on which two endpoints differ."""
     differing = [
         f"{call.label}: {one[0].public_url} says {_said(mine)}, {other[0].public_url} says {_said(theirs)}"
         for call, mine, theirs in zip(calls, one[1], other[1], strict=True)

@@ -193,7 +193,7 @@ async def take(
     async def one(chain_id: int) -> Read:
         source = endpoints[chain_id]
         block = await _last_block(source, reference_time, finality[chain_id])
-        results = await read_raw(source, block, _unique(calls[chain_id]))
+        results = await read_raw(source, block, unique(calls[chain_id]))
         return block, results, await read_history(source, block, history.get(chain_id, ()))
 
     return await _gather(reference_time, [one(chain_id) for chain_id in sorted(calls)])
@@ -220,7 +220,7 @@ async def take_at(
 
     async def one(chain_id: int) -> Read:
         source = endpoints[chain_id]
-        block, results = await read_pinned(source, pinned[chain_id], _unique(calls[chain_id]))
+        block, results = await read_pinned(source, pinned[chain_id], unique(calls[chain_id]))
         if block.timestamp > reference_time:
             raise PlanError(
                 f"Block {block.number} of chain {chain_id} is later than the reference time",
@@ -262,7 +262,8 @@ async def _gather(reference_time: int, reads: list[Any]) -> Snapshot:
     )
 
 
-def _unique(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+def unique(calls: Iterable[Call[Any]]) -> list[Call[Any]]:
+    """Each call once, in the order of a snapshot's results."""
     found = {(call.target, call.data): call for call in calls}
     # By key: comparing calls with each other takes ten times as long.
     return [found[key] for key in sorted(found)]

@@ -37,7 +37,7 @@ MAX_RETURN: Final = 65_536
 
 _MAX_CODE: Final = 24_576
 _MAX_INIT_CODE: Final = 49_152
-_REQUEST_BYTES: Final = 3 * 2**17
+REQUEST_BYTES: Final = 3 * 2**17
 """With its hex digits and the lens below 1 MB, the limit of a body at common gateways."""
 ANSWER_BYTES: Final = 2**20
 _MULTICALLS: Final = 100
@@ -180,13 +180,13 @@ async def _eth_call(endpoint: Endpoint, params: Sequence[Any], count: int) -> by
             raise
         raise PassTooLargeError(count // 2) from None
     except RpcError as error:
-        fitting = _calls_that_fit(error, count)
+        fitting = calls_that_fit(error, count)
         if fitting is None:
             raise
         raise PassTooLargeError(fitting) from error
 
 
-def _calls_that_fit(error: RpcError, count: int) -> int | None:
+def calls_that_fit(error: RpcError, count: int) -> int | None:
     """How many calls gas or length allowed, if one of them was the reason."""
     if isinstance(error.data, str) and error.data.startswith("0x"):
         revert = parse_revert(hex_bytes(error.data), "Lens")
@@ -208,10 +208,10 @@ def _once_size() -> int:
 
 def ways() -> tuple[Way, ...]:
     """In the order in which they are tried; an endpoint's `way` is a place here."""
-    many = _REQUEST_BYTES
+    many = REQUEST_BYTES
     return (
-        Way("state override", _REQUEST_BYTES, many, _by_override),
+        Way("state override", REQUEST_BYTES, many, _by_override),
         Way("creation code", _MAX_INIT_CODE - _once_size() - _LONGEST_HEAD, many, _by_creation),
-        Way("Multicall3", _REQUEST_BYTES, _MULTICALLS, _by_multicall),
-        Way("Multicall3 by number", _REQUEST_BYTES, _MULTICALLS, _by_multicall_at_number),
+        Way("Multicall3", REQUEST_BYTES, _MULTICALLS, _by_multicall),
+        Way("Multicall3 by number", REQUEST_BYTES, _MULTICALLS, _by_multicall_at_number),
     )

@@ -7,12 +7,12 @@ from typing import Final
 from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
-from keeper.chain.block import BlockRef
 from keeper.chain.rpc import Source
 from keeper.clock import Clock
 from keeper.errors import ConfigError, RefusedError
 from keeper.events import (
     EventStream,
+    NotReplayed,
     PlanApproved,
     PlanBuilt,
     PlanRefused,
@@ -22,9 +22,9 @@ from keeper.events import (
     SnapshotTaken,
     VaultValued,
 )
-from keeper.execution.fills import fills_of
+from keeper.execution.inclusion import Done, Inclusion
 from keeper.execution.look import Receipt
-from keeper.execution.reconcile import Reconciliation, reconcile
+from keeper.execution.reconcile import Reconciliation
 from keeper.execution.relay import Relayer
 from keeper.ledger.vault import pps_high, pps_low
 from keeper.planning import quotes
@@ -192,11 +192,13 @@ class Keeper:
     async def reconcile(self, plans: Sequence[Plan], receipt: Receipt) -> tuple[Reconciliation, Book]:
         """What the block did beside what the plans, in the order they were carried out in it, do; and the
         book after it. Raises ReconciliationError when the outcome is not the predicted one."""
-        parent = await self._book_at(await self.endpoint.get_block(receipt.block.parent_hash))
-        after = await self._book_at(receipt.block)
-        others = await self._other_transactions(receipt.block)
-        fills = () if self.policy.swap is None else fills_of(self.policy.swap, receipt.logs)
-        result = reconcile(plans, parent, after, others=others, fills=fills)
+        done = Done(tuple(plans), receipt)
+        result, after = await Inclusion(self.endpoint, self.policy, receipt.block, (done,)).reconciled()
+        if result.not_replayed:
+            block = receipt.block
+            self.events.emit(
+                NotReplayed(chain_id=block.chain_id, block=block.number, reason=result.not_replayed)
+            )
         for plan in plans:
             self.events.emit(
                 Reconciled(
@@ -208,12 +210,3 @@ class Keeper:
             )
         result.require_explained()
         return result, after
-
-    async def _book_at(self, block: BlockRef) -> Book:
-        calls = engine.calls(self.policy)
-        endpoints = {block.chain_id: self.endpoint}
-        return open_book(await snapshot.take_at(endpoints, calls, [block], block.timestamp), self.policy)
-
-    async def _other_transactions(self, block: BlockRef) -> int:
-        raw = await self.endpoint.rpc("eth_getBlockByHash", ["0x" + block.hash.hex(), False])
-        return len(raw["transactions"]) - 1

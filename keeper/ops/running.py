@@ -11,7 +11,7 @@ from pydantic import Field
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import StrictModel, load_toml
-from keeper.errors import ConfigError, LeaseError
+from keeper.errors import ConfigError, LeaseError, RefusedError
 from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
@@ -86,6 +86,21 @@ def read_policies(config: RunConfig) -> tuple[Policy, ...]:
     if len(set(names)) != len(names):
         raise ConfigError("A vault is listed twice", expected="one policy for each")
     return found
+
+
+def named(config: RunConfig, vault: str) -> Policy:
+    """The policy of the vault of that address or name. Raises RefusedError unless there is exactly one."""
+    found = [
+        each
+        for each in read_policies(config)
+        if vault.lower() in (each.vault.vault.lower(), each.name.lower())
+    ]
+    if len(found) != 1:
+        raise RefusedError(
+            "The file lists no such vault" if not found else "The file lists several vaults of that name",
+            seen=vault,
+        )
+    return found[0]
 
 
 def record_of(journal: Journal, policy: Policy) -> VaultRecord:

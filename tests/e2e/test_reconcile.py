@@ -1,27 +1,21 @@
-"""Reconciliation: zero where only we acted, attributed where others did, an error where nobody did."""
+"""Reconciliation of blocks in which nobody else acted: zero, or an error. `test_others.py` has the rest."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from eth_account import Account
 from staged import USDC, Staged
 
-from keeper.contracts import encode_call
 from keeper.errors import ReconciliationError
 from keeper.execution.cycle import Keeper, Turn
-from keeper.execution.reconcile import reconcile
+from keeper.execution.reconcile import Step, reconcile
 from keeper.planning.calls import PlannedCall
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval
-from keeper.simulation.deploy import signed
 from keeper.simulation.market import MarketAgent
 from keeper.simulation.vault import SIGNERS
 
 MakeKeeper = Callable[..., Keeper]
-GIFT = 1_000 * USDC
-AAVE = "aave:USDC"
 
 
 def approved(stage: Staged, plan: Plan) -> Approval:
@@ -52,61 +46,9 @@ async def test_a_day_of_plans_reconciles_to_zero(stage: Staged, make_keeper: Mak
         turns.append(await turn(stage, keeper, Kind.BATCH))
         for each in turns:
             result = each.reconciliation
-            assert (result.others, result.remainder, result.differing, result.unexplained) == (0, 0, (), 0)
+            assert (result.others, result.third_party, result.differing, result.unexplained) == (0, 0, (), 0)
             assert result.elapsed_yield > 0
             assert sum(line.after for line in result.lines) == each.book.total
-
-
-async def in_one_block(stage: Staged, keeper: Keeper, plan: Plan, raw: str) -> Turn:
-    """Relays the plan, adds a stranger's signed transaction, and mines both."""
-    rpc, endpoint = stage.devnet.rpc, keeper.endpoint
-    rpc("evm_setAutomine", False)
-    try:
-        task = asyncio.create_task(keeper.execute(plan, approved(stage, plan)))
-        rpc("eth_sendRawTransaction", raw)
-        # Each question lets the relayer go on.
-        while int((await endpoint.rpc("txpool_status"))["pending"], 16) < 2:
-            assert not task.done(), task.exception()
-        rpc("evm_mine")
-        return await task
-    finally:
-        rpc("evm_setAutomine", True)
-
-
-def gift(stage: Staged) -> str:
-    """A stranger's signed supply to Aave on behalf of our connector."""
-    devnet, asset = stage.devnet, stage.deployment.asset
-    pool = devnet.manifest["aave"]["pool"]
-    giver = devnet.address("user5")
-    stage.act("deployer", asset, "mint(address,uint256)", giver, GIFT)
-    stage.act("user5", asset, "approve(address,uint256)", pool, GIFT)
-    signature = "supply(address,uint256,address,uint16)"
-    data = encode_call(signature, asset, GIFT, stage.policy.position(AAVE).address, 0)
-    nonce = int(devnet.rpc("eth_getTransactionCount", giver, "latest"), 16)
-    key = devnet.key("user5")
-    assert Account.from_key(key).address == giver
-    return signed(key, chain_id=devnet.chain_id, nonce=nonce, to=pool, data=data, value=0, gas=900_000)
-
-
-async def test_a_second_transaction_in_the_block_is_a_third_party(
-    stage: Staged, make_keeper: MakeKeeper
-) -> None:
-    stage.request_deposit("user2", 300_000 * USDC)
-    await stage.settle()
-    raw = gift(stage)
-    keeper = make_keeper()
-    done = await in_one_block(stage, keeper, await keeper.propose(Kind.BATCH), raw)
-    result = done.reconciliation
-    assert (result.others, result.unexplained) == (1, 0)
-    remainders = {line.name: line.remainder for line in result.lines}
-    # Supplying is rounded down twice: in units of the reserve, and in the balance these give.
-    assert GIFT - 2 <= remainders.pop(AAVE) <= GIFT
-    assert set(remainders.values()) == {0}
-    assert result.third_party == result.remainder
-    alone = replace(result, others=0)
-    assert alone.unexplained == result.third_party
-    with pytest.raises(ReconciliationError, match=rf"nothing explains it: expected 0, saw {AAVE} \+"):
-        alone.require_explained()
 
 
 async def test_a_tampered_batch_expectation_is_an_error(stage: Staged, make_keeper: MakeKeeper) -> None:
@@ -124,7 +66,7 @@ async def test_a_tampered_batch_expectation_is_an_error(stage: Staged, make_keep
         assets=first.assets - 5 * USDC,
     )
     tampered = replace(plan, terms=replace(plan.batch, calls=(less, *rest)))
-    result = reconcile([tampered], before, done.book, others=0)
+    result = reconcile(before, before, [Step((tampered,), (), before, done.book)], done.book)
     assert 5 * USDC - 2 <= result.unexplained // 2 <= 5 * USDC + 2
     with pytest.raises(ReconciliationError) as caught:
         result.require_explained()
@@ -145,8 +87,8 @@ async def test_a_differing_number_of_the_accounting_is_an_error(
     before, after = await stage.book(at=parent), done.book
     one_more = after.accounting.total_supply + 1
     wrong = replace(after, accounting=replace(after.accounting, total_supply=one_more))
-    result = reconcile([done.plan], before, wrong, others=0)
-    assert result.remainder == 0
+    result = reconcile(before, before, [Step((done.plan,), (), before, wrong)], wrong)
+    assert result.unexplained == 0
     with pytest.raises(
         ReconciliationError, match=f"total_supply: expected {one_more - 1:,}, saw {one_more:,}"
     ):

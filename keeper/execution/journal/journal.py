@@ -208,6 +208,17 @@ class Journal:
                 )
             )
 
+    def every(self, chain_id: int) -> list[Transaction]:
+        """Every transaction on a chain, by account, nonce and age."""
+        with self.read() as session:
+            return list(
+                session.exec(
+                    select(Transaction)
+                    .where(Transaction.chain_id == chain_id)
+                    .order_by(col(Transaction.account), col(Transaction.nonce), col(Transaction.attempt))
+                )
+            )
+
     def holder(self) -> str | None:
         """Who holds the lease now, if anybody does."""
         with self.read() as session:

@@ -81,6 +81,21 @@ class VaultRecord:
             ).one()
         return 0 if top is None else int(top)
 
+    def carried_out(self, since: int) -> list[PlanRow]:
+        """The plans that were carried out in block `since` or later, by block."""
+        with self.journal.read() as session:
+            return list(
+                session.exec(
+                    select(PlanRow)
+                    .where(
+                        PlanRow.chain_id == self.chain_id,
+                        PlanRow.vault == self.vault,
+                        col(PlanRow.block) >= since,
+                    )
+                    .order_by(col(PlanRow.block), col(PlanRow.plan_hash))
+                )
+            )
+
     # BREAKERS
 
     def tripped(self) -> dict[Breaker, BreakerRow]:

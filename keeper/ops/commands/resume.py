@@ -8,7 +8,7 @@ import typer
 from keeper.errors import RefusedError
 from keeper.execution.journal.journal import Journal
 from keeper.ops.output import JsonOption, show
-from keeper.ops.running import read_config, read_policies, record_of
+from keeper.ops.running import named, read_config, record_of
 
 app = typer.Typer(add_completion=False)
 
@@ -22,20 +22,10 @@ def resume(
 ) -> None:
     """Set a vault's circuit breakers again, whether or not the keeper runs. Ends with 4 when none tripped."""
     loaded = read_config(config)
-    found = [
-        each
-        for each in read_policies(loaded)
-        if vault.lower() in (each.vault.vault.lower(), each.name.lower())
-    ]
-    if len(found) != 1:
-        raise RefusedError(
-            "The file lists no such vault" if not found else "The file lists several vaults of that name",
-            seen=vault,
-            where=config,
-        )
+    policy = named(loaded, vault)
     if not reason.strip():
         raise RefusedError("A reason is needed", hint="Whoever reads the journal later wants to know why.")
-    record = record_of(Journal(loaded.data), found[0])
+    record = record_of(Journal(loaded.data), policy)
     tripped = sorted(record.tripped())
     if not tripped:
         raise RefusedError("No circuit breaker of this vault has tripped", where=record.vault)
