@@ -1,8 +1,8 @@
 """One turn of the keeper: snapshot, plan, approval, execution, reconciliation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, ParamSpec, TypeVar
 
 from keeper import engine
 from keeper.book import Book, open_book
@@ -24,6 +24,7 @@ from keeper.execution.fills import fills_of
 from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
+from keeper.execution.worker import Worker
 from keeper.planning import quotes
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
@@ -32,6 +33,9 @@ from keeper.quorum.collect import Approval, TooFewSignaturesError, collect
 from keeper.quorum.equivocation import Sightings
 from keeper.quorum.requests import Proposer
 from keeper.swap.client import LiFi
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 20.0
 
@@ -51,7 +55,7 @@ class Turn:
 class Keeper:
     """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans, and
     without a key of its own that the policy lists nobody signs. `sightings` find dishonest signers out;
-    without an open `lifi` nothing is sold through it."""
+    without an open `lifi` nothing is sold through it. Vaults of one process share a `worker`."""
 
     policy: Policy
     endpoint: Source
@@ -62,6 +66,7 @@ class Keeper:
     proposer: Proposer | None = None
     sightings: Sightings | None = None
     lifi: LiFi | None = None
+    worker: Worker = field(default_factory=Worker)
 
     async def snapshot(self) -> snapshot.Snapshot:
         """The policy's call set at the chain's present."""
@@ -79,7 +84,7 @@ class Keeper:
 
     async def book(self) -> Book:
         """The book of the chain's present, checked against the contracts."""
-        return open_book(await self.snapshot(), self.policy)
+        return await self._computed(open_book, await self.snapshot(), self.policy)
 
     async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
         """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
@@ -88,10 +93,10 @@ class Keeper:
         """
         taken = await self.snapshot()
         if kind is Kind.BATCH and self.lifi is not None:
-            asked = engine.quote_requests(taken, self.policy, evidence)
+            asked = await self._computed(engine.quote_requests, taken, self.policy, evidence)
             received = [await self.lifi.quote(each) for each in asked]
             evidence = (*evidence, *(quotes.evidence(each) for each in received))
-        plan = engine.derive(taken, self.policy, kind, evidence)
+        plan = await self._computed(engine.derive, taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
             PlanBuilt(plan=plan.plan_hash, snapshot=taken.hash, kind=plan.kind.value, calls=calls)
@@ -155,7 +160,7 @@ class Keeper:
         after = await self._book_at(receipt.block)
         others = await self._other_transactions(receipt.block)
         fills = () if self.policy.swap is None else fills_of(self.policy.swap, receipt.logs)
-        result = reconcile(plans, parent, after, others=others, fills=fills)
+        result = await self._computed(reconcile, plans, parent, after, others=others, fills=fills)
         for plan in plans:
             self.events.emit(
                 Reconciled(
@@ -171,7 +176,12 @@ class Keeper:
     async def _book_at(self, block: BlockRef) -> Book:
         calls = engine.calls(self.policy)
         endpoints = {block.chain_id: self.endpoint}
-        return open_book(await snapshot.take_at(endpoints, calls, [block], block.timestamp), self.policy)
+        taken = await snapshot.take_at(endpoints, calls, [block], block.timestamp)
+        return await self._computed(open_book, taken, self.policy)
+
+    async def _computed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        vault = self.policy.vault
+        return await self.worker.run(f"{vault.vault} on chain {vault.chain_id}", work, *args, **kwargs)
 
     async def _other_transactions(self, block: BlockRef) -> int:
         raw = await self.endpoint.rpc("eth_getBlockByHash", ["0x" + block.hash.hex(), False])
