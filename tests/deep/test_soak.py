@@ -30,7 +30,7 @@ TICKS = int(os.environ.get("OMNIKEEPER_STEPS", "2000"))
 TICK_SECONDS = 1_300
 """Two thousand of them are a month."""
 RESTARTS = 5
-SETTINGS = "lease = 2.0\n[schedule]\npoll = 0.1\ninterval = 0.5\n[breakers]\nfailures = 20\n"
+SETTINGS = "lease = 10.0\n[schedule]\npoll = 0.1\ninterval = 0.5\n[breakers]\nfailures = 20\n"
 USERS = ("user1", "user2", "user3")
 GROWTH = 6_000
 """Bytes a tick, beyond which memory is not flat: 12 MB a month."""

@@ -256,7 +256,7 @@ async def test_a_pass_that_hangs_ends_at_its_deadline_and_comes_again(
 ) -> None:
     second, ill = other
     with Proxy([second.url], SECOND, delay=HANG) as proxy:
-        schedule = Schedule(poll=0.05, interval=0.05, deadline=5.0)
+        schedule = Schedule(poll=0.05, interval=0.05, deadline=2.0)
         async with looking_after([(ill, proxy.url, second.url)], journal, schedule) as heard:
             said, _ = await heard.until(failed(SECOND))
             assert isinstance(said, PassFailed)
