@@ -38,7 +38,7 @@ STAGES = ("read", "derive", "collect", "signatures")
 def measure() -> dict[str, Number]:
     """Medians of the stages and of the whole, and the whole's 95th percentile."""
     with Devnet() as devnet, TemporaryDirectory(prefix="omnikeeper-") as folder:
-        deployment = _vault(devnet)
+        deployment, _ = funded(devnet)
         with cast(devnet, deployment, Path(folder), SEATS.roles) as players:
             rounds = asyncio.run(_measure(devnet, deployment, players))
     by_stage = dict(zip(STAGES, zip(*rounds, strict=True), strict=True))
@@ -47,8 +47,8 @@ def measure() -> dict[str, Number]:
     }
 
 
-def _vault(devnet: Devnet) -> Deployment:
-    """The demo's, with a deposit settled and idle."""
+def funded(devnet: Devnet) -> tuple[Deployment, Stage]:
+    """The demo's vault for five signers, with a deposit settled, claimed and idle; and who acts on it."""
     deployment = deploy_vault(devnet, seats=SEATS)
     stage = Stage(devnet, parts_of(deployment), SEATS.roles[: SEATS.threshold])
     user = Account.from_key(devnet.key("user1"))
@@ -56,7 +56,8 @@ def _vault(devnet: Devnet) -> Deployment:
     stage.request_deposit(user, DEPOSIT)
     stage.close_epoch()
     stage.settle()
-    return deployment
+    stage.claim_shares(user)
+    return deployment, stage
 
 
 async def _measure(devnet: Devnet, deployment: Deployment, players: Cast) -> list[tuple[float, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 RESULTS = Path(__file__).parent / "results.json"
-MODULES = ("gas", "reads", "valuation", "plans", "keeper", "quorum", "journal")
+MODULES = ("gas", "reads", "valuation", "plans", "keeper", "quorum", "loop", "ticks", "journal")
 """Modules of this package, each with a `GROUP`; a module's figures begin with its name and a dot."""
 
 Number = int | float

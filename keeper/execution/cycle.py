@@ -1,8 +1,8 @@
 """One turn of the keeper: snapshot, plan, approval, execution, reconciliation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, ParamSpec, TypeVar
 
 from keeper import engine
 from keeper.book import Book, open_book
@@ -26,6 +26,7 @@ from keeper.execution.inclusion import Done, Inclusion
 from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation
 from keeper.execution.relay import Relayer
+from keeper.execution.worker import Worker
 from keeper.ledger.vault import pps_high, pps_low
 from keeper.planning import quotes
 from keeper.planning.evidence import Evidence
@@ -35,6 +36,9 @@ from keeper.quorum.collect import Approval, TooFewSignaturesError, collect
 from keeper.quorum.equivocation import Sightings
 from keeper.quorum.requests import Proposer
 from keeper.swap.client import LiFi
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 20.0
 
@@ -54,7 +58,7 @@ class Turn:
 class Keeper:
     """A proposer: plans, asks the signers, relays what they approve; without a relayer it only plans, and
     without a key of its own that the policy lists nobody signs. `sightings` find dishonest signers out;
-    without an open `lifi` nothing is sold through it."""
+    without an open `lifi` nothing is sold through it. Vaults of one process share a `worker`."""
 
     policy: Policy
     endpoint: Source
@@ -65,6 +69,7 @@ class Keeper:
     proposer: Proposer | None = None
     sightings: Sightings | None = None
     lifi: LiFi | None = None
+    worker: Worker = field(default_factory=Worker)
 
     async def snapshot(self) -> snapshot.Snapshot:
         """The policy's call set at the chain's present."""
@@ -82,7 +87,7 @@ class Keeper:
 
     async def book(self) -> Book:
         """The book of the chain's present, checked against the contracts."""
-        book = open_book(await self.snapshot(), self.policy)
+        book = await self._computed(open_book, await self.snapshot(), self.policy)
         name, nav, accounting = self.policy.vault, book.nav, book.accounting
         self.events.emit(
             VaultValued(
@@ -104,10 +109,10 @@ class Keeper:
         """
         taken = await self.snapshot()
         if kind is Kind.BATCH and self.lifi is not None:
-            asked = engine.quote_requests(taken, self.policy, evidence)
+            asked = await self._computed(engine.quote_requests, taken, self.policy, evidence)
             received = [await self.lifi.quote(each) for each in asked]
             evidence = (*evidence, *(quotes.evidence(each) for each in received))
-        plan = engine.derive(taken, self.policy, kind, evidence)
+        plan = await self._computed(engine.derive, taken, self.policy, kind, evidence)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
             PlanBuilt(
@@ -193,7 +198,8 @@ class Keeper:
         """What the block did beside what the plans, in the order they were carried out in it, do; and the
         book after it. Raises ReconciliationError when the outcome is not the predicted one."""
         done = Done(tuple(plans), receipt)
-        result, after = await Inclusion(self.endpoint, self.policy, receipt.block, (done,)).reconciled()
+        inclusion = Inclusion(self.endpoint, self.policy, receipt.block, (done,), self.worker)
+        result, after = await inclusion.reconciled()
         if result.not_replayed:
             block = receipt.block
             self.events.emit(
@@ -210,3 +216,6 @@ class Keeper:
             )
         result.require_explained()
         return result, after
+
+    async def _computed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.worker.run(self.policy.vault.place, work, *args, **kwargs)

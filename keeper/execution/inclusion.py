@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keeper import engine
@@ -17,6 +17,7 @@ from keeper.errors import DecodeError, NotReplayedError
 from keeper.execution.fills import fills_of
 from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, Step, reconcile
+from keeper.execution.worker import Worker
 from keeper.planning.outcome import Fill
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
@@ -32,12 +33,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Inclusion:
-    """A block of the chain, and all that we did to the policy's vault in it, in order."""
+    """A block of the chain, and all that we did to the policy's vault in it, in order; the `worker` computes the
+    books."""
 
     source: Source
     policy: Policy
     block: BlockRef
     done: Sequence[Done]
+    worker: Worker = field(default_factory=Worker)
 
     async def reconciled(self) -> tuple[Reconciliation, Book]:
         """What became of the vault in the block, and the book after it.
@@ -47,7 +50,7 @@ class Inclusion:
         """
         before = await self.source.get_block(self.block.parent_hash)
         old, new = await asyncio.gather(self._taken(before), self._taken(self.block))
-        parent, end = open_book(old, self.policy), open_book(new, self.policy)
+        parent, end = await self._opened(old), await self._opened(new)
         total = await self._size()
         others = total - len(self.done)
         reason = ""
@@ -57,11 +60,11 @@ class Inclusion:
             except NotReplayedError as error:
                 reason = str(error)
             else:
-                return reconcile(parent, start, steps, end, others=others), end
+                return await self._compared(parent, start, steps, end, others, ""), end
         plans = tuple(plan for each in self.done for plan in each.plans)
         fills = tuple(fill for each in self.done for fill in self._fills(each))
         alone = (Step(plans, fills, parent, end),)
-        return reconcile(parent, parent, alone, end, others=others, not_replayed=reason), end
+        return await self._compared(parent, parent, alone, end, others, reason), end
 
     async def _around(self, total: int, after: Snapshot) -> tuple[Book, tuple[Step, ...]]:
         """The book as the block begins, and ours with the books around them. Raises NotReplayedError, also
@@ -77,7 +80,7 @@ class Inclusion:
                 where=self.source.public_url,
             )
         books = {
-            place: open_book(Snapshot(self.block.timestamp, (self.block,), (results,)), self.policy)
+            place: await self._opened(Snapshot(self.block.timestamp, (self.block,), (results,)))
             for place, results in found.items()
         }
         steps = tuple(
@@ -85,6 +88,17 @@ class Inclusion:
             for each in self.done
         )
         return books[0], steps
+
+    async def _compared(
+        self, parent: Book, start: Book, steps: Sequence[Step], end: Book, others: int, not_replayed: str
+    ) -> Reconciliation:
+        place = self.policy.vault.place
+        return await self.worker.run(
+            place, reconcile, parent, start, steps, end, others=others, not_replayed=not_replayed
+        )
+
+    async def _opened(self, taken: Snapshot) -> Book:
+        return await self.worker.run(self.policy.vault.place, open_book, taken, self.policy)
 
     @property
     def _calls(self) -> list[Call[Any]]:

@@ -6,7 +6,8 @@ deadline or by a signal: what it had begun is in the journal, and the next pass 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from keeper.chain.rpc import Source
 from keeper.config import StrictModel
-from keeper.errors import EndpointError, KeeperError, LeaseError, RefusedError
+from keeper.errors import KeeperError, LeaseError, RefusedError
 from keeper.events import EventStream, PassFailed, PassFinished
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties, Report, rehearsed
@@ -26,8 +27,8 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Schedule(StrictModel):
-    """In seconds: `poll` between two looks for a new block, `interval` between two passes without one, or
-    after a failure, and `deadline` for a pass."""
+    """In seconds: `poll` between two looks for a new block, and at least between two passes; `interval`
+    between two passes without one, or after a failure; `deadline` for a pass."""
 
     poll: Seconds = 2.0
     interval: Seconds = 60.0
@@ -46,6 +47,35 @@ class Tended:
         return self.keeper.policy
 
 
+@dataclass
+class Head:
+    """The newest block of a chain, asked for once for all of its vaults. `number` is -1 where no endpoint
+    says, as the next pass will tell, and None before it has been asked for."""
+
+    source: Source
+    number: int | None = None
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def follow(self, schedule: Schedule) -> None:
+        """Looks every `poll` seconds."""
+        while True:
+            try:
+                async with asyncio.timeout(schedule.deadline):
+                    number = (await self.source.latest()).number
+            except (KeeperError, TimeoutError):
+                number = -1
+            if number != self.number:
+                self.number = number
+                self._moved.set()
+                self._moved = asyncio.Event()
+            await asyncio.sleep(schedule.poll)
+
+    async def past(self, number: int | None) -> None:
+        """Waits while it is that one."""
+        while self.number == number:
+            await self._moved.wait()
+
+
 @dataclass(frozen=True)
 class Loop:
     """Looks after vaults. A vault whose passes fail does not keep the others from theirs."""
@@ -56,8 +86,13 @@ class Loop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises LeaseError and JournalError, which end every vault's work."""
+        heads = {each.policy.vault.chain_id: Head(each.keeper.endpoint) for each in self.vaults}
         stopped = asyncio.create_task(stop.wait())
-        tasks = [asyncio.create_task(self._tend(vault)) for vault in self.vaults]
+        tasks = [asyncio.create_task(head.follow(self.schedule)) for head in heads.values()]
+        tasks += [
+            asyncio.create_task(self._tend(vault, heads[vault.policy.vault.chain_id]))
+            for vault in self.vaults
+        ]
         try:
             done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -71,22 +106,15 @@ class Loop:
         """One pass over every vault. Whether nothing went wrong."""
         return all(await asyncio.gather(*(self.pass_over(vault) for vault in self.vaults)))
 
-    async def _tend(self, vault: Tended) -> None:
-        source = vault.keeper.endpoint
+    async def _tend(self, vault: Tended, head: Head) -> None:
         while True:
             # Before the pass, so that a block that comes meanwhile is not missed.
-            head = await _head(source)
+            seen = head.number
             well = await self.pass_over(vault)
-            await self._pause(source, head, well=well)
-
-    async def _pause(self, source: Source, last: int, *, well: bool) -> None:
-        """Until there is another head, or the interval is over; only that after a pass that failed."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.schedule.interval
-        while (left := until - loop.time()) > 0:
-            await asyncio.sleep(min(self.schedule.poll, left))
-            if well and await _head(source) != last:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.schedule.interval):
+                    await asyncio.sleep(self.schedule.poll if well else self.schedule.interval)
+                    await head.past(seen)
 
     async def pass_over(self, vault: Tended) -> bool:
         """One pass, within its deadline. Whether nothing went wrong; what did is an event, and in the
@@ -143,14 +171,6 @@ class Loop:
                 breakers=tripped,
             )
         )
-
-
-async def _head(source: Source) -> int:
-    """The number of the head; -1 where no endpoint says, as the next pass will tell."""
-    try:
-        return (await source.latest()).number
-    except EndpointError:
-        return -1
 
 
 async def require_time(keeper: Keeper) -> None:

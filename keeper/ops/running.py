@@ -20,6 +20,7 @@ from keeper.execution.journal.journal import LEASE_SECONDS, Journal, JournalErro
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.worker import Worker
 from keeper.ops.commands.intend import proposer_key
 from keeper.ops.exporter import MetricsSettings
 from keeper.ops.webhook import HeartbeatSettings, WebhookSettings
@@ -133,16 +134,17 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
         )
         if journal is not None:
             events.emit(LeaseTaken())
-        tended = []
+        tended, worker = [], Worker()
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
             if account is None or journal is None:
-                tended.append(Tended(Keeper(policy, pool, time, vault.signers, events), None))
+                dry = Keeper(policy, pool, time, vault.signers, events, worker=worker)
+                tended.append(Tended(dry, None))
                 continue
             relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
-            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer)
+            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer, worker=worker)
             record = record_of(journal, policy)
             duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
             tended.append(Tended(keeper, duties))

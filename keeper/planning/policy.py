@@ -75,6 +75,11 @@ class VaultPolicy(StrictModel):
     decimals: Annotated[int, Field(strict=True, ge=0, le=77)]
     symbol: str
 
+    @property
+    def place(self) -> str:
+        """Which vault it is, for people."""
+        return f"{self.vault} on chain {self.chain_id}"
+
 
 class ChainPolicy(StrictModel):
     """A chain the snapshot covers; `finality` is how many blocks deep a pinned block must be."""

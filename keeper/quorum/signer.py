@@ -175,7 +175,7 @@ class Signer:
             raise PlanRefusedError(
                 "unknown_vault",
                 "This signer does not keep that vault",
-                expected=f"{vault.vault} on chain {vault.chain_id}",
+                expected=vault.place,
                 seen=f"{plan.vault} on chain {plan.chain_id}",
             )
         if plan.policy_hash != self.policy.hash:

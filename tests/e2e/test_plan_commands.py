@@ -15,9 +15,10 @@ from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import Snapshot
 from keeper.errors import KeeperError, PlanError, RefusedError
+from keeper.execution.attesting import attest
 from keeper.ops.commands import explain, plan, verify
 from keeper.planning import policy as policies
-from keeper.planning.attestation import Attestation, attest
+from keeper.planning.attestation import Attestation
 from keeper.planning.evidence import Evidence, EvidenceKind
 from keeper.planning.outcome import predict
 from keeper.planning.plan import Kind, Plan

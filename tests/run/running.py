@@ -35,9 +35,9 @@ class Post:
     def __post_init__(self) -> None:
         self.endpoints('clock = "chain"\n')
 
-    def endpoints(self, head: str, rules: str = "") -> None:
+    def endpoints(self, head: str, rules: str = "", url: str = "") -> None:
         chain = self.stage.devnet.chain_id
-        entry = f'{rules}[[chains.{chain}.endpoints]]\nurl = "{self.stage.devnet.url}"\n'
+        entry = f'{rules}[[chains.{chain}.endpoints]]\nurl = "{url or self.stage.devnet.url}"\n'
         (self.folder / "endpoints.toml").write_text(head + entry)
 
     def vault(self, stage: Staged, signers: Sequence[str], name: str) -> None:
@@ -106,6 +106,10 @@ class Running:
         for stream in (self._child.stdout, self._child.stderr):
             if stream is not None:
                 stream.close()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
     def until(self, wanted: Callable[[Said], bool]) -> Said:
         """The next event of that kind."""

@@ -10,10 +10,11 @@ from keeper import clock, engine
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.snapshot import Snapshot, take
 from keeper.config import load_toml
+from keeper.execution import attesting
 from keeper.ops import plan_files
 from keeper.ops.output import JsonOption, logged_events, show
-from keeper.planning import attestation
 from keeper.planning import policy as policies
+from keeper.planning.attestation import Attestation
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.planning.validity import require_reference_time
@@ -73,7 +74,7 @@ def plan(
 
 async def _make(
     policy: Policy, settings: Endpoints, kind: Kind, at: int | None, *, attest: bool, json: bool
-) -> tuple[Snapshot, Plan, attestation.Attestation | None]:
+) -> tuple[Snapshot, Plan, Attestation | None]:
     hub = policy.vault.chain_id
     async with open_pools(settings, policy.chains, logged_events(json=json)) as pools:
         now = await clock.named(settings.clock, pools[hub]).now()
@@ -85,7 +86,7 @@ async def _make(
             return taken, made, None
         head = await pools[hub].latest(now)
         post = engine.calls(policy)[hub]
-        return taken, made, await attestation.attest(pools[hub], made, policy, head, post, by="keeper plan")
+        return taken, made, await attesting.attest(pools[hub], made, policy, head, post, by="keeper plan")
 
 
 def _text(made: Plan, out: Path) -> str:

@@ -11,9 +11,9 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.snapshot import Snapshot
 from keeper.config import load_toml
 from keeper.errors import ConfigError
+from keeper.execution import attesting
 from keeper.ops import plan_files
 from keeper.ops.output import JsonOption, logged_events, show
-from keeper.planning import attestation
 from keeper.planning import policy as policies
 from keeper.planning.attestation import Attestation
 from keeper.planning.plan import Plan
@@ -88,7 +88,7 @@ async def _read(
         taken = await from_endpoints(pools, plan, policy)
         if claim is None:
             return taken, []
-        seen = await attestation.again(pools[hub], claim, plan, policy, engine.calls(policy)[hub])
+        seen = await attesting.again(pools[hub], claim, plan, policy, engine.calls(policy)[hub])
         said = f"{'succeeds' if seen.succeeded else 'fails'} after block {seen.head.number}"
         return taken, [Input("simulation", How.REPRODUCED, said)]
 

@@ -1,0 +1,43 @@
+"""Work of the processor, done beside the event loop: leases, answers and other vaults do not wait for it."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, ParamSpec, TypeVar
+
+from keeper.errors import KeeperError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS: Final = 256
+"""More than there are vaults in a process: one whose computation never ends keeps one for itself."""
+
+
+class Worker:
+    """Threads for pure functions, one at work at a time: they share an interpreter with the loop, which each
+    of them would make wait for its next turn."""
+
+    def __init__(self) -> None:
+        self._threads: Final = ThreadPoolExecutor(THREADS, "worker")
+        self._turn: Final = asyncio.Lock()
+        self._left: Final[dict[Hashable, Future[Any]]] = {}
+
+    async def run(self, owner: Hashable, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns or raises. Nothing can stop it: if the caller gives up waiting it goes on by
+        itself, others get their turn, and until it has ended the `owner` gets KeeperError."""
+        async with self._turn:
+            left = self._left.get(owner)
+            if left is not None and not left.done():
+                raise KeeperError(
+                    "What a former pass computes has not ended",
+                    where=owner,
+                    hint="Nothing else is computed for this vault meanwhile: look at its strategy.",
+                )
+            future = self._threads.submit(work, *args, **kwargs)
+            self._left[owner] = future
+            try:
+                return await asyncio.wrap_future(future)
+            finally:
+                if future.done():
+                    del self._left[owner]
