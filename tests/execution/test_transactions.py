@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 from counting import FINALITY, GWEI, Counting, order
+from network_faults import OFFERED, REORGANISED
 
 from keeper.chain.pool import Replacement
 from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
@@ -121,15 +122,13 @@ async def test_a_revert_is_told_and_not_tried_again_before_it_is_final(world: Co
     assert await world.nonce() == 2
 
 
-@pytest.mark.parametrize("offered", [False, True], ids=["lost", "offered again by the network"])
+@pytest.mark.parametrize("name", REORGANISED)
 @pytest.mark.parametrize("depth", range(1, 13))
-async def test_reorganised_blocks_get_the_same_bytes_again(
-    world: Counting, depth: int, offered: bool
-) -> None:
+async def test_reorganised_blocks_get_the_same_bytes_again(world: Counting, depth: int, name: str) -> None:
     from dataclasses import replace
 
     world.sender = replace(world.sender, finality=12)
-    wanted = order(100 + depth + 100 * offered)
+    wanted = order(100 + depth + 100 * (name == OFFERED))
     await world.advance(wanted)
     await world.mine(depth)
     await world.advance()
@@ -137,7 +136,7 @@ async def test_reorganised_blocks_get_the_same_bytes_again(
     assert before.at is State.MINED
     await world.reorganise(depth)
     assert await world.count(wanted) == 0
-    if offered:
+    if name == OFFERED:
         await world.offer(before)
     await world.advance()
     assert world.states(wanted) == [State.BROADCAST]
