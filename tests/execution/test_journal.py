@@ -126,8 +126,7 @@ def test_a_uint256_keeps_every_digit_and_its_order_in_sqlite(value: int) -> None
         ]
 
 
-async def test_a_uint256_keeps_every_digit_and_its_order(place: str) -> None:
-    """Complaint 15: SQLite's integers cannot hold a uint256."""
+async def test_complaint_15_a_uint256_keeps_every_digit_and_its_order(place: str) -> None:
     words = [0, 1, 2**53 + 1, 2**63, 2**64 + 1, 10**77 + 1, MOST - 1, MOST]
     async with Journal(place) as journal:
         for number, word in enumerate(reversed(words)):
@@ -181,8 +180,7 @@ def test_a_password_in_the_url_is_never_shown(url: str) -> None:
     assert "word" not in str(caught.value).replace("a password", "")
 
 
-async def test_a_lock_that_another_holds_for_a_moment_costs_nothing(tmp_path: Path) -> None:
-    """Complaint 5: a database lock loses a live position."""
+async def test_complaint_05_a_lock_that_another_holds_for_a_moment_costs_nothing(tmp_path: Path) -> None:
     place = str(tmp_path / "data")
     async with Journal(place) as journal:
         holder = held(tmp_path / "data" / "journal.sqlite")

@@ -93,10 +93,9 @@ async def test_a_send_reaches_the_chain_through_whichever_endpoint_is_up_and_twi
     assert await world.nonce() == 2
 
 
-async def test_a_receipt_is_looked_for_before_a_send_that_was_refused_is_sent_again(
+async def test_complaint_02_a_receipt_is_looked_for_before_what_was_refused_is_sent_again(
     world: Counting, proxies: Proxies
 ) -> None:
-    """Complaint 2: a mint that had landed was sent again after "nonce too low"."""
     wanted = order(3_000)
     proxies[0].faults = [Fault(SEND, times=1, error=(ERROR, "nonce too low"))]
     await world.advance(wanted)
@@ -106,6 +105,19 @@ async def test_a_receipt_is_looked_for_before_a_send_that_was_refused_is_sent_ag
     await world.carried_out(wanted)
     await check(world, 3_000)
     assert proxies[0].seen[SEND] == 1
+
+
+async def test_complaint_02_what_is_said_of_a_transaction_is_no_fault_of_the_endpoint(
+    chain: Endpoint, journal: Journal, proxies: Proxies
+) -> None:
+    for proxy in proxies:
+        proxy.faults = [Fault(SEND, error=(ERROR, "nonce too low"))]
+    async with Pool(CHAIN, ChainEndpoints.of([proxy.url for proxy in proxies])) as pool:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=pool)
+        await world.place()
+        await world.advance(order(3_001))
+        assert min(proxy.seen[SEND] for proxy in proxies) == 1
+        assert [each.failures for each in pool.health()] == [0, 0]
 
 
 async def test_nothing_is_sent_to_another_chain(world: Counting, proxies: Proxies) -> None:
