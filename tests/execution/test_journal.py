@@ -1,8 +1,6 @@
 """The journal on both databases, which are real: what it keeps, what it refuses, and who may write."""
 
 import asyncio
-import os
-import signal
 import stat
 import subprocess
 import sys
@@ -298,21 +296,3 @@ async def test_clocks_that_differ_by_a_day_agree_who_may_write_and_who_follows_w
         assert loop.time() - started < LEASE * 1.5
         journal.draft(intent(), nonce=0, fee=FEE, since=0)
         assert journal.transactions("child-0")
-
-
-async def test_a_paused_keeper_that_wakes_up_after_its_lease_writes_nothing(place: str) -> None:
-    process = child(place)
-    try:
-        os.kill(process.pid, signal.SIGSTOP)
-        async with Journal(place, lease_seconds=LEASE) as journal:
-            journal.draft(intent(), nonce=0, fee=FEE, since=0)
-            before = journal.transitions()
-            os.kill(process.pid, signal.SIGCONT)
-            _, errors = await asyncio.to_thread(process.communicate, timeout=30)
-            assert "LeaseError" in errors or "JournalError" in errors
-            assert journal.transitions() == before
-            tokens = [step.token for step in before]
-            assert tokens == sorted(tokens)
-            assert set(tokens) == {1, 2}
-    finally:
-        process.kill()
