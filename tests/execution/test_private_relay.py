@@ -99,8 +99,8 @@ async def make(chain: Endpoint, anvil: Anvil, relay: Relay, journal: Journal) ->
         async with serving(relay.answer) as url:
             pools: list[Pool] = []
 
-            async def made(fallback: str = "public", **changed: Any) -> World:
-                private = {"url": f"{url}/secret", "blocks": BLOCKS, "fallback": fallback, "timeout": 1}
+            async def made(fallback: str = "public", blocks: int = BLOCKS, **changed: Any) -> World:
+                private = {"url": f"{url}/secret", "blocks": blocks, "fallback": fallback, "timeout": 1}
                 settings = {"endpoints": [{"url": public.url}], "private": private}
                 pool = await Pool(CHAIN, parse(settings, ChainEndpoints)).__aenter__()
                 pools.append(pool)
@@ -298,6 +298,25 @@ async def test_empty_transfers_hide_nothing_and_go_to_all(make: Make, relay: Rel
     assert len(relay.held) == world.offered_publicly == 1
     await world.mine()
     assert (await world.count(wanted), await world.nonce()) == (0, 1)
+
+
+async def test_a_hole_is_filled_in_public_at_once(make: Make, relay: Relay) -> None:
+    world, wanted = await make(replacement=Replacement(blocks=2, times=0)), order(5_950)
+    await world.chain.send_raw(world.foreign(0).raw)
+    await world.advance(wanted)
+    assert world.rows(wanted)[0].nonce == 1
+    await world.chain.rpc("anvil_dropTransaction", ["0x" + world.foreign(0).hash.hex()])
+    await world.mine(2)
+    await world.advance()
+    await world.mine()
+    assert (await world.nonce(), world.offered_publicly) == (1, 1)
+
+
+async def test_an_order_waits_for_as_long_as_the_relay_has_it(make: Make, relay: Relay) -> None:
+    world, wanted = await make(blocks=40, replacement=Replacement(blocks=1, times=0)), order(5_960)
+    await world.carried_out(wanted)
+    assert world.offered_publicly > 0
+    assert await world.count(wanted) == 1
 
 
 async def test_a_price_at_its_ceiling_does_not_keep_a_nonce_for_ever(make: Make, relay: Relay) -> None:
