@@ -1,7 +1,7 @@
 """What networks and endpoints do to a keeper, and how it survives each: docs/operators.md shows this table.
 
-Every row is run through a whole order, from its drafting to finality (tests/execution/test_send_faults.py);
-those that concern a pass as well, through one of `keeper run` (tests/run/test_run_faults.py).
+Every row is run through a whole order, from its drafting to finality (tests/execution/test_send_faults.py and
+test_transactions.py); the weightiest through a pass of `keeper run` as well (tests/run/test_run_faults.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -161,3 +161,10 @@ REORGANISED: Final[dict[str, str]] = {
     OFFERED: "as before, and it is mined once: it is the same transaction",
 }
 """What happens to transactions that were mined already."""
+
+REFUSED: Final[dict[str, str]] = {
+    "one of two forges what a contract says": (
+        "with `agreement = 2` nothing is planned or sent, and the breaker `disagreement` trips"
+    ),
+}
+"""What is not survived but refused."""

@@ -41,8 +41,7 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
-    `lease` is how many seconds after this keeper's end another may take its place; at most
-    an hour.
+    `lease` is how many seconds after this keeper's end another may take its place, at most an hour.
     """
 
     endpoints: Path

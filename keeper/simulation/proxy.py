@@ -169,11 +169,8 @@ class Proxy:
             await asyncio.sleep(fault.delay)
         if fault.drop and request.transport is not None:
             request.transport.abort()
-        return (
-            web.Response(status=fault.status, headers=fault.headers)
-            if fault.drop or fault.status != 200
-            else None
-        )
+        unserved = fault.drop or fault.status != 200
+        return web.Response(status=fault.status, headers=fault.headers) if unserved else None
 
     async def _send(self, request: web.Request, text: bytes, fault: Fault | None) -> web.StreamResponse:
         headers = {"Content-Type": "application/json"}

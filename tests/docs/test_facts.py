@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import get_args
 
-from network_faults import REORGANISED, ROWS
+from network_faults import REFUSED, REORGANISED, ROWS
 from pages import blocks, first_column, prose, text
 from pydantic import BaseModel
 
@@ -209,7 +209,7 @@ def test_a_relay_s_section_has_every_key_with_what_holds_without_it() -> None:
 def test_what_networks_do_is_shown_with_how_it_is_survived() -> None:
     rows = OPERATORS.split("\n| What happens | How it is survived |\n", 1)[1].split("\n\n", 1)[0].splitlines()
     shown = dict(row.strip("| ").split(" | ") for row in rows[1:])
-    assert shown == {name: row.how for name, row in ROWS.items()} | REORGANISED
+    assert shown == {name: row.how for name, row in ROWS.items()} | REORGANISED | REFUSED
 
 
 def test_every_key_of_lifi_s_file_is_listed() -> None:

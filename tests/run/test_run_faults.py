@@ -11,6 +11,7 @@ from staged import USDC, Staged, put_back
 
 from keeper.events import EventStream
 from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.vaults import Breaker, VaultRecord
 from keeper.ops.running import opened, read_config
 from keeper.simulation.proxy import Fault, Proxy
 from keeper.simulation.vault import EPOCH_SECONDS
@@ -84,6 +85,21 @@ async def test_a_pass_survives_the_network(stage: Staged, post: Post, proxies: P
     proxies[0].faults = [fault]
     assert await closes_the_epoch(post, proxies)
     assert any(seen for method, seen in proxies[0].seen.items() if method.startswith(fault.method))
+
+
+async def test_a_pass_that_is_told_two_things_does_nothing_and_trips(
+    stage: Staged, post: Post, proxies: Proxies
+) -> None:
+    reach(post, proxies, rules="agreement = 2")
+    proxies[0].faults = [Fault("eth_call", change=lambda result: result[:-2] + "77")]
+    before = stage.state()
+    async with opened(read_config(post.folder / "keeper.toml"), EventStream()) as loop:
+        assert not await loop.once()
+    assert stage.state() == before
+    record = VaultRecord(Journal(str(post.folder / "data")), stage.devnet.chain_id, stage.deployment.vault)
+    assert set(record.tripped()) == {Breaker.DISAGREEMENT}
+    assert record.journal.transitions() == []
+    assert sum(proxy.seen["eth_sendRawTransaction"] for proxy in proxies) == 0
 
 
 async def test_an_endpoint_whose_head_stands_still_for_good_does_not_stop_a_keeper_that_has_another(
