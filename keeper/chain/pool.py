@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from keeper.chain.block import BlockRef, Pinned
-from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, is_read
+from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, PrivateRelay, is_read
 from keeper.clock import ClockName
 from keeper.config import EndpointUrl, StrictModel, Url
 from keeper.errors import (
@@ -58,16 +58,28 @@ class Replacement(StrictModel):
     times: Annotated[int, Field(ge=0)] = 4
 
 
+class PrivateSettings(StrictModel):
+    """A relay to which transactions are offered first (`keeper.chain.rpc.PrivateRelay`). `timeout` in
+    seconds."""
+
+    url: Url
+    blocks: Annotated[int, Field(gt=0)] = 25
+    fallback: Literal["public", "cancel"] = "public"
+    timeout: Annotated[int, Field(gt=0)] = 5
+
+
 class ChainEndpoints(StrictModel):
-    """The endpoints of one chain, best first, and how a transaction that waits there is replaced. `agreement`
-    is how many must say the same; an endpoint more than `max_lag` blocks behind the best comes last; one
-    whose head is more than `max_head_age` seconds before the reference time is passed over."""
+    """The endpoints of one chain, best first, how a transaction that waits there is replaced, and the relay
+    that has it first, if any. `agreement` is how many must say the same; an endpoint more than `max_lag`
+    blocks behind the best comes last; one whose head is more than `max_head_age` seconds before the reference
+    time is passed over."""
 
     endpoints: Annotated[tuple[EndpointSettings, ...], Field(min_length=1)]
     agreement: Literal[1, 2] = 1
     max_lag: Annotated[int, Field(ge=0)] = 3
     max_head_age: Annotated[int, Field(gt=0)] | None = None
     replacement: Replacement = Replacement()
+    private: PrivateSettings | None = None
 
     @classmethod
     def of(cls, urls: Iterable[str], **rules: int) -> "ChainEndpoints":
@@ -139,6 +151,7 @@ class Pool:
             )
             for each in settings.endpoints
         )
+        self.private: Final = None if settings.private is None else _relay(chain_id, settings.private)
         self._stack: AsyncExitStack | None = None
 
     @property
@@ -289,6 +302,8 @@ class Pool:
         async with AsyncExitStack() as stack:
             for member in self._members:
                 await stack.enter_async_context(member.endpoint)
+            if self.private is not None:
+                await stack.enter_async_context(self.private.endpoint)
             self._stack = stack.pop_all()
         return self
 
@@ -296,6 +311,11 @@ class Pool:
         if self._stack is not None:
             await self._stack.aclose()
             self._stack = None
+
+
+def _relay(chain_id: int, settings: PrivateSettings) -> PrivateRelay:
+    endpoint = Endpoint(settings.url.secret(), chain_id, timeout=settings.timeout)
+    return PrivateRelay(endpoint, settings.blocks, settings.fallback)
 
 
 def _of_the_endpoint(error: KeeperError) -> bool:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -58,6 +59,11 @@ class Source(Protocol):
         """Scheme and host, for people."""
         ...
 
+    @property
+    def private(self) -> "PrivateRelay | None":
+        """Where transactions are offered before everybody sees them, if there is such a place."""
+        ...
+
     async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any: ...
     async def send_raw(self, transaction: bytes) -> bytes: ...
     async def get_block(self, block: int | bytes) -> BlockRef: ...
@@ -74,6 +80,8 @@ class Endpoint:
     Errors name it by scheme and host only: the rest of a URL may be a key. `requests` counts HTTP requests,
     repeats included. `way` is which of `keeper.chain.ways` it is known to support.
     """
+
+    private: Final = None
 
     def __init__(
         self,
@@ -354,3 +362,18 @@ class Endpoint:
         if not isinstance(answer, dict) or "result" not in answer:
             raise EndpointError("Answer without result", where=f"{method} at {self.public_url}")
         return answer["result"]
+
+
+@dataclass(frozen=True)
+class PrivateRelay:
+    """Has transactions mined without showing them before; asked for nothing else. `fallback` is what becomes
+    of one that is not in a block `blocks` heads after it was first offered: the same bytes are offered to
+    all, or its nonce is spent by an empty transfer."""
+
+    endpoint: Endpoint
+    blocks: int
+    fallback: Literal["public", "cancel"]
+
+    async def send_raw(self, transaction: bytes) -> bytes:
+        """As `Endpoint.send_raw`, without asking for the chain id: the bytes are good for one chain only."""
+        return hex_bytes(await self.endpoint.ask("eth_sendRawTransaction", ["0x" + transaction.hex()]))

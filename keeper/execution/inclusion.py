@@ -33,8 +33,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Inclusion:
-    """A block of the chain, and all that we did to the policy's vault in it, in order; the `worker` computes the
-    books."""
+    """A block of the chain, and all that we did to the policy's vault in it, in order; `worker` computes."""
 
     source: Source
     policy: Policy

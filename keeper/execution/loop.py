@@ -177,8 +177,9 @@ async def require_time(keeper: Keeper) -> None:
     """Raises RefusedError when the keeper's clock and the chain's head are further apart than the policy's
     `time.max_clock_skew`: plans would be early or late by as much."""
     policy = keeper.policy
-    head = await keeper.endpoint.latest()
     now, skew = await keeper.clock.now(), policy.time.max_clock_skew
+    # An endpoint that is behind by more than its `max_head_age` gives way to the next.
+    head = await keeper.endpoint.latest(now)
     if abs(now - head.timestamp) > skew:
         raise RefusedError(
             "The keeper's clock and the chain's time differ",

@@ -11,7 +11,7 @@ from keeper.chain.call import Call
 from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
 from keeper.chain.simulate import OUT_OF_GAS, Scene, first_revert
-from keeper.errors import EndpointError, KeeperError, RefusedError
+from keeper.errors import DecodeError, EndpointError, KeeperError, RefusedError
 from keeper.events import EventStream
 from keeper.execution.journal.journal import Journal, executed
 from keeper.execution.journal.states import ENDED, State
@@ -111,19 +111,21 @@ class Sender:
         call = order.call
         wanted = desk.intent(order.key, call.label, call.target, call.data, order.gas, order.valid_until)
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS[0]
+        relay = self.source.private
+        heads = 2 * self.replacement.blocks + (0 if relay is None else relay.blocks)
         moved, idle, head = loop.time(), 0, -1
-        trouble: EndpointError | None = None
+        trouble: KeeperError | None = None
         while True:
             rows = self.journal.transactions(order.key)
             done = _included(rows, past) or _given_up(rows[past:], order)
             receipt = None if done is None or done.hash is None else await self._receipt(done.hash)
             if receipt is not None:
                 return receipt
-            if idle > 2 * self.replacement.blocks or loop.time() - moved > self.patience:
+            if idle > heads or loop.time() - moved > self.patience:
                 raise self._unmined(rows[past:], desk, trouble)
             try:
                 seen = (await desk.advance(None if rows[past:] else wanted)).head.number
-            except EndpointError as error:
+            except (EndpointError, DecodeError) as error:
                 seen, trouble = head, error
             if seen != head:
                 # Heads that were looked at, without a step: a fast chain makes many between two looks.
@@ -135,12 +137,12 @@ class Sender:
     async def _receipt(self, name: bytes) -> Receipt | None:
         try:
             return await find(self.source, name)
-        except EndpointError:
+        except (EndpointError, DecodeError):
             # It is in the journal that it was mined; another endpoint, or a later moment, has the receipt.
             return None
 
     def _unmined(
-        self, rows: list[Transaction], desk: Transactions, trouble: EndpointError | None
+        self, rows: list[Transaction], desk: Transactions, trouble: KeeperError | None
     ) -> EndpointError:
         last = rows[-1] if rows else None
         said = trouble if last is None else desk.troubles.get(last.nonce, trouble)

@@ -7,7 +7,7 @@ under every hash that its nonce has had.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from eth_account.signers.local import LocalAccount
 
@@ -15,8 +15,8 @@ from keeper.chain.block import quantity
 from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
 from keeper.chain.transaction import sign
-from keeper.errors import EndpointError, RefusedError, StaleHeadError
-from keeper.events import EventStream, TransactionMined, TransactionSent
+from keeper.errors import DecodeError, EndpointError, KeeperError, RefusedError, StaleHeadError
+from keeper.events import EndpointFailed, EventStream, TransactionMined, TransactionSent
 from keeper.execution.fees import Fees, bumped, fees
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import INCLUDED, State
@@ -43,7 +43,7 @@ class Transactions:
     replacement: Replacement
     _offered: dict[bytes, int] = field(default_factory=dict)
     """Head at which each was last sent by this process."""
-    troubles: dict[int, EndpointError] = field(default_factory=dict)
+    troubles: dict[int, KeeperError] = field(default_factory=dict)
     """What was last said against a send, by nonce."""
 
     @property
@@ -178,9 +178,10 @@ class Transactions:
         """Offers the transaction that stands for the nonce; puts another in its place where it is too old."""
         (row,) = [row for row in group if row.at is not State.REPLACED]
         intent = self.journal.intent(row.intent)
-        until = intent.valid_until
-        if until is not None and not row.cancels and seen.head.timestamp > until:
-            if self._supersede(group, row, seen, cancels=True):
+        until, way = intent.valid_until, self._way(group, row, intent, seen)
+        expired = until is not None and not row.cancels and seen.head.timestamp > until
+        if expired or way == "cancel":
+            if self._supersede(group, row, seen, cancels=True, unseen=way == "cancel"):
                 return
         elif self._is_due(group, row, seen) and self._supersede(group, row, seen, cancels=row.cancels):
             return
@@ -191,7 +192,21 @@ class Transactions:
             self.journal.move(row, State.BROADCAST, since=seen.head.number)
             if first:
                 self._tell_sent(row, intent)
-        await self._send(row, seen)
+        await self._send(row, seen, private=way != "public")
+
+    def _way(
+        self, group: Sequence[Transaction], row: Transaction, intent: Intent, seen: Look
+    ) -> Literal["private", "public", "cancel"]:
+        """Where a transaction goes now, or that it is to be given up. It follows from the journal and the
+        head, so a restart changes nothing. What was in a block is no secret any more; an empty transfer never
+        was."""
+        relay = self.source.private
+        if relay is None or row.cancels or not intent.data or self.journal.reorganised(group):
+            return "public"
+        out = [each.since for each in group if each.at in {State.BROADCAST, State.REPLACED}]
+        if not out or seen.head.number - min(out) < relay.blocks:
+            return "private"
+        return relay.fallback
 
     def _is_due(self, group: Sequence[Transaction], row: Transaction, seen: Look) -> bool:
         bumps = sum(other.cancels == row.cancels for other in group) - 1
@@ -199,9 +214,19 @@ class Transactions:
         return row.at is State.BROADCAST and waited and bumps < self.replacement.times
 
     def _supersede(
-        self, group: Sequence[Transaction], row: Transaction, seen: Look, *, cancels: bool
+        self,
+        group: Sequence[Transaction],
+        row: Transaction,
+        seen: Look,
+        *,
+        cancels: bool,
+        unseen: bool = False,
     ) -> bool:
-        offer = bumped(self.policy, Fees(row.max_fee, row.tip), seen.head.base_fee)
+        old = Fees(row.max_fee, row.tip)
+        offer = bumped(self.policy, old, seen.head.base_fee)
+        if offer is None and unseen and seen.head.base_fee <= old.max_fee:
+            # Nodes that do not know what it replaces take it at the same price.
+            offer = old
         if offer is None:
             return False
         self.journal.supersede(group, fee=offer, since=seen.head.number, cancels=cancels)
@@ -220,16 +245,20 @@ class Transactions:
         )
         self.journal.sign(row, signed)
 
-    async def _send(self, row: Transaction, seen: Look) -> None:
+    async def _send(self, row: Transaction, seen: Look, *, private: bool) -> None:
         """The same bytes at every new head: a node may have forgotten them."""
         if row.raw is None or self._offered.get(row.raw) == seen.head.number:
             return
         self._offered[row.raw] = seen.head.number
+        relay = self.source.private if private else None
         try:
-            await self.source.send_raw(row.raw)
-        except EndpointError as error:
+            await (relay or self.source).send_raw(row.raw)
+        except (EndpointError, DecodeError) as error:
             # It may be there all the same: the next look tells.
             self.troubles[row.nonce] = error
+            if relay is not None:
+                where, chain = relay.endpoint.public_url, self.source.chain_id
+                self.events.emit(EndpointFailed(chain_id=chain, endpoint=where, reason=str(error)))
         else:
             self.troubles.pop(row.nonce, None)
 

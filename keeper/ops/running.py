@@ -17,6 +17,7 @@ from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import LEASE_SECONDS, Journal, JournalError
+from keeper.execution.journal.lease import LONGEST_SECONDS
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
@@ -43,8 +44,8 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
-    `lease` is how many seconds after this keeper's end another may take its place. `metrics`, `webhook` and
-    `heartbeat` say who is told what happens; nobody, where they are left out.
+    `lease` is how many seconds after this keeper's end another may take its place, at most an hour. `metrics`,
+    `webhook` and `heartbeat` say who is told what happens; nobody, where they are left out.
     """
 
     endpoints: Path
@@ -52,7 +53,7 @@ class RunConfig(StrictModel):
     vaults: Annotated[tuple[VaultSettings, ...], Field(min_length=1)]
     key: KeySource | None = None
     proposer_env: str | None = None
-    lease: Seconds = LEASE_SECONDS
+    lease: Annotated[Seconds, Field(le=LONGEST_SECONDS)] = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
     metrics: MetricsSettings | None = None

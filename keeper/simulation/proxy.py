@@ -40,16 +40,20 @@ class Fault:
     """What happens to requests whose method begins with `method` and whose parameters satisfy `where`, for
     the first `times` of them (None: all).
 
-    `status` and `headers` are HTTP's; `error` is a JSON-RPC error (code, message); `change` replaces the
-    result; `cut` closes the connection in the middle of the reply; `garble` sends half of it as if that were
-    all; `pad` appends so many bytes of white space.
+    `delay` is in seconds; `drop` closes the connection before anything is done; `status` and `headers` are
+    HTTP's; `twice` does what is asked two times; `error` is a JSON-RPC error (code, message); `change`
+    replaces the result; `cut` closes the connection in the middle of the reply; `garble` sends half of it as
+    if that were all; `pad` appends so many bytes of white space.
     """
 
     method: str = ""
     where: Callable[[Sequence[Any]], bool] = lambda params: True
     times: int | None = None
+    delay: float = 0.0
+    drop: bool = False
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    twice: bool = False
     error: tuple[int, str] | None = None
     change: Callable[[Any], Any] | None = None
     cut: bool = False
@@ -153,11 +157,20 @@ class Proxy:
         if isinstance(body, list):
             return web.json_response(self._ordered([await self._reply(entry) for entry in body]))
         fault = self._fault(body["method"], body.get("params") or [])
-        if fault is not None and fault.status != 200:
+        if fault is not None and (unserved := await self._unserved(request, fault)):
             self.seen[body["method"]] += 1
-            return web.Response(status=fault.status, headers=fault.headers)
+            return unserved
         text = json.dumps(self._ordered(await self._reply(body, fault))).encode()
         return await self._send(request, text, fault)
+
+    async def _unserved(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+        """What is answered without asking anybody."""
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.drop and request.transport is not None:
+            request.transport.abort()
+        unserved = fault.drop or fault.status != 200
+        return web.Response(status=fault.status, headers=fault.headers) if unserved else None
 
     async def _send(self, request: web.Request, text: bytes, fault: Fault | None) -> web.StreamResponse:
         headers = {"Content-Type": "application/json"}
@@ -202,6 +215,8 @@ class Proxy:
             if fault is not None and fault.error is not None:
                 code, message = fault.error
                 raise RpcError(message, code=code)
+            if fault is not None and fault.twice:
+                await self._result(method, params)
             result = await self._result(method, params)
         except RpcError as error:
             data = {} if error.data is None else {"data": error.data}

@@ -103,7 +103,7 @@ def test_a_replay_is_a_replay_of_itself(told: Any, mainnet: Devnet, tmp_path: Pa
         assert fork.save(tmp_path / "again") == name
 
 
-def test_a_fork_survives_the_loss_of_its_first_upstream(mainnet: Devnet, told: Any) -> None:
+def test_complaint_07_a_fork_survives_the_loss_of_its_first_upstream(mainnet: Devnet, told: Any) -> None:
     story, _, _ = told
     with Proxy([mainnet.url], CHAIN) as first, Proxy([mainnet.url], CHAIN) as second:
         with Fork(CHAIN, [first.url, second.url]) as fork:
@@ -112,7 +112,7 @@ def test_a_fork_survives_the_loss_of_its_first_upstream(mainnet: Devnet, told: A
         assert second.seen["eth_getStorageAt"] > 0
 
 
-def test_a_fork_survives_a_rate_limit(mainnet: Devnet, told: Any) -> None:
+def test_complaint_07_a_fork_survives_the_rate_limit_of_an_upstream(mainnet: Devnet, told: Any) -> None:
     story, _, _ = told
     limit = Fault("eth_get", status=429, headers={"Retry-After": "60"})
     with Proxy([mainnet.url], CHAIN) as first, Proxy([mainnet.url], CHAIN) as second:
@@ -144,6 +144,24 @@ def test_state_is_asked_for_by_the_hash_of_the_block(mainnet: Devnet) -> None:
         )
         assert asked
         assert all(params[-1] == {"blockHash": "0x" + fork.origin.hash.hex()} for params in asked)
+
+
+async def test_complaint_06_a_hundred_reads_of_a_fork_cost_few_requests_once_and_then_none(
+    mainnet: Devnet,
+) -> None:
+    usdc = mainnet.manifest["tokens"]["USDC"]["address"]
+    calls = [BALANCE.at(usdc, f"0x{number:040x}") for number in range(1, 101)]
+    with Proxy([mainnet.url], CHAIN) as upstream, Fork(CHAIN, [upstream.url]) as fork:
+        async with Endpoint(fork.url, CHAIN) as endpoint:
+            head = await endpoint.latest()
+            started = upstream.seen.total()
+            first = await read(endpoint, head, calls)
+            asked = upstream.seen.total()
+            assert first == (0,) * 100
+            # A slot for each balance, and the code and the accounts that all of them have in common.
+            assert 100 < asked - started < 115
+            assert await read(endpoint, head, calls) == first
+        assert upstream.seen.total() == asked
 
 
 HASHLESS = Fault(

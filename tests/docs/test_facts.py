@@ -5,10 +5,11 @@ import tomllib
 from collections.abc import Iterator
 from typing import get_args
 
+from network_faults import REFUSED, REORGANISED, ROWS
 from pages import blocks, first_column, prose, text
 from pydantic import BaseModel
 
-from keeper.chain.pool import ChainEndpoints, Endpoints, EndpointSettings
+from keeper.chain.pool import ChainEndpoints, Endpoints, EndpointSettings, PrivateSettings
 from keeper.config import parse
 from keeper.contracts import artifact
 from keeper.errors import EndpointError, KeeperError
@@ -195,6 +196,20 @@ def test_every_key_of_the_endpoints_file_is_named() -> None:
         if name not in page
     ]
     assert missing == []
+
+
+def test_a_relay_s_section_has_every_key_with_what_holds_without_it() -> None:
+    (block,) = [each for each in blocks(OPERATORS) if ".private]" in each.text]
+    (chain,) = tomllib.loads(block.text)["chains"].values()
+    shown = parse(chain["private"], PrivateSettings)
+    assert set(chain["private"]) == set(PrivateSettings.model_fields)
+    assert shown == PrivateSettings(url=shown.url)
+
+
+def test_what_networks_do_is_shown_with_how_it_is_survived() -> None:
+    rows = OPERATORS.split("\n| What happens | How it is survived |\n", 1)[1].split("\n\n", 1)[0].splitlines()
+    shown = dict(row.strip("| ").split(" | ") for row in rows[1:])
+    assert shown == {name: row.how for name, row in ROWS.items()} | REORGANISED | REFUSED
 
 
 def test_every_key_of_lifi_s_file_is_listed() -> None:

@@ -1,44 +1,47 @@
-"""A table of what a network does to a send, and what comes of it: the order is carried out once."""
+"""What a network does to a keeper, row by row (`network_faults`), and what comes of it: an order is carried
+out once, and becomes final."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
-from counting import CHAIN, Counting, order
+from counting import CHAIN, FINALITY, Counting, order
+from network_faults import ROWS, TIMEOUT, Row
 
 from keeper.chain.pool import ChainEndpoints, Pool
-from keeper.chain.rpc import Endpoint
+from keeper.chain.rpc import Endpoint, Source
+from keeper.config import parse
 from keeper.errors import WrongChainError
 from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.states import State
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.proxy import Fault, Proxy
 
-SEND, RECEIPT = "eth_sendRawTransaction", "eth_getTransactionReceipt"
+SEND = "eth_sendRawTransaction"
 ERROR = -32000
 
-FAULTS = {
-    "dropped on the way": Fault(SEND, times=3, status=502),
-    "arrived, and reset during the answer": Fault(SEND, times=3, cut=True),
-    "arrived, and half an answer": Fault(SEND, times=3, garble=True),
-    "429 with a pause": Fault(SEND, times=1, status=429, headers={"Retry-After": "1"}),
-    "nonce too low": Fault(SEND, times=3, error=(ERROR, "nonce too low")),
-    "already known": Fault(SEND, times=3, error=(ERROR, "already known")),
-    "underpriced": Fault(SEND, times=3, error=(ERROR, "replacement transaction underpriced")),
-    "another hash than was sent": Fault(SEND, change=lambda _: "0x" + "77" * 32),
-    "receipts fail": Fault(RECEIPT, times=6, status=503),
-    "receipts are denied": Fault(RECEIPT, times=3, change=lambda _: None),
-    "counts fail": Fault("eth_getTransactionCount", times=3, cut=True),
-}
+Proxies = tuple[Proxy, Proxy]
 
 
 @pytest.fixture
-def proxies(anvil: Anvil) -> Iterator[tuple[Proxy, Proxy]]:
+def proxies(anvil: Anvil) -> Iterator[Proxies]:
     with Proxy([anvil.url], CHAIN) as one, Proxy([anvil.url], CHAIN) as other:
         yield one, other
 
 
+@asynccontextmanager
+async def reached(proxies: Proxies, row: Row) -> AsyncIterator[Source]:
+    """The chain as a row of the table has it: by one endpoint, or by two."""
+    urls = [proxy.url for proxy in proxies[: 1 + row.beside]]
+    endpoints = [{"url": url, "timeout": TIMEOUT} for url in urls]
+    settings = parse({"endpoints": endpoints, "agreement": row.agreement}, ChainEndpoints)
+    async with Pool(CHAIN, settings) as pool:
+        yield pool
+
+
 @pytest.fixture
-async def world(chain: Endpoint, journal: Journal, proxies: tuple[Proxy, Proxy]) -> AsyncIterator[Counting]:
+async def world(chain: Endpoint, journal: Journal, proxies: Proxies) -> AsyncIterator[Counting]:
     """The keeper sees the chain through the first proxy alone."""
     async with Endpoint(proxies[0].url, CHAIN) as source:
         made = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
@@ -46,29 +49,38 @@ async def world(chain: Endpoint, journal: Journal, proxies: tuple[Proxy, Proxy])
         yield made
 
 
-async def check(world: Counting, number: int) -> None:
+async def check(world: Counting, number: int, nonces: int = 1) -> None:
     """Counted once, under one nonce."""
     wanted = order(number)
     assert await world.count(wanted) == 1
-    assert await world.nonce() == 1
-    assert {row.nonce for row in world.rows(wanted)} == {0}
+    assert await world.nonce() == nonces
+    assert {row.nonce for row in world.rows(wanted)} == {nonces - 1}
     assert len(world.rows(wanted)) <= 1 + world.sender.replacement.times
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", ROWS)
 async def test_an_order_survives_the_network(
-    world: Counting, proxies: tuple[Proxy, Proxy], name: str
+    chain: Endpoint, journal: Journal, proxies: Proxies, name: str
 ) -> None:
-    fault = FAULTS[name]
-    proxies[0].faults = [fault]
-    number = 1_000 + list(FAULTS).index(name)
-    await world.carried_out(order(number))
-    await check(world, number)
-    assert proxies[0].seen[fault.method] > 0
+    row, number = ROWS[name], 1_000 + list(ROWS).index(name)
+    async with reached(proxies, row) as source:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
+        await world.place()
+        fault = row.fault(await chain.rpc("eth_getBlockByNumber", ["latest", False]))
+        proxies[0].faults = [fault]
+        await world.carried_out(order(number))
+        await check(world, number, row.nonces)
+        assert any(seen for method, seen in proxies[0].seen.items() if method.startswith(fault.method))
+        await world.mine(FINALITY + 1)
+        for _ in range(3):
+            await world.advance()
+        assert State.FINAL in world.states(order(number))
+        assert journal.live(CHAIN, world.address) == []
+        await check(world, number, row.nonces)
 
 
 async def test_a_send_reaches_the_chain_through_whichever_endpoint_is_up_and_twice_is_once(
-    chain: Endpoint, journal: Journal, proxies: tuple[Proxy, Proxy]
+    chain: Endpoint, journal: Journal, proxies: Proxies
 ) -> None:
     proxies[0].faults = [Fault(SEND, times=1, status=502)]
     async with Pool(CHAIN, ChainEndpoints.of([proxy.url for proxy in proxies])) as pool:
@@ -81,10 +93,9 @@ async def test_a_send_reaches_the_chain_through_whichever_endpoint_is_up_and_twi
     assert await world.nonce() == 2
 
 
-async def test_a_receipt_is_looked_for_before_a_send_that_was_refused_is_sent_again(
-    world: Counting, proxies: tuple[Proxy, Proxy]
+async def test_complaint_02_a_receipt_is_looked_for_before_what_was_refused_is_sent_again(
+    world: Counting, proxies: Proxies
 ) -> None:
-    """Complaint 2: a mint that had landed was sent again after "nonce too low"."""
     wanted = order(3_000)
     proxies[0].faults = [Fault(SEND, times=1, error=(ERROR, "nonce too low"))]
     await world.advance(wanted)
@@ -96,7 +107,20 @@ async def test_a_receipt_is_looked_for_before_a_send_that_was_refused_is_sent_ag
     assert proxies[0].seen[SEND] == 1
 
 
-async def test_nothing_is_sent_to_another_chain(world: Counting, proxies: tuple[Proxy, Proxy]) -> None:
+async def test_complaint_02_what_is_said_of_a_transaction_is_no_fault_of_the_endpoint(
+    chain: Endpoint, journal: Journal, proxies: Proxies
+) -> None:
+    for proxy in proxies:
+        proxy.faults = [Fault(SEND, error=(ERROR, "nonce too low"))]
+    async with Pool(CHAIN, ChainEndpoints.of([proxy.url for proxy in proxies])) as pool:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=pool)
+        await world.place()
+        await world.advance(order(3_001))
+        assert min(proxy.seen[SEND] for proxy in proxies) == 1
+        assert [each.failures for each in pool.health()] == [0, 0]
+
+
+async def test_nothing_is_sent_to_another_chain(world: Counting, proxies: Proxies) -> None:
     proxies[0].faults = [Fault("eth_chainId", change=lambda _: "0x1")]
     with pytest.raises(WrongChainError):
         await world.carried_out(order(4_000))

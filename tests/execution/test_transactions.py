@@ -1,12 +1,17 @@
 """From a nonce to finality on a chain that does everything a chain may do."""
 
+import asyncio
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from counting import FINALITY, GWEI, Counting, order
+from network_faults import OFFERED, REORGANISED
 
 from keeper.chain.pool import Replacement
 from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
+from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
 
 DEAR = 500 * GWEI
@@ -121,15 +126,11 @@ async def test_a_revert_is_told_and_not_tried_again_before_it_is_final(world: Co
     assert await world.nonce() == 2
 
 
-@pytest.mark.parametrize("offered", [False, True], ids=["lost", "offered again by the network"])
+@pytest.mark.parametrize("name", REORGANISED)
 @pytest.mark.parametrize("depth", range(1, 13))
-async def test_reorganised_blocks_get_the_same_bytes_again(
-    world: Counting, depth: int, offered: bool
-) -> None:
-    from dataclasses import replace
-
+async def test_reorganised_blocks_get_the_same_bytes_again(world: Counting, depth: int, name: str) -> None:
     world.sender = replace(world.sender, finality=12)
-    wanted = order(100 + depth + 100 * offered)
+    wanted = order(100 + depth + 100 * (name == OFFERED))
     await world.advance(wanted)
     await world.mine(depth)
     await world.advance()
@@ -137,7 +138,7 @@ async def test_reorganised_blocks_get_the_same_bytes_again(
     assert before.at is State.MINED
     await world.reorganise(depth)
     assert await world.count(wanted) == 0
-    if offered:
+    if name == OFFERED:
         await world.offer(before)
     await world.advance()
     assert world.states(wanted) == [State.BROADCAST]
@@ -150,7 +151,7 @@ async def test_reorganised_blocks_get_the_same_bytes_again(
     assert await world.nonce() == 1
 
 
-async def test_a_hole_stops_new_sends_and_is_filled(world: Counting) -> None:
+async def test_complaint_01_a_hole_in_the_nonces_stops_new_sends_and_is_filled(world: Counting) -> None:
     await world.chain.send_raw(world.foreign(0).raw)
     await world.mine()
     first = order(8)
@@ -167,6 +168,52 @@ async def test_a_hole_stops_new_sends_and_is_filled(world: Counting) -> None:
     await world.carried_out(second)
     assert [await world.count(each) for each in (first, second)] == [1, 1]
     assert await world.nonce() == 3
+
+
+async def test_complaint_03_what_was_stuck_before_a_restart_is_replaced_after_it(
+    world: Counting, tmp_path: Path
+) -> None:
+    wanted = order(16)
+    await world.advance(wanted)
+    await world.journal.__aexit__(None, None, None)
+    await world.mine(3, price=DEAR)
+    async with Journal(str(tmp_path / "keeper")) as journal:
+        world.sender = replace(world.sender, journal=journal)
+        await world.carried_out(wanted)
+        first, second = world.rows(wanted)
+        assert {first.nonce, second.nonce} == {0}
+        assert second.max_fee * 8 >= first.max_fee * 9
+        assert (await world.count(wanted), await world.nonce()) == (1, 1)
+
+
+async def test_complaint_04_an_order_that_fails_stops_neither_the_others_nor_its_own_repair(
+    world: Counting,
+) -> None:
+    failing, other = order(17), order(18)
+    await world.advance(failing)
+    await world.reverting()
+    await world.mine()
+    with pytest.raises(RevertError):
+        await world.sender.send(failing)
+    await world.reverting(False)
+    await world.carried_out(other)
+    await world.mine(FINALITY)
+    await world.carried_out(failing)
+    assert [await world.count(each) for each in (failing, other)] == [1, 1]
+    assert await world.nonce() == 3
+
+
+async def test_complaint_12_orders_at_the_same_time_never_share_a_nonce(world: Counting) -> None:
+    """Not of one process, and not after one that ended with its order half done."""
+    half = order(19)
+    await world.desk()._draft(world.intent(half), await world.desk().advance())
+    orders = [order(number) for number in range(20, 24)]
+    await asyncio.gather(*(world.advance(each) for each in orders))
+    rows = [row for each in (half, *orders) for row in world.rows(each)]
+    assert sorted(row.nonce for row in rows) == [0, 1, 2, 3, 4]
+    await world.mine()
+    assert [await world.count(each) for each in (half, *orders)] == [1] * 5
+    assert await world.nonce() == 5
 
 
 async def test_a_nonce_that_a_stranger_has_spent_is_found_out_and_the_order_goes_on_under_another(
@@ -211,8 +258,6 @@ async def test_an_account_that_cannot_pay_takes_no_nonce(world: Counting) -> Non
 
 
 async def test_what_is_not_mined_in_time_says_so_and_is_found_later(world: Counting) -> None:
-    from dataclasses import replace
-
     world.sender = replace(world.sender, patience=0.3, replacement=Replacement(blocks=5, times=0))
     with pytest.raises(EndpointError, match=r"not mined yet.*the same order, given again"):
         await world.sender.send(order(15))

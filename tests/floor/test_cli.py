@@ -66,7 +66,7 @@ async def python(*args: str, folder: Path | None = None) -> tuple[int | None, st
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_root_help_imports_no_command_and_no_heavy_module() -> None:
+async def test_complaint_09_root_help_imports_no_command_and_no_heavy_module() -> None:
     code, out, err = await python("-c", IMPORTS)
     assert (code, err) == (0, "")
     help_text, modules = out.rsplit("\n", 2)[0], set(out.split())

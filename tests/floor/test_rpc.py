@@ -21,6 +21,7 @@ from keeper.errors import (
     WrongChainError,
 )
 from keeper.simulation.anvil import Anvil
+from keeper.simulation.proxy import Proxy
 
 
 async def test_endpoint_on_the_wrong_chain_says_which_was_expected_and_which_was_seen(anvil: Anvil) -> None:
@@ -31,11 +32,15 @@ async def test_endpoint_on_the_wrong_chain_says_which_was_expected_and_which_was
             await endpoint.get_block(7)
 
 
-async def test_chain_id_is_asked_once(endpoint: Endpoint) -> None:
-    await endpoint.check()
-    await endpoint.check()
-    await endpoint.latest()
-    assert endpoint.requests == 2
+async def test_complaint_08_the_chain_id_is_asked_once_and_a_read_is_one_request(anvil: Anvil) -> None:
+    with Proxy([anvil.url], CHAIN) as proxy:
+        async with Endpoint(proxy.url, CHAIN) as endpoint:
+            await endpoint.check()
+            await endpoint.check()
+            head = await endpoint.latest()
+            for _ in range(5):
+                await endpoint.rpc("eth_getBalance", [address("0x" + "11" * 20), hex(head.number)])
+    assert proxy.seen == {"eth_chainId": 1, "eth_getBlockByNumber": 1, "eth_getBalance": 5}
 
 
 async def test_endpoint_that_is_down_is_named_without_the_key_in_its_url() -> None:

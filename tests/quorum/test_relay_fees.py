@@ -63,7 +63,7 @@ async def relayer(settled: World, journal: Journal) -> AsyncIterator[Relayer]:
         yield Relayer(endpoint, account, journal, EventStream())
 
 
-async def test_a_relayed_plan_offers_no_more_than_the_policy_and_carries_nothing(
+async def test_complaint_11_a_relayed_plan_offers_no_more_than_the_policy_and_carries_nothing(
     settled: World, relayer: Relayer
 ) -> None:
     base_fee = int(settled.devnet.block()["baseFeePerGas"], 16)

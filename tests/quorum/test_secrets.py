@@ -60,7 +60,7 @@ async def intend(world: World, folder: Path, signers: list[str], relayer: str) -
     return said
 
 
-async def test_no_planted_secret_is_ever_said(
+async def test_complaint_15_no_planted_secret_is_ever_said(
     settled: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

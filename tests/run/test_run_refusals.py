@@ -1,6 +1,7 @@
 """What `keeper run` says it would do, and what it refuses to start or go on with."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from running import DEAD, Post
 from staged import USDC, Staged, put_back
 
 from keeper.config import public_url
+from keeper.execution.journal.database import FILE
 from keeper.execution.journal.journal import Journal
 from keeper.simulation.vault import EPOCH_SECONDS
 
@@ -21,7 +23,9 @@ def stage(working: Staged) -> Iterator[Staged]:
         yield working
 
 
-def test_without_a_key_it_says_what_it_would_do_and_does_nothing(stage: Staged, post: Post) -> None:
+def test_complaint_11_without_a_key_it_says_what_it_would_do_and_does_nothing(
+    stage: Staged, post: Post
+) -> None:
     post.vault(stage, [], "vault")
     post.write(key=False)
     stage.request_deposit("user2", DEPOSIT)
@@ -63,6 +67,29 @@ def test_too_few_independent_endpoints_are_refused(stage: Staged, post: Post) ->
     assert said.returncode == 2
     assert "agreement needs endpoints of two operators" in said.stderr
     assert public_url(stage.devnet.url) not in said.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_refused(stage: Staged, post: Post) -> None:
+    post.vault(stage, [DEAD], "vault")
+    post.write()
+    (post.folder / "data").write_text("A file where the folder would be.")
+    said = post.keeper("run", "--once")
+    assert said.returncode == 2
+    assert "The keeper cannot write to its data folder" in said.stderr
+    assert str(post.folder / "data") in said.stderr
+
+
+async def test_a_database_of_a_newer_schema_is_refused(stage: Staged, post: Post) -> None:
+    post.vault(stage, [DEAD], "vault")
+    post.write()
+    async with Journal(str(post.folder / "data")):
+        pass
+    with sqlite3.connect(post.folder / "data" / FILE) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    said = await asyncio.to_thread(post.keeper, "run", "--once")
+    assert said.returncode == 2
+    assert "newer version of the keeper" in said.stderr
+    assert "saw schema 9999" in said.stderr
 
 
 def test_a_vault_that_is_listed_twice_is_refused(stage: Staged, post: Post) -> None:

@@ -16,7 +16,7 @@ def queued(made: Envelope) -> Queued:
 
 
 @given(st.integers(0, 20), st.sets(st.integers(0, 25)))
-def test_the_next_nonce_is_never_below_the_chains_never_taken_and_leaves_no_gap(
+def test_complaint_13_the_next_nonce_is_never_below_the_chains_never_taken_and_leaves_no_gap(
     chain: int, taken: set[int]
 ) -> None:
     queue = [Queued(nonce, b"", None) for nonce in taken]
@@ -34,7 +34,7 @@ def test_a_service_that_missed_an_execution_lowers_no_nonce() -> None:
         check_nonce(envelope(1, nonce=30).transaction, 31, behind)
 
 
-def test_another_transaction_under_the_same_nonce_is_refused_unless_it_is_replaced() -> None:
+def test_complaint_13_another_transaction_under_the_same_nonce_is_refused_unless_it_is_replaced() -> None:
     queue = [queued(envelope(1))]
     check_nonce(envelope(1).transaction, 4, queue)
     with pytest.raises(RefusedError, match="Another transaction is queued"):

@@ -184,6 +184,15 @@ class Journal:
                 )
             )
 
+    def reorganised(self, rows: Sequence[Transaction]) -> bool:
+        """Whether any of them has been in a block that is no more."""
+        with self.read() as session:
+            steps = select(Transition.id).where(
+                col(Transition.transaction_id).in_([row.id for row in rows]),
+                Transition.after == State.REORGED,
+            )
+            return session.exec(steps.limit(1)).first() is not None
+
     def executions(self, prefix: str) -> int:
         """How many intents whose keys begin so have had their effect."""
         with self.read() as session:

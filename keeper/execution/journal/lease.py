@@ -5,15 +5,19 @@ does not rest on time: who has lost the lease finds another token there, however
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, update
+from sqlalchemy import BigInteger, Connection, or_, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import col, select
 
 from keeper.errors import LeaseError
 from keeper.execution.journal.tables import Lease
+
+LONGEST_SECONDS: Final = 3_600
+"""No lease lasts longer: one that seems to was taken by a clock that has been put right since."""
+_LONGEST: Final = 1_000 * LONGEST_SECONDS
 
 
 class Now(FunctionElement[int]):
@@ -41,7 +45,7 @@ def now(connection: Connection) -> int:
 def standing(connection: Connection) -> tuple[str, int]:
     """Who held the lease last, and for how many milliseconds yet; 0 when nobody does."""
     holder, left = connection.execute(select(Lease.holder, col(Lease.until) - Now())).one()
-    return holder, max(0, int(left))
+    return holder, int(left) if 0 < left <= _LONGEST else 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def take(connection: Connection, holder: str, millis: int) -> Term:
     token, until = col(Lease.token), col(Lease.until)
     taken = connection.execute(
         update(Lease)
-        .where(until <= Now())
+        .where(or_(until <= Now(), until > Now() + _LONGEST))
         .values(holder=holder, token=token + 1, until=Now() + millis)
         .returning(token)
     ).scalar()
