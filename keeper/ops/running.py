@@ -44,8 +44,8 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
-    `lease` is how many seconds after this keeper's end another may take its place, at most an hour. `metrics`,
-    `webhook` and `heartbeat` say who is told what happens; nobody, where they are left out.
+    `lease` is how many seconds after this keeper's end another may take its place, at most an hour.
+    `metrics`, `webhook` and `heartbeat` say who is told what happens; nobody, where they are left out.
     """
 
     endpoints: Path
