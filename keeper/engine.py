@@ -1,5 +1,6 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
+from dataclasses import replace
 from typing import Any
 
 from keeper import ENGINE_VERSION
@@ -11,9 +12,9 @@ from keeper.connectors.base import load
 from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
-from keeper.planning import budgets, harvest, quotes
+from keeper.planning import budgets, defence, harvest, quotes
 from keeper.planning import strategy as strategies
-from keeper.planning.build import Basis, build_batch, build_settlement
+from keeper.planning.build import Basis, build_batch, build_defence, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
 from keeper.planning.plan import Kind, Plan
@@ -67,7 +68,10 @@ def derive(
     """
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
-    asked = decide(evidence, book, policy)
+    defended = defence.defend(book, policy) if kind is Kind.BATCH else None
+    if defence.weak(book, policy):
+        book = defence.closed(book)
+    asked = None if defended else decide(evidence, book, policy)
     checked = quotes.of(evidence, book, policy)
     strategy = load_strategy(policy)
     basis = Basis(
@@ -84,6 +88,12 @@ def derive(
         if asked is not None or checked:
             raise PlanError("Evidence asks for a batch, and this is a settlement")
         return _settlement(policy, book, basis)
+    if defended is not None and policy.health is not None:
+        # A quote would be one that nothing rests on.
+        harvest.harvest(book, policy, (), checked)
+        lane = policy.health.nonce_key
+        basis = replace(basis, nonce=book.defence_nonce)
+        return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
     allocation = asked or settled(strategy.decide(book), book)
     found = harvest.harvest(book, policy, allocation.harvests, checked)
     plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis, found))
@@ -101,6 +111,8 @@ def quote_requests(
         return ()
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
+    if defence.weak(book, policy):
+        return ()
     allocation = decide(evidence, book, policy) or settled(load_strategy(policy).decide(book), book)
     return harvest.quote_requests(book, policy, allocation.harvests)
 

@@ -142,6 +142,18 @@ def harvest(
     return Harvest(tuple(calls), " ".join(reasons))
 
 
+def direct_sale(book: Book, policy: Policy, token: Address, amount: int) -> PlannedCall:
+    """The sale of `amount` of a token on the token's own path, whatever its gas. Raises PlanError where it
+    falls short of what the oracle asks for, PolicyError where the policy does not let it be sold."""
+    swap, market = _section(policy, book)
+    sold = swap.sold(token)
+    name = next(each for each, entry in swap.tokens.items() if entry is sold)
+    offer = _uniswap(policy, swap, market, Sale(name, sold, 0, amount, _least(market, name, sold, amount)))
+    if offer is None:
+        raise PlanError("No route brings what the oracle asks for", seen=f"{amount:,} of {name}")
+    return offer.call
+
+
 def wanted(book: Book, policy: Policy, venues: Sequence[str]) -> tuple[tuple[Claim, ...], tuple[Sale, ...]]:
     """(claims, sales) that harvesting `venues` comes to, by the names of the tokens. Raises as `harvest`."""
     swap, market = _section(policy, book)

@@ -16,7 +16,7 @@ from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.actions import ACTIONS, SUPPLY, SWAP, WITHDRAW
+from keeper.planning.actions import ACTIONS, REDUCING, SUPPLY, SWAP, WITHDRAW
 from keeper.planning.bounds import (
     Bound,
     BudgetPolicy,
@@ -24,6 +24,8 @@ from keeper.planning.bounds import (
     FeePolicy,
     GovernorPolicy,
     GuardianPolicy,
+    HarvestPolicy,
+    HealthPolicy,
     Positive,
     TimePolicy,
 )
@@ -46,6 +48,7 @@ MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
 OPTIONAL: Final = (
     *("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code", "safe", "swap"),
+    *("health", "harvest"),
 )
 """Sections that may be left out; one that is has no part in the hash."""
 
@@ -188,6 +191,8 @@ class Policy(StrictModel):
     code: dict[CheckedAddress, HexWord] | None = None
     safe: SafePolicy | None = None
     swap: SwapPolicy | None = None
+    health: HealthPolicy | None = None
+    harvest: HarvestPolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -199,6 +204,12 @@ class Policy(StrictModel):
             raise ValueError("a venue, or a connector's key, is listed twice")
         _one_cap_each({name for position in self.positions for name in position.risk_ids}, set(self.caps))
         self._check_budgets(set(venues))
+        if self.harvest is not None and self.swap is None:
+            raise ValueError("harvest needs the section swap: what is earned has to be sold")
+        if self.health is not None and self.health.nonce_key == self.nonce_key:
+            raise ValueError("health.nonce_key is that of every other plan: a defence would wait for them")
+        if self.health is not None and self.safe is not None:
+            raise ValueError("health: a Safe's roles know one nonce key, so nobody could carry a defence out")
         try:
             self._check_structure()
             if self.oracle is not None:
@@ -302,7 +313,12 @@ class Policy(StrictModel):
             self._check_settlement(plan.terms)
 
     def _check_batch(self, terms: BatchTerms) -> None:
-        _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
+        if self.health is None or terms.nonce_key != self.health.nonce_key:
+            _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
+        elif raising := sorted({call.function for call in terms.calls} - REDUCING):
+            raise PolicyError(
+                "A defence only lowers risk", expected=" or ".join(sorted(REDUCING)), seen=", ".join(raising)
+            )
         _equal("terms.executor", self.executor, terms.executor)
         _at_most("terms.calls", self.limits.max_calls, len(terms.calls))
         lost = check_sales(self.swap, terms.calls, self.vault.asset)
