@@ -20,7 +20,7 @@ from keeper.planning.intents import settled
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
-from keeper.planning.strategy import Strategy
+from keeper.planning.strategy import Allocation, Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
 from keeper.swap import market
@@ -95,7 +95,10 @@ def derive(
         basis = replace(basis, nonce=book.defence_nonce)
         return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
     allocation = asked or settled(strategy.decide(book), book)
-    found = harvest.harvest(book, policy, allocation.harvests, checked)
+    if _harvests_by_itself(book, policy, asked, allocation):
+        found = harvest.by_itself(book, policy, checked)
+    else:
+        found = harvest.harvest(book, policy, allocation.harvests, checked)
     plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis, found))
     # What exceeds a budget by itself nobody would ever sign.
     budgets.check(policy, plan, ())
@@ -113,8 +116,16 @@ def quote_requests(
     book = open_book(snapshot, policy)
     if defence.weak(book, policy):
         return ()
-    allocation = decide(evidence, book, policy) or settled(load_strategy(policy).decide(book), book)
-    return harvest.quote_requests(book, policy, allocation.harvests)
+    asked = decide(evidence, book, policy)
+    allocation = asked or settled(load_strategy(policy).decide(book), book)
+    by_itself = _harvests_by_itself(book, policy, asked, allocation)
+    venues = harvest.due(book, policy) if by_itself else allocation.harvests
+    return harvest.quote_requests(book, policy, venues)
+
+
+def _harvests_by_itself(book: Book, policy: Policy, asked: Allocation | None, allocation: Allocation) -> bool:
+    """Whether nobody has said what is to be harvested; while a debt is in danger nothing is."""
+    return asked is None and not allocation.harvests and not defence.weak(book, policy)
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

@@ -148,7 +148,28 @@ class BreakerTripped(Event):
     reason: str
 
 
-WARNINGS: Final = (PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
+@dataclass(frozen=True)
+class QuoteFailed(Event):
+    """LiFi gave no quote that may be used; the harvest went on without."""
+
+    chain_id: int
+    vault: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waited(Event):
+    """A duty is put off until time, and nothing else, allows it."""
+
+    chain_id: int
+    vault: str
+    reason: str
+
+
+WARNINGS: Final = (
+    *(PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed),
+    *(QuoteFailed, Waited),
+)
 
 Listener = Callable[[Event], None]
 

@@ -9,13 +9,15 @@ from keeper.book import Book, open_book
 from keeper.chain import snapshot
 from keeper.chain.block import BlockRef
 from keeper.chain.rpc import Source
+from keeper.chain.snapshot import Snapshot
 from keeper.clock import Clock
-from keeper.errors import ConfigError, RefusedError
+from keeper.errors import ConfigError, KeeperError, PlanError, RefusedError
 from keeper.events import (
     EventStream,
     PlanBuilt,
     PlanRefused,
     PlanSigned,
+    QuoteFailed,
     Reconciled,
     SignerEquivocated,
     SnapshotTaken,
@@ -25,6 +27,7 @@ from keeper.execution.look import Receipt
 from keeper.execution.reconcile import Reconciliation, reconcile
 from keeper.execution.relay import Relayer
 from keeper.planning import quotes
+from keeper.planning.build import NothingToDoError
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
@@ -83,20 +86,44 @@ class Keeper:
 
     async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
         """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
+        What the keeper harvests by itself goes on without LiFi where that fails.
 
-        Raises NothingToDoError when there is none, and as `LiFi.quote`.
+        Raises NothingToDoError when there is none, and with evidence as `LiFi.quote`.
         """
         taken = await self.snapshot()
-        if kind is Kind.BATCH and self.lifi is not None:
-            asked = engine.quote_requests(taken, self.policy, evidence)
-            received = [await self.lifi.quote(each) for each in asked]
-            evidence = (*evidence, *(quotes.evidence(each) for each in received))
-        plan = engine.derive(taken, self.policy, kind, evidence)
+        received = await self._quotes(taken, kind, evidence)
+        try:
+            plan = engine.derive(taken, self.policy, kind, (*evidence, *received))
+        except NothingToDoError:
+            raise
+        except PlanError as error:
+            if evidence or not received:
+                raise
+            self._tell_no_quote(error)
+            plan = engine.derive(taken, self.policy, kind)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
             PlanBuilt(plan=plan.plan_hash, snapshot=taken.hash, kind=plan.kind.value, calls=calls)
         )
         return plan
+
+    async def _quotes(
+        self, taken: Snapshot, kind: Kind, evidence: tuple[Evidence, ...]
+    ) -> tuple[Evidence, ...]:
+        if kind is not Kind.BATCH or self.lifi is None:
+            return ()
+        asked = engine.quote_requests(taken, self.policy, evidence)
+        try:
+            return tuple([quotes.evidence(await self.lifi.quote(each)) for each in asked])
+        except KeeperError as error:
+            if evidence:
+                raise
+            self._tell_no_quote(error)
+            return ()
+
+    def _tell_no_quote(self, error: KeeperError) -> None:
+        vault = self.policy.vault
+        self.events.emit(QuoteFailed(chain_id=vault.chain_id, vault=vault.vault, reason=str(error)))
 
     async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
         """Asks the signers. Raises TooFewSignaturesError with what each said."""

@@ -26,6 +26,7 @@ from keeper.planning.policy import Policy
 from keeper.quorum.admission import require_quorum
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
+from keeper.swap.client import LiFi, LiFiConfig
 
 
 class VaultSettings(StrictModel):
@@ -40,6 +41,7 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
+    `lifi` is a file that says where LiFi is: without it nothing is sold there.
     `lease` is how many seconds after this keeper's end another may take its place.
     """
 
@@ -48,6 +50,7 @@ class RunConfig(StrictModel):
     vaults: Annotated[tuple[VaultSettings, ...], Field(min_length=1)]
     key: KeySource | None = None
     proposer_env: str | None = None
+    lifi: Path | None = None
     lease: Seconds = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
@@ -63,6 +66,7 @@ class RunConfig(StrictModel):
                 "endpoints": folder / self.endpoints,
                 "data": self.data if "://" in self.data else str(folder / self.data),
                 "key": key,
+                "lifi": None if self.lifi is None else folder / self.lifi,
                 "vaults": vaults,
             }
         )
@@ -95,6 +99,7 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
     """
     rules = read_policies(config)
     settings = load_toml(config.endpoints, Endpoints)
+    swaps = None if config.lifi is None else load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
     account = None if config.key is None else load_key(config.key, os.environ)
     if account is not None and config.proposer_env is None:
         raise ConfigError("Nobody signs for an unknown proposer", expected="proposer_env")
@@ -115,11 +120,14 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
+            lifi = None
+            if swaps is not None and policy.swap is not None and policy.swap.lifi is not None:
+                lifi = await stack.enter_async_context(LiFi(swaps, time))
             if account is None or journal is None:
-                tended.append(Tended(Keeper(policy, pool, time, vault.signers, events), None))
+                tended.append(Tended(Keeper(policy, pool, time, vault.signers, events, lifi=lifi), None))
                 continue
             relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
-            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer)
+            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer, lifi=lifi)
             record = record_of(journal, policy)
             duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
             tended.append(Tended(keeper, duties))

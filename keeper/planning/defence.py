@@ -1,9 +1,9 @@
 """Debts before everything else: repaid in time, so that nobody can liquidate what secures them.
 
 Pure, and decided by the book alone: every signer comes to the same calls, whatever evidence a plan carries.
-One plan defends one account, in the way that is surest at the moment: with cash first, which no price can make
-fail; then by selling collateral, in steps that leave the connector's floor of health; and with what redemptions
-wait for only where nothing else is left, no further than to the policy's floor.
+One plan defends one account, in the way that is surest at the moment: with cash first, which no price can
+make fail; then by selling collateral, in steps that leave the connector's floor of health; and with what
+redemptions wait for only where nothing else is left, no further than to the policy's floor.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from keeper.connectors.base import Indebted, Position, Securing, at_venue, is_movable
-from keeper.errors import PlanError, ValuationError
+from keeper.errors import PlanError, PolicyError, ValuationError
 from keeper.exposures import doubtful
-from keeper.planning.actions import REPAY
+from keeper.planning.actions import REPAY, SWAP
 from keeper.planning.calls import PlannedCall
 from keeper.planning.harvest import direct_sale
 from keeper.planning.outcome import after_calls
@@ -58,10 +58,20 @@ def defend(book: Book, policy: Policy) -> Defence | None:
     """What is to be done for the worst account that anything can be done for; None if there is none."""
     for venue in weak(book, policy):
         calls, how = _Work(book, policy, venue).calls()
-        if calls:
+        if calls and _keeps_value(book, policy, calls):
             health = _debtor(book.positions, venue).worst_health(book.at)
             return Defence(venue, calls, f"Defends {venue} at a health of {_shown(health)}: {how}.")
     return None
+
+
+def _keeps_value(book: Book, policy: Policy, calls: tuple[PlannedCall, ...]) -> bool:
+    """Whether nothing is lost but rounding, and what sales may lose. To repay what owes more than it owns, or
+    what cannot be valued, would be to throw good money after bad; the portfolio refuses that as a loss."""
+    positions, idle = after_calls(book, calls, book.at)
+    lost = book.total - replace(book, positions=positions, idle=idle).total
+    sells = policy.swap is not None and any(call.venue == SWAP for call in calls)
+    allowed = policy.swap.max_loss if sells and policy.swap is not None else 0
+    return lost <= policy.limits.rounding_loss_per_call * len(calls) + allowed
 
 
 def closed(book: Book) -> Book:
@@ -112,7 +122,7 @@ class _Work:
 
     def _counts(self, paid: int, need: int) -> bool:
         """Whether it is worth a plan: dust would stand in the way of what helps more."""
-        return 0 < paid and paid >= min(need, self.policy.limits.min_move)
+        return paid > 0 and paid >= min(need, self.policy.limits.min_move)
 
     def _elsewhere(self, alone: frozenset[str], missing: int, most: int) -> Iterator[PlannedCall]:
         """Withdrawals from what secures no debt, what earns least first."""
@@ -164,7 +174,7 @@ class _Work:
             try:
                 calls = self._selling(book, position, amount)
                 positions, idle = after_calls(book, calls, book.at)
-            except (PlanError, ValuationError):
+            except (PlanError, PolicyError, ValuationError):
                 return (), -1
             after = replace(book, positions=positions, idle=idle)
             if not calls or book.total - after.total > allowed:
