@@ -17,7 +17,7 @@ from keeper.contracts import encode_call
 from keeper.errors import RpcError
 from keeper.planning.actions import REPAY, SUPPLY, SWAP_UNISWAP, WITHDRAW
 from keeper.planning.calls import PlannedCall
-from keeper.planning.plan import Kind
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.swaps import open_pool
@@ -41,6 +41,8 @@ from keeper.units import Address
 ETHER = 10**18
 COLLATERAL, DEBT, HELD = "levered:WETH", "levered:USDC", "held:WETH"
 FLOOR, TARGET, LANE = 12_000, 14_000, 1
+POOL_SUPPLY = "supply(address,uint256,address,uint16)"
+POOL_BORROW = "borrow(address,uint256,uint256,uint16,address)"
 DATA = "(uint256,uint256,uint256,uint256,uint256,uint256)"
 
 
@@ -144,8 +146,23 @@ def _selling(devnet: Devnet, core: Core, weth: Address) -> dict[str, Any]:
     }
 
 
+def lend_out(stage: Staged) -> None:
+    """Somebody borrows all of Aave's dollars."""
+    devnet, aave = stage.devnet, stage.devnet.manifest["aave"]
+    who, key, pool = devnet.address("user2"), devnet.key("user2"), aave["pool"]
+    dai, usdc = (aave["reserves"][symbol]["asset"] for symbol in ("DAI", "USDC"))
+    cash = devnet.call(pool, "getVirtualUnderlyingBalance(address)", [usdc], "(uint128)")
+    pledge = 2 * cash * 10**12
+    stage.act("deployer", dai, "mint(address,uint256)", who, pledge)
+    stage.act("user2", dai, "approve(address,uint256)", pool, pledge)
+    devnet.send(key, pool, encode_call(POOL_SUPPLY, dai, pledge, who, 0))
+    devnet.send(key, pool, encode_call(POOL_BORROW, usdc, cash, 2, 0, who))
+
+
 class Levered(Staged):
-    """The vault, and what the market does to it."""
+    """The vault, and what the market does to it; `template` is the strategy's first batch."""
+
+    template: Plan
 
     @property
     def connector(self) -> Address:
@@ -179,13 +196,17 @@ class Levered(Staged):
         """Ether comes to the account: whoever holds it may supply for anybody."""
         weth, pool, whale = self.asset("WETH"), self.aave["pool"], self.devnet.key("whale")
         self.devnet.send(whale, weth, encode_call("approve(address,uint256)", pool, ether))
-        data = encode_call("supply(address,uint256,address,uint16)", weth, ether, self.connector, 0)
+        data = encode_call(POOL_SUPPLY, weth, ether, self.connector, 0)
         self.devnet.send(whale, pool, data)
 
     async def carry_out(self, *calls: PlannedCall) -> None:
         """A batch that the quorum's keys sign, whatever a policy says."""
-        plan = await self.propose(Kind.BATCH)
-        self.submit(replace(plan, terms=replace(plan.batch, calls=calls, min_nav_after=0, max_loss=USDC)))
+        nonce, now = (await self.book()).nonce, self.head.timestamp
+        terms = replace(self.template.batch, calls=calls, nonce=nonce, min_nav_after=0, max_loss=USDC)
+        ends = now + self.policy.time.validity
+        self.submit(
+            replace(self.template, terms=terms, reference_time=now, valid_after=now, valid_until=ends)
+        )
 
     async def borrow(self, assets: int) -> None:
         position = self.policy.position(DEBT)
@@ -194,11 +215,32 @@ class Levered(Staged):
         call = PlannedCall.of("borrow", target=position.address, token=token, venue=DEBT, args=args)
         await self.carry_out(call)
 
+    async def spend(self) -> None:
+        """All that is not at the levered account goes to where nobody can take it out: Aave's dollars, which
+        somebody borrows."""
+        venues = ("metamorpho:USDC", "morpho:WETH/USDC")
+        book, token = await self.book(), self.policy.vault.asset
+        leaving = [self.policy.position(name) for name in venues if book.allocation[name]]
+        moves = [
+            PlannedCall.withdraw(
+                target=each.address, token=token, venue=each.venue, key=each.key, assets=2**256 - 1
+            )
+            for each in leaving
+        ]
+        await self.carry_out(*moves)
+        idle, aave = (await self.book()).idle, self.policy.position("aave:USDC")
+        supply = PlannedCall.supply(
+            target=aave.address, token=token, venue=aave.venue, key=aave.key, assets=idle
+        )
+        await self.carry_out(supply)
+        lend_out(self)
+
     async def open_levered(self, assets: int, ether: int, debt: int) -> None:
         """A deposit, ether as collateral, dollars borrowed against it, and all of it at work."""
         self.request_deposit("user1", assets)
         await self.settle()
         self.claim("user1")
+        self.template = await self.propose(Kind.BATCH)
         self.secure(ether)
         await self.borrow(debt)
         await self.allocate()
@@ -210,9 +252,11 @@ class Levered(Staged):
         try:
             self.devnet.rpc("eth_call", request, "latest")
         except RpcError as error:
-            assert error.data == "0x" + keccak(b"HealthFactorNotBelowThreshold()").hex()[:8]
-            return False
-        return True
+            refused = error.data
+        else:
+            return True
+        assert refused == "0x" + keccak(b"HealthFactorNotBelowThreshold()").hex()[:8]
+        return False
 
     def liquidate(self) -> None:
         """Somebody does."""

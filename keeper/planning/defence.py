@@ -149,31 +149,38 @@ class _Work:
         own = at_venue(book.positions, self.venue).ref.address
         securing = [each.ref.venue for each in book.positions if each.ref.address == own]
         allowed = self._allowed_loss()
+        done: tuple[PlannedCall, ...] = ()
         for venue in securing:
             while venue not in alone and left >= _CALLS_OF_A_STEP:
-                step = self._step(book, venue, allowed)
+                step = self._step(book, venue, allowed, done)
                 if not step:
                     break
                 yield from step
-                left -= len(step)
+                left, done = left - len(step), (*done, *step)
                 before = book.total
                 positions, idle = after_calls(book, step, book.at)
                 book = replace(book, positions=positions, idle=idle)
                 allowed -= max(0, before - book.total)
 
-    def _step(self, book: Book, venue: str, allowed: int) -> tuple[PlannedCall, ...]:
-        """The least that reaches the target, or else the most that is possible."""
+    def _step(
+        self, book: Book, venue: str, allowed: int, done: tuple[PlannedCall, ...]
+    ) -> tuple[PlannedCall, ...]:
+        """The least that reaches the target, or else the most that is possible, also behind what the plan has
+        `done` before and once interest has been added for as long as it may be valid."""
         position = at_venue(book.positions, venue)
         debtor = _debtor(book.positions, self.venue)
         if not isinstance(position, Securing) or debtor.worst_health(book.at) >= self._target:
             return ()
         health = debtor.worst_health(book.at)
+        late = book.at + 2 * self.policy.time.validity
+        earlier = sum(call.amount for call in done if call.venue == SWAP and call.token == position.pledge)
 
         def tried(amount: int) -> tuple[tuple[PlannedCall, ...], int]:
             """The calls for that amount and the health they leave; -1 where they cannot be."""
             try:
-                calls = self._selling(book, position, amount)
+                calls = self._selling(book, position, amount, earlier)
                 positions, idle = after_calls(book, calls, book.at)
+                after_calls(self.book, (*done, *calls), late)
             except (PlanError, PolicyError, ValuationError):
                 return (), -1
             after = replace(book, positions=positions, idle=idle)
@@ -189,7 +196,7 @@ class _Work:
         large = calls[-1].assets >= self.policy.limits.min_move
         return calls if large or reached >= self._target else ()
 
-    def _selling(self, book: Book, position: Position, amount: int) -> tuple[PlannedCall, ...]:
+    def _selling(self, book: Book, position: Position, amount: int, earlier: int) -> tuple[PlannedCall, ...]:
         """Takes `amount` of collateral back, sells it if it has to be sold, and repays with the least that
         this brings. Raises PlanError where no route reaches what the oracle asks for."""
         if not isinstance(position, Securing):
@@ -203,7 +210,7 @@ class _Work:
         )
         if not position.foreign:
             return free, self._repay(min(amount, _debtor(book.positions, self.venue).owed(book.at)))
-        sale = direct_sale(book, self.policy, position.pledge, amount)
+        sale = direct_sale(book, self.policy, position.pledge, amount, earlier)
         return free, sale, self._repay(sale.args["min_out"])
 
     def _last(self) -> tuple[PlannedCall, ...]:

@@ -216,13 +216,17 @@ def _kept(book: Book, sale: Sale) -> PlannedCall:
     )
 
 
-def direct_sale(book: Book, policy: Policy, token: Address, amount: int) -> PlannedCall:
-    """The sale of `amount` of a token on the token's own path, whatever its gas. Raises PlanError where it
-    falls short of what the oracle asks for, PolicyError where the policy does not let it be sold."""
+def direct_sale(book: Book, policy: Policy, token: Address, amount: int, earlier: int) -> PlannedCall:
+    """The sale of `amount` of a token on the token's own path, whatever its gas, once `earlier` have been
+    sold there in the same block.
+
+    Raises PlanError where it falls short of what the oracle asks for, PolicyError where it may not be sold.
+    """
     swap, market = _section(policy, book)
     sold = swap.sold(token)
     name = next(each for each, entry in swap.tokens.items() if entry is sold)
-    offer = _uniswap(policy, swap, market, Sale(name, sold, 0, amount, _least(market, name, sold, amount)))
+    sale = Sale(name, sold, 0, amount, _least(market, name, sold, amount))
+    offer = _uniswap(policy, swap, market, sale, earlier)
     if offer is None:
         raise PlanError("No route brings what the oracle asks for", seen=f"{amount:,} of {name}")
     return offer.call
@@ -343,9 +347,11 @@ def _best(
     return best, f"Sells {sale.amount:,} of {sale.name} through {best}; {', '.join(beside)}."
 
 
-def _uniswap(policy: Policy, swap: SwapPolicy, market: Market, sale: Sale) -> Offer | None:
-    """The token's own path, at the pools' state of the block; None where it falls short of the oracle."""
-    likely = mul_div_down(market.quoted(sale.token, sale.amount), BPS - swap.slippage_bps, BPS)
+def _uniswap(policy: Policy, swap: SwapPolicy, market: Market, sale: Sale, earlier: int = 0) -> Offer | None:
+    """The token's own path, at the pools' state of the block, behind what was sold `earlier`; None where it
+    falls short of the oracle."""
+    quoted = market.quoted(sale.token, earlier + sale.amount) - market.quoted(sale.token, earlier)
+    likely = mul_div_down(quoted, BPS - swap.slippage_bps, BPS)
     if likely < sale.least:
         return None
     call = PlannedCall.of(
