@@ -99,7 +99,6 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
     """
     rules = read_policies(config)
     settings = load_toml(config.endpoints, Endpoints)
-    swaps = None if config.lifi is None else load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
     account = None if config.key is None else load_key(config.key, os.environ)
     if account is not None and config.proposer_env is None:
         raise ConfigError("Nobody signs for an unknown proposer", expected="proposer_env")
@@ -121,8 +120,9 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
             lifi = None
-            if swaps is not None and policy.swap is not None and policy.swap.lifi is not None:
-                lifi = await stack.enter_async_context(LiFi(swaps, time))
+            if config.lifi is not None and policy.swap is not None and policy.swap.lifi is not None:
+                terms = load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
+                lifi = await stack.enter_async_context(LiFi(terms, time))
             if account is None or journal is None:
                 tended.append(Tended(Keeper(policy, pool, time, vault.signers, events, lifi=lifi), None))
                 continue

@@ -50,9 +50,9 @@ async def test_where_there_is_no_cash_collateral_is_sold_in_steps_and_what_redem
         assert kept.health() * BPS >= FLOOR * WAD
         after = await kept.book()
         assert after.debt < book.debt
-        assert ether - kept.supplied("WETH") == sum(
-            call.amount for call in plan.batch.calls if call.venue == SWAP
-        )
+        sold = sum(call.amount for call in plan.batch.calls if call.venue == SWAP)
+        # It earns, too.
+        assert 0 <= sold - (ether - kept.supplied("WETH")) < 10**13
 
 
 async def test_a_defence_waits_for_no_other_plan(kept: Levered) -> None:
