@@ -19,7 +19,7 @@ from keeper.simulation.swaps import HELD, REWARD, deploy_selling_vault, push_pri
 from keeper.simulation.vault import Deployment, table
 
 HOUR = 3_600
-MIN_WORTH = 20 * USDC
+MIN_WORTH = USDC // 2
 
 
 def harvesting(made: Deployment) -> Deployment:
