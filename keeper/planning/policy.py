@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from keeper import canonical
 from keeper.config import CheckedAddress, StrictModel, load_toml
@@ -35,7 +35,7 @@ from keeper.planning.plan import BatchTerms, Plan, SettlementTerms
 from keeper.planning.sales import check_sales, held_tokens
 from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
-from keeper.risk.slots import RiskPolicy
+from keeper.risk.slots import HexWord, RiskPolicy
 from keeper.safe.account import SafePolicy
 from keeper.swap.policy import SwapPolicy
 from keeper.units import BPS, Address, mul_div_up
@@ -51,17 +51,6 @@ OPTIONAL: Final = (
     *("health", "harvest"),
 )
 """Sections that may be left out; one that is has no part in the hash."""
-
-
-def _word(value: object) -> bytes:
-    if isinstance(value, bytes) and len(value) == 32:
-        return value
-    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
-        return bytes.fromhex(value[2:])
-    raise ValueError("expected 32 bytes as 0x and 64 hex digits")
-
-
-HexWord = Annotated[bytes, BeforeValidator(_word)]
 
 
 class VaultPolicy(StrictModel):
