@@ -35,7 +35,7 @@ class Book:
     a plan expires, and 0 where risk may not rise; `reserve` is what the redemption queue will need at the
     next settlement; until `risk_paused_until` deposits roll. `isolated` are the connectors of which a batch
     reads no more positions than it names. `exposures` has every risk id, by name; `market` is what swaps are
-    judged by, where the policy allows any.
+    judged by, where the policy allows any. `defence_nonce` is the next of the policy's `health.nonce_key`.
     """
 
     at: int
@@ -53,6 +53,7 @@ class Book:
     isolated: frozenset[Address] = frozenset()
     exposures: tuple[Exposure, ...] = ()
     market: Market | None = field(default=None, hash=False)
+    defence_nonce: int = 0
 
     @property
     def nav(self) -> Value:
@@ -140,6 +141,7 @@ def open_book(snapshot: Snapshot, policy: Policy) -> Book:
         healthy=True,
         risk_paused_until=must(reads.paused_until),
         isolated=frozenset(each.address for each in entries if must(reads.isolated(each))),
+        defence_nonce=must(reads.defence_nonce) if reads.defence_nonce else 0,
         market=None if policy.swap is None else look(policy.swap, read, worth, snapshot.block(hub).base_fee),
     )
     reports = book.reports

@@ -1,5 +1,6 @@
 """From a policy and a snapshot to the plan: the pure middle, the same on the keeper and on every signer."""
 
+from dataclasses import replace
 from typing import Any
 
 from keeper import ENGINE_VERSION
@@ -11,15 +12,15 @@ from keeper.connectors.base import load
 from keeper.errors import DecodeError, PlanError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
-from keeper.planning import budgets, harvest, quotes
+from keeper.planning import budgets, defence, harvest, quotes
 from keeper.planning import strategy as strategies
-from keeper.planning.build import Basis, build_batch, build_settlement
+from keeper.planning.build import Basis, build_batch, build_defence, build_settlement
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.planning.stamps import CodeStamp, PinnedBlock, StrategyStamp
-from keeper.planning.strategy import Strategy
+from keeper.planning.strategy import Allocation, Strategy
 from keeper.reads import VaultReads
 from keeper.risk import limits
 from keeper.swap import market
@@ -67,7 +68,10 @@ def derive(
     """
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
-    asked = decide(evidence, book, policy)
+    defended = defence.defend(book, policy) if kind is Kind.BATCH else None
+    if defence.weak(book, policy):
+        book = defence.closed(book)
+    asked = None if defended else decide(evidence, book, policy)
     checked = quotes.of(evidence, book, policy)
     strategy = load_strategy(policy)
     basis = Basis(
@@ -84,8 +88,17 @@ def derive(
         if asked is not None or checked:
             raise PlanError("Evidence asks for a batch, and this is a settlement")
         return _settlement(policy, book, basis)
+    if defended is not None and policy.health is not None:
+        # A quote would be one that nothing rests on.
+        harvest.harvest(book, policy, (), checked)
+        lane = policy.health.nonce_key
+        basis = replace(basis, nonce=book.defence_nonce)
+        return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
     allocation = asked or settled(strategy.decide(book), book)
-    found = harvest.harvest(book, policy, allocation.harvests, checked)
+    if _harvests_by_itself(book, policy, asked, allocation):
+        found = harvest.by_itself(book, policy, checked)
+    else:
+        found = harvest.harvest(book, policy, allocation.harvests, checked)
     plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis, found))
     # What exceeds a budget by itself nobody would ever sign.
     budgets.check(policy, plan, ())
@@ -101,8 +114,18 @@ def quote_requests(
         return ()
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
-    allocation = decide(evidence, book, policy) or settled(load_strategy(policy).decide(book), book)
-    return harvest.quote_requests(book, policy, allocation.harvests)
+    if defence.weak(book, policy):
+        return ()
+    asked = decide(evidence, book, policy)
+    allocation = asked or settled(load_strategy(policy).decide(book), book)
+    by_itself = _harvests_by_itself(book, policy, asked, allocation)
+    venues = harvest.due(book, policy) if by_itself else allocation.harvests
+    return harvest.quote_requests(book, policy, venues)
+
+
+def _harvests_by_itself(book: Book, policy: Policy, asked: Allocation | None, allocation: Allocation) -> bool:
+    """Whether nobody has said what is to be harvested; while a debt is in danger nothing is."""
+    return asked is None and not allocation.harvests and not defence.weak(book, policy)
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

@@ -228,6 +228,22 @@ class BreakerTripped(VaultEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuoteFailed(VaultEvent):
+    """LiFi gave no quote that may be used; the harvest went on without."""
+
+    severity = Severity.WARNING
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited(VaultEvent):
+    """A duty is put off until time, and nothing else, allows it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NotReplayed(Event):
     """What others did in the block of a plan is unknown."""
 

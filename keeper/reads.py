@@ -57,6 +57,12 @@ class VaultReads:
         return self._portfolio.call("nextNonce", self.policy.nonce_key)
 
     @property
+    def defence_nonce(self) -> Call[Any] | None:
+        """Of the nonce key that debts are defended under."""
+        health = self.policy.health
+        return None if health is None else self._portfolio.call("nextNonce", health.nonce_key)
+
+    @property
     def positions(self) -> Call[Any]:
         return self._registry.call("positions", self.policy.vault.vault)
 
@@ -136,9 +142,11 @@ class VaultReads:
             self.oracle,
             *self._keepers,
         )
+        defence = () if self.defence_nonce is None else (self.defence_nonce,)
         return (
             *self.parts.values(),
             *single,
+            *defence,
             *(call for position in self.policy.positions for call in self.of(position)),
             *(call for name in self.policy.caps for call in (self.exposure(name), self.cap(name))),
         )

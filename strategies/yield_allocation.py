@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keeper.connectors.base import after_move
+from keeper.connectors.base import after_move, is_movable
 from keeper.errors import PlanError, PolicyError
 from keeper.planning.optimiser import Split, Venue, best_split, exchanged, income
 from keeper.planning.strategy import Allocation
@@ -129,6 +129,8 @@ class YieldAllocation:
 
     def _venue(self, book: Book, position: Position) -> Venue:
         value = position.report(book.at).low
+        if not is_movable(position):
+            return Venue(position.ref.venue, value, value, lambda assets: 0)
         low = value - position.max_withdraw(book.at)
         # A cap of zero says that nothing may be added, not that all must leave.
         cap = self._cap(book, position.ref.venue) or value

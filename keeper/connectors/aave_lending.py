@@ -214,6 +214,68 @@ class AaveAccountPosition:
         moved, repaid = self.pool.repay(asset, assets, at)
         return replace(self, pool=moved), repaid
 
+    @property
+    def owes(self) -> Address:
+        """The key's own asset, if the account may borrow it."""
+        return self.params.asset
+
+    def owed(self, at: int) -> int:
+        """What the account owes of it."""
+        return self.pool.balances(at)[1].get(self.params.asset, 0)
+
+    def worst_health(self, at: int) -> int:
+        """That of the whole account: by the pool's prices, or by the vault's if those say less."""
+        if not self.pool.account.borrows:
+            return MAX_UINT256
+        supplied, owed = self.pool.balances(at)
+        data = self.pool.data(supplied, owed)
+        if data is None:
+            return 0
+        account, reserves, worth = self.pool.account, self.pool.reserves, self.prices.worth
+        debts = [worth(asset, owed.get(asset, 0)) for asset in self._borrowed]
+        debt = sum(each.high for each in debts)
+        if not debt or any(each.status is Status.UNAVAILABLE for each in debts):
+            return data.health
+        pledged = {
+            key: worth(key, supplied.get(key, 0))
+            for key in self.terms.keys
+            if account.uses_as_collateral(reserves[key])
+        }
+        if any(each.status is Status.UNAVAILABLE for each in pledged.values()):
+            return data.health
+        return min(data.health, self.pool.health_by({key: each.low for key, each in pledged.items()}, debt))
+
+    def after_repaying(self, assets: int, at: int) -> tuple[AaveAccountPosition, int]:
+        """`after_repay` of the key's own asset."""
+        return self.after_repay(self.params.asset, assets, at)
+
+    @property
+    def pledge(self) -> Address:
+        """The key's asset."""
+        return self.params.asset
+
+    @property
+    def frees(self) -> str:
+        """A withdrawal: what is supplied is the collateral."""
+        return "withdraw"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether that is another token than the vault's asset."""
+        return self.pledge != self.prices.asset
+
+    def pledged(self, at: int) -> int:
+        """The supply, as far as the pool lets it go, if it is used as collateral."""
+        asset, account = self.params.asset, self.pool.account
+        reserve = self.pool.reserves[asset]
+        if not account.uses_as_collateral(reserve):
+            return 0
+        return reserve.max_withdraw(account.supplied.get(asset, 0), at)
+
+    def after_freeing(self, assets: int, at: int) -> tuple[AaveAccountPosition, int]:
+        """`after_withdraw`."""
+        return self.after_withdraw(assets, at)
+
     def claimable(self, at: int) -> Mapping[Address, int]:
         """What `claimRewards` would bring of each reward, of the connector's whole account; without those
         that cannot be read, or have earned nothing."""

@@ -24,7 +24,7 @@ from keeper.connectors.aave_account import (
 from keeper.connectors.aave_math import debt_balance_up, percent_div_up, supply_balance_down
 from keeper.connectors.aave_reserve import Reserve
 from keeper.errors import PlanError
-from keeper.units import MAX_UINT256, WAD, Address
+from keeper.units import BPS, MAX_UINT256, WAD, Address
 
 _BORROWED, _COLLATERAL = 1, 2
 _CEILING_UNIT: Final = 100
@@ -67,6 +67,12 @@ class PoolAccount:
         if not self.account.borrows:
             return MAX_UINT256
         return self._data(at).health
+
+    def health_by(self, collateral: Balances, debt: int) -> int:
+        """Health in wad by another's prices: what each collateral is worth, and all debts together, which are
+        not 0. Thresholds are the pool's."""
+        weighted = sum(collateral.get(line.asset, 0) * line.threshold for line in self._lines)
+        return weighted * WAD // (BPS * debt)
 
     def held(self, asset: Address, of_debt: bool) -> tuple[int, int]:
         """(our scaled balance, all of them) of a reserve's receipt token, or of its debt token."""

@@ -165,6 +165,63 @@ class Rewarded(Protocol):
         ...
 
 
+@runtime_checkable
+class Indebted(Protocol):
+    """A position through which a debt is repaid. Amounts are in the token that is owed; health is in wad,
+    1e18 where liquidation begins, and the greatest number without debt."""
+
+    @property
+    def ref(self) -> PositionRef:
+        """The position this is the state of."""
+        ...
+
+    @property
+    def owes(self) -> Address:
+        """The token that repays."""
+        ...
+
+    def owed(self, at: int) -> int:
+        """What is owed of it at `at`, rounded up."""
+        ...
+
+    def worst_health(self, at: int) -> int:
+        """The lesser of the protocol's own health factor and the one at the worse ends of the vault's prices,
+        where there are any; 0 where the protocol has no price."""
+        ...
+
+    def after_repaying(self, assets: int, at: int) -> tuple[Position, int]:
+        """(state after, what the debt took) when `assets` are pushed; the rest comes back."""
+        ...
+
+
+@runtime_checkable
+class Securing(Protocol):
+    """A position that may secure a debt, and what of it can be taken back."""
+
+    @property
+    def pledge(self) -> Address:
+        """The token of the collateral."""
+        ...
+
+    @property
+    def frees(self) -> str:
+        """The action that takes it back; "withdraw" where it is what is supplied."""
+        ...
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is another token than the vault's asset."""
+        ...
+
+    def pledged(self, at: int) -> int:
+        """How much of it secures a debt at `at`."""
+        ...
+
+    def after_freeing(self, assets: int, at: int) -> tuple[Position, int]:
+        """(state after, what comes) when `assets` of it are taken back. Raises PlanError."""
+        ...
+
+
 class Connector(Protocol):
     """A protocol mirror; it has no state of its own."""
 
@@ -248,6 +305,11 @@ def supplied(token: Address, report: Report) -> tuple[Leg, ...]:
 def key_of(named: Address) -> bytes:
     """Key of a position that an address names: an Aave asset, an ERC-4626 vault."""
     return bytes.fromhex(named[2:]).rjust(32, b"\0")
+
+
+def is_movable(position: Position) -> bool:
+    """Whether it is supplied to, and withdrawn from, in the vault's asset."""
+    return not (isinstance(position, Securing) and position.frees == "withdraw" and position.foreign)
 
 
 def after_move(

@@ -17,7 +17,7 @@ from keeper.connectors.equity import net
 from keeper.connectors.morpho_market import MAX_UINT128, Market, MarketParams
 from keeper.connectors.morpho_math import VIRTUAL_ASSETS, VIRTUAL_SHARES
 from keeper.errors import PlanError
-from keeper.oracle.quote import Prices
+from keeper.oracle.quote import Prices, Quote, Status
 from keeper.units import MAX_UINT256, WAD, Address
 
 ORACLE_SCALE: Final = 10**36
@@ -218,6 +218,58 @@ class MorphoBluePosition:
         if cost > assets:
             raise self._refused("The debt costs more than is there to repay it", f"{cost:,} units", assets)
         return self._repaid(now, shares)
+
+    @property
+    def owes(self) -> Address:
+        """The market's loan token."""
+        return self.params.market.loan_token
+
+    def owed(self, at: int) -> int:
+        """The debt in it."""
+        return self._owed(self.totals(at)[2]) if self.debt_shares else 0
+
+    def worst_health(self, at: int) -> int:
+        """By the market's oracle, or by the vault's prices if those say less."""
+        owed = self.owed(at)
+        if not owed:
+            return NO_DEBT
+        if self.oracle_price is None:
+            return 0
+        health, market = self._health(owed, self.oracle_price), self.params.market
+        pledged, debt = self.prices.worth(market.collateral_token, self.collateral), self._worth(owed)
+        if not debt.high or Status.UNAVAILABLE in (pledged.status, debt.status):
+            return health
+        return min(health, pledged.low * market.lltv // debt.high)
+
+    def after_repaying(self, assets: int, at: int) -> tuple[MorphoBluePosition, int]:
+        """`after_repay`."""
+        return self.after_repay(assets, at)
+
+    @property
+    def pledge(self) -> Address:
+        """The market's collateral token."""
+        return self.params.market.collateral_token
+
+    @property
+    def frees(self) -> str:
+        """Collateral leaves by an action of its own."""
+        return "withdrawCollateral"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether that is another token than the vault's asset."""
+        return self.pledge != self.prices.asset
+
+    def pledged(self, at: int) -> int:
+        """All collateral."""
+        return self.collateral
+
+    def after_freeing(self, assets: int, at: int) -> tuple[MorphoBluePosition, int]:
+        """`after_withdraw_collateral`."""
+        return self.after_withdraw_collateral(assets, at)
+
+    def _worth(self, loan: int) -> Quote:
+        return self.prices.worth(self.params.market.loan_token, loan)
 
     def totals(self, at: int) -> tuple[int, int, int]:
         """(supply assets, supply shares, borrow assets) of the market at `at`, as the report uses them.

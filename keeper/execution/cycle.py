@@ -8,8 +8,9 @@ from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
 from keeper.chain.rpc import Source
+from keeper.chain.snapshot import Snapshot
 from keeper.clock import Clock
-from keeper.errors import ConfigError, RefusedError
+from keeper.errors import ConfigError, KeeperError, PlanError, RefusedError
 from keeper.events import (
     EventStream,
     NotReplayed,
@@ -17,6 +18,7 @@ from keeper.events import (
     PlanBuilt,
     PlanRefused,
     PlanSigned,
+    QuoteFailed,
     Reconciled,
     SignerEquivocated,
     SnapshotTaken,
@@ -29,6 +31,7 @@ from keeper.execution.relay import Relayer
 from keeper.execution.worker import Worker
 from keeper.ledger.vault import pps_high, pps_low
 from keeper.planning import quotes
+from keeper.planning.build import NothingToDoError
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
@@ -104,15 +107,21 @@ class Keeper:
 
     async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
         """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
+        What the keeper harvests by itself goes on without LiFi where that fails.
 
-        Raises NothingToDoError when there is none, and as `LiFi.quote`.
+        Raises NothingToDoError when there is none, and with evidence as `LiFi.quote`.
         """
         taken = await self.snapshot()
-        if kind is Kind.BATCH and self.lifi is not None:
-            asked = await self._computed(engine.quote_requests, taken, self.policy, evidence)
-            received = [await self.lifi.quote(each) for each in asked]
-            evidence = (*evidence, *(quotes.evidence(each) for each in received))
-        plan = await self._computed(engine.derive, taken, self.policy, kind, evidence)
+        received = await self._quotes(taken, kind, evidence)
+        try:
+            plan = await self._computed(engine.derive, taken, self.policy, kind, (*evidence, *received))
+        except NothingToDoError:
+            raise
+        except PlanError as error:
+            if evidence or not received:
+                raise
+            self._tell_no_quote(error)
+            plan = await self._computed(engine.derive, taken, self.policy, kind)
         calls = len(plan.batch.calls) if plan.kind is Kind.BATCH else 0
         self.events.emit(
             PlanBuilt(
@@ -125,6 +134,24 @@ class Keeper:
             )
         )
         return plan
+
+    async def _quotes(
+        self, taken: Snapshot, kind: Kind, evidence: tuple[Evidence, ...]
+    ) -> tuple[Evidence, ...]:
+        if kind is not Kind.BATCH or self.lifi is None:
+            return ()
+        asked = await self._computed(engine.quote_requests, taken, self.policy, evidence)
+        try:
+            return tuple([quotes.evidence(await self.lifi.quote(each)) for each in asked])
+        except KeeperError as error:
+            if evidence:
+                raise
+            self._tell_no_quote(error)
+            return ()
+
+    def _tell_no_quote(self, error: KeeperError) -> None:
+        vault = self.policy.vault
+        self.events.emit(QuoteFailed(chain_id=vault.chain_id, vault=vault.vault, reason=str(error)))
 
     async def approve(self, plan: Plan, *, ask_all: bool = False) -> Approval:
         """Asks the signers. Raises TooFewSignaturesError with what each said."""

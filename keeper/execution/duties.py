@@ -11,23 +11,41 @@ from keeper.errors import (
     LeaseError,
     ReconciliationError,
 )
-from keeper.events import PlanEnded
+from keeper.events import PlanEnded, Waited
 from keeper.execution.breakers import Breakers
 from keeper.execution.cycle import Keeper
+from keeper.execution.fees import FeeCeilingError
 from keeper.execution.journal.journal import JournalError, executed
 from keeper.execution.journal.states import ENDED
 from keeper.execution.journal.vaults import DIVERGED, EXECUTED, EXPIRED, REFUSED, VaultRecord
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
-from keeper.planning import exits
+from keeper.planning import defence, exits
 from keeper.planning.build import NothingToDoError
-from keeper.planning.evidence import Evidence, EvidenceKind
+from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval, TooFewSignaturesError
+from keeper.risk import limits
 
 SILENT = frozenset({"unreachable", "timeout", "slow_answer"})
 """Outcomes of signers that may have signed all the same."""
+
+
+PATIENT = frozenset({"slot_taken", "over_budget", "not_your_turn", "not_final"})
+"""Codes of signers' refusals that time alone ends: an older plan expires, a day passes, blocks follow."""
+LONGEST_EPOCH = 7 * 86_400
+"""Seconds after which an epoch ends for nobody's sake: a settlement is also what charges fees, and what the
+prices rest on that holders are told (`SettlementLib.MAX_EPOCH_LENGTH`)."""
+
+
+def only_waits(error: KeeperError) -> bool:
+    """Whether nothing is wrong, and nothing but time has to pass: fees above the signed ceiling, or a quorum
+    of which everyone who did not sign says so. It is told, and counts for no breaker."""
+    if isinstance(error, TooFewSignaturesError):
+        refusals = error.approval.refusals
+        return bool(refusals) and all(each.code in PATIENT for each in refusals)
+    return isinstance(error, FeeCeilingError)
 
 
 def to_settle(book: Book) -> bool:
@@ -37,10 +55,13 @@ def to_settle(book: Book) -> bool:
 
 
 def to_close(book: Book) -> bool:
-    """Whether the open epoch has lasted long enough, and anybody waits for what its end brings."""
+    """Whether the open epoch has lasted long enough, and anybody waits for what its end brings; or whether it
+    has lasted as long as one may, and there are holders."""
     a, p = book.accounting, book.params
     waits = a.open_deposits or a.closed_deposits or a.open_redeems or a.queued_shares >= p.min_redeem
-    return bool(waits) and a.closed_epoch is None and book.at >= a.epoch_opened_at + p.min_epoch_length
+    overlong = a.total_supply and book.at >= a.epoch_opened_at + LONGEST_EPOCH
+    due = book.at >= a.epoch_opened_at + p.min_epoch_length
+    return bool(waits or overlong) and a.closed_epoch is None and due
 
 
 async def rehearsed(keeper: Keeper) -> tuple[str, ...]:
@@ -63,9 +84,10 @@ async def rehearsed(keeper: Keeper) -> tuple[str, ...]:
 
 @dataclass
 class Report:
-    """What a pass did, and what went wrong in it."""
+    """What a pass did, what it put off, and what went wrong in it."""
 
     did: list[str] = field(default_factory=list)
+    waits: list[KeeperError] = field(default_factory=list)
     errors: list[KeeperError] = field(default_factory=list)
 
 
@@ -84,15 +106,19 @@ class Duties:
 
         Raises LeaseError and JournalError, which end everything, and what stops a pass before its duties.
         """
-        await self.relayer.look_after(self.keeper.policy)
-        for kind in (Kind.SETTLEMENT, Kind.BATCH):
-            if (plan := self.record.open_plan(kind)) is not None:
+        policy = self.keeper.policy
+        await self.relayer.look_after(policy)
+        lane = None if policy.health is None else policy.health.nonce_key
+        if lane is not None:
+            await self._try(report, self._defend(lane))
+        for plan in self.record.open_plans():
+            if plan.kind is Kind.SETTLEMENT or plan.slot[0] != lane:
                 await self._try(report, self._go_on(plan))
         book = await self.keeper.book()
         self.breakers.look(book)
         if to_settle(book):
             await self._try(report, self._begin(Kind.SETTLEMENT))
-        await self._try(report, self._begin(Kind.BATCH))
+        await self._try(report, self._begin(Kind.BATCH, policy.nonce_key))
         if to_close(book):
             await self._try(report, self._close(book.accounting.current_epoch))
 
@@ -102,6 +128,11 @@ class Duties:
         except (LeaseError, JournalError):
             raise
         except KeeperError as error:
+            if only_waits(error):
+                report.waits.append(error)
+                chain, vault = self.record.chain_id, self.record.vault
+                self.keeper.events.emit(Waited(chain_id=chain, vault=vault, reason=str(error)))
+                return
             self.breakers.judge(error)
             report.errors.append(error)
         else:
@@ -110,10 +141,19 @@ class Duties:
 
     # PLANS
 
-    async def _begin(self, kind: Kind) -> str | None:
-        """Makes up its mind, writes it down, and carries it out. Nothing while a plan of the kind is open, or
-        the last one to be carried out is not as deep as a snapshot's blocks have to be."""
-        if self.record.open_plan(kind) is not None:
+    async def _defend(self, nonce_key: int) -> str | None:
+        """Debts whose health is below the policy's floor, before anything that could keep them waiting."""
+        if (plan := self.record.open_plan(Kind.BATCH, nonce_key)) is not None:
+            return await self._go_on(plan)
+        if not defence.weak(await self.keeper.book(), self.keeper.policy):
+            return None
+        return await self._begin(Kind.BATCH, nonce_key)
+
+    async def _begin(self, kind: Kind, nonce_key: int | None = None) -> str | None:
+        """Makes up its mind, writes it down, and carries it out. Nothing while a plan of the kind, of batches
+        one of the nonce key, is open, or the last one to be carried out is not as deep as a snapshot's blocks
+        have to be."""
+        if self.record.open_plan(kind, nonce_key) is not None:
             return None
         evidence: tuple[Evidence, ...] = ()
         if kind is Kind.BATCH and (tripped := self.breakers.open):
@@ -124,7 +164,8 @@ class Duties:
         except NothingToDoError:
             return None
         (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
-        if pinned < self.record.last_block():
+        other = nonce_key is not None and plan.slot[0] != nonce_key
+        if other or pinned < self.record.last_block():
             return None
         self.record.begin(plan)
         return await self._go_on(plan)
@@ -151,9 +192,8 @@ class Duties:
         return await self._reconciled(plan, receipt, late=now > plan.valid_until)
 
     def _stopped(self, plan: Plan) -> bool:
-        """Whether it may add risk, and breakers forbid that."""
-        exiting = any(each.kind is EvidenceKind.EXITS for each in plan.evidence)
-        return plan.kind is Kind.BATCH and not exiting and bool(self.breakers.open)
+        """Whether it adds risk, and breakers forbid that."""
+        return limits.raises_risk(plan) and bool(self.breakers.open)
 
     async def _approved(self, plan: Plan) -> Approval:
         try:

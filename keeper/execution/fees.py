@@ -9,6 +9,10 @@ PRIORITY_FEE: Final = 10**9
 """Tip in wei per gas, where the policy allows as much."""
 
 
+class FeeCeilingError(RefusedError):
+    """The base fee is above the policy's ceiling."""
+
+
 class Fees(NamedTuple):
     """EIP-1559's two figures, in wei per gas: the most that is paid in all, and the tip within it."""
 
@@ -20,13 +24,13 @@ def fees(policy: Policy | None, base_fee: int) -> Fees:
     """What to offer at a block's base fee, in wei per gas. There is room for it to double, up to the policy's
     ceiling; without a policy, or its section `fees`, no ceiling.
 
-    Raises RefusedError when the base fee alone is above the ceiling.
+    Raises FeeCeilingError when the base fee alone is above the ceiling.
     """
     if policy is None or policy.fees is None:
         return Fees(2 * base_fee + PRIORITY_FEE, PRIORITY_FEE)
     ceiling = policy.fees.max_fee_per_gas
     if base_fee > ceiling:
-        raise RefusedError(
+        raise FeeCeilingError(
             "The base fee is above the policy's ceiling, and nothing was sent",
             expected=f"at most {ceiling:,} wei per gas",
             seen=f"{base_fee:,}",

@@ -136,7 +136,7 @@ class Loop:
             troubles.append(KeeperError("The pass took too long, and was ended", expected=deadline))
         elif ended is not None:
             troubles.append(ended)
-        self._conclude(vault, report.did, troubles, loop.time() - begun)
+        self._conclude(vault, report, troubles, loop.time() - begun)
         return not troubles
 
     async def _perform(self, vault: Tended, report: Report) -> None:
@@ -147,10 +147,12 @@ class Loop:
             await vault.duties.perform(report)
 
     def _conclude(
-        self, vault: Tended, did: Sequence[str], troubles: Sequence[BaseException], seconds: float
+        self, vault: Tended, report: Report, troubles: Sequence[BaseException], seconds: float
     ) -> None:
+        did = report.did
         # An error that is not ours has no words of its own kind.
         words = "; ".join(str(e) if isinstance(e, KeeperError) else repr(e) for e in troubles)
+        waits = "; ".join(map(str, report.waits))
         name, tripped = vault.policy.vault, tuple[str, ...]()
         if vault.duties is not None:
             breakers, relayer = vault.duties.breakers, vault.duties.relayer
@@ -158,7 +160,7 @@ class Loop:
                 # Those of a duty have been judged at once; what stopped the pass has not.
                 breakers.judge(each)
             breakers.count(failed=bool(troubles))
-            vault.duties.record.beat(Address(relayer.account.address), "; ".join(did), words)
+            vault.duties.record.beat(Address(relayer.account.address), "; ".join(did), words or waits)
             relayer.tell()
             tripped = breakers.open
         ended = partial(PassFailed, trouble=words) if troubles else PassFinished

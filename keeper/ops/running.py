@@ -30,6 +30,7 @@ from keeper.planning.policy import Policy
 from keeper.quorum.admission import require_quorum
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
+from keeper.swap.client import LiFi, LiFiConfig
 
 
 class VaultSettings(StrictModel):
@@ -44,6 +45,7 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
+    `lifi` is a file that says where LiFi is: without it nothing is sold there.
     `lease` is how many seconds after this keeper's end another may take its place, at most an hour.
     `metrics`, `webhook` and `heartbeat` say who is told what happens; nobody, where they are left out.
     """
@@ -53,6 +55,7 @@ class RunConfig(StrictModel):
     vaults: Annotated[tuple[VaultSettings, ...], Field(min_length=1)]
     key: KeySource | None = None
     proposer_env: str | None = None
+    lifi: Path | None = None
     lease: Annotated[Seconds, Field(le=LONGEST_SECONDS)] = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
@@ -71,6 +74,7 @@ class RunConfig(StrictModel):
                 "endpoints": folder / self.endpoints,
                 "data": self.data if "://" in self.data else str(folder / self.data),
                 "key": key,
+                "lifi": None if self.lifi is None else folder / self.lifi,
                 "vaults": vaults,
             }
         )
@@ -140,12 +144,18 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
+            lifi = None
+            if config.lifi is not None and policy.swap is not None and policy.swap.lifi is not None:
+                terms = load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
+                lifi = await stack.enter_async_context(LiFi(terms, time))
             if account is None or journal is None:
-                dry = Keeper(policy, pool, time, vault.signers, events, worker=worker)
+                dry = Keeper(policy, pool, time, vault.signers, events, lifi=lifi, worker=worker)
                 tended.append(Tended(dry, None))
                 continue
             relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
-            keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer, worker=worker)
+            keeper = Keeper(
+                policy, pool, time, vault.signers, events, relayer, proposer, lifi=lifi, worker=worker
+            )
             record = record_of(journal, policy)
             duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
             tended.append(Tended(keeper, duties))

@@ -73,15 +73,25 @@ def _of_key(signature: str, *more: str, pushes: str | None = None) -> Action:
     return Action(Function(signature), ("key", *more), key="key", pushes=pushes)
 
 
+REPAY: Final = _of_key("repay(bytes32,uint256)", "assets", pushes="assets")
+"""With what is pushed; what the debt does not take comes back."""
+FREE: Final = _of_key("withdrawCollateral(bytes32,uint256)", "assets")
+REDUCING: Final = frozenset(
+    {WITHDRAW.name, CLAIM.name, REPAY.name, FREE.name, *(each.name for each in SWAPS)}
+)
+"""Actions that only ever lower risk; of swaps a policy allows those into the vault's asset alone, and of
+collateral a connector lets go only what its floor of health allows."""
+
+
 _LENDING: Final = (
     Action(SUPPLY, ("key", "assets"), key="key", pushes="assets"),
     Action(WITHDRAW, ("key", "assets"), key="key"),
     _of_key("borrow(bytes32,uint256)", "assets"),
-    _of_key("repay(bytes32,uint256)", "assets", pushes="assets"),
+    REPAY,
     _of_key("repayShares(bytes32,uint256,uint256)", "shares", "assets", pushes="assets"),
     _of_key("repayWithATokens(bytes32,uint256)", "assets"),
     _of_key("supplyCollateral(bytes32,uint256)", "assets", pushes="assets"),
-    _of_key("withdrawCollateral(bytes32,uint256)", "assets"),
+    FREE,
     _of_key("setCollateral(bytes32,bool)", "used"),
     Action(Function("setEMode(uint8)"), ("category",)),
     CLAIM,

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field, model_validator
 
 from keeper.config import CheckedAddress, StrictModel
+from keeper.units import BPS
 
 DAY: Final = 86_400
 
@@ -93,6 +94,31 @@ class Bound(StrictModel):
         if self.values is not None:
             parts.append(" or ".join(f"{value:,}" for value in self.values))
         return ", ".join(parts)
+
+
+class HealthPolicy(StrictModel):
+    """When debts come before everything else. Health is in bps: 10,000 is where liquidation begins.
+
+    A position that is below `floor_bps` is brought back to `target_bps`. Plans for it have a `nonce_key` of
+    their own, so that they wait for no other.
+    """
+
+    floor_bps: Annotated[int, Field(strict=True, gt=BPS)]
+    target_bps: Positive
+    nonce_key: Count
+
+    @model_validator(mode="after")
+    def _apart(self) -> "HealthPolicy":
+        if self.target_bps <= self.floor_bps:
+            raise ValueError("target_bps has to be above floor_bps")
+        return self
+
+
+class HarvestPolicy(StrictModel):
+    """When the keeper harvests by itself: `min_worth` is the least that a token's sale must bring, after the
+    gas, in the vault's asset."""
+
+    min_worth: Positive
 
 
 class GuardianPolicy(StrictModel):

@@ -11,6 +11,7 @@ from keeper.connectors.base import EVERYTHING, Position
 from keeper.errors import PlanError
 from keeper.exposures import doubtful
 from keeper.ledger.portfolio import touched
+from keeper.planning.actions import SWAP
 from keeper.planning.calls import PlannedCall
 from keeper.planning.evidence import Evidence
 from keeper.planning.harvest import NOTHING, Harvest
@@ -107,25 +108,54 @@ def build_batch(
     calls = (*out, *harvest.calls, *into)
     _, idle = after_calls(book, calls, book.at)
     _check_reserve(book, idle, spends=bool(supplies))
-    gain = _gain(book, harvest)
+    gain = _gain(book, harvest.calls)
     max_loss = policy.limits.rounding_loss_per_call * len(calls) + max(0, -gain)
     read = touched(((call.target, call.data) for call in calls), book.positions, book.isolated)
+    nav_low = least_nav(book, book.marks, read, book.at, basis.reference_time + policy.time.validity)
+    floor = max(nav_low + max(0, gain) - max_loss, 0)
+    reason = " ".join(each for each in (allocation.reason, harvest.reason) if each)
+    return _batch(policy, book, basis, calls, (policy.nonce_key, floor, max_loss), reason)
+
+
+def build_defence(
+    policy: Policy, book: Holdings, calls: tuple[PlannedCall, ...], reason: str, nonce_key: int, basis: Basis
+) -> Plan:
+    """The batch that makes these calls for the sake of a debt, under a nonce key of its own.
+
+    No value is asked for: whatever prices do until it is included, repaying is right, and what the batch
+    itself loses is bounded by `max_loss`. Raises as `build_batch`.
+    """
+    sells = any(call.venue == SWAP for call in calls)
+    lost = max(0, -_gain(book, calls)) if sells else 0
+    max_loss = policy.limits.rounding_loss_per_call * len(calls) + lost
+    return _batch(policy, book, basis, calls, (nonce_key, 0, max_loss), reason)
+
+
+def _batch(
+    policy: Policy,
+    book: Holdings,
+    basis: Basis,
+    calls: tuple[PlannedCall, ...],
+    bounds: tuple[int, int, int],
+    reason: str,
+) -> Plan:
+    """`bounds` are the nonce key, the least NAV afterwards, and the most that may be lost."""
     ends = basis.reference_time, basis.reference_time + policy.time.validity
     first, last = (tuple(sorted(predict(book, calls, at).items())) for at in ends)
-    nav_low = least_nav(book, book.marks, read, book.at, ends[1])
+    nonce_key, floor, max_loss = bounds
     return _finish(
         policy,
         basis,
         BatchTerms(
-            nonce_key=policy.nonce_key,
+            nonce_key=nonce_key,
             nonce=basis.nonce,
             executor=policy.executor,
             calls=calls,
             predicted=first,
             predicted_until=last,
-            min_nav_after=max(nav_low + max(0, gain) - max_loss, 0),
+            min_nav_after=floor,
             max_loss=max_loss,
-            reason=" ".join(each for each in (allocation.reason, harvest.reason) if each)[:MAX_REASON],
+            reason=reason[:MAX_REASON],
         ),
     )
 
@@ -147,11 +177,11 @@ def build_settlement(policy: Policy, epoch: int, pps: int, basis: Basis) -> Plan
     return _finish(policy, basis, terms)
 
 
-def _gain(book: Holdings, harvest: Harvest) -> int:
-    """What the harvest adds to low NAV if its swaps bring no more than is signed; negative where it loses."""
-    if not harvest.calls:
+def _gain(book: Holdings, calls: tuple[PlannedCall, ...]) -> int:
+    """What calls add to low NAV if their swaps bring no more than is signed; negative where they lose."""
+    if not calls:
         return 0
-    positions, idle = after_calls(book, harvest.calls, book.at)
+    positions, idle = after_calls(book, calls, book.at)
     before, after = (sum(each.report(book.at).low for each in held) for held in (book.positions, positions))
     return idle + after - book.idle - before
 

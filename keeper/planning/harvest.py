@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from keeper.connectors.base import EVERYTHING, Rewarded, at_venue
 from keeper.connectors.token import TokenPosition
-from keeper.errors import PlanError, PolicyError
+from keeper.errors import PlanError, PolicyError, ValuationError
 from keeper.exposures import doubtful
 from keeper.oracle.quote import Status
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP
@@ -122,24 +122,114 @@ def harvest(
     left = list(quotes)
     calls, reasons = [_claim(book, policy, each) for each in claims], []
     for sale in sales:
-        position = at_venue(book.positions, sale.token.venue)
-        target, venue, key = position.ref.address, position.ref.venue, position.ref.key
-        token = sale.token.address
-        if sale.held:
-            calls.append(
-                PlannedCall.withdraw(target=target, token=token, venue=venue, key=key, assets=sale.held)
-            )
-        quote = next((each for each in left if _is_for(each, sale)), None)
-        if quote is not None:
-            left.remove(quote)
-        best, reason = _best(policy, swap, market, sale, quote)
+        best, reason = _best(policy, swap, market, sale, _taken(left, sale))
         reasons.append(reason)
-        # What has been earned since, and what a quote for a fixed amount leaves, is kept.
-        everything = {"key": key, "assets": EVERYTHING}
-        keep = PlannedCall.of(SUPPLY.name, target=target, token=token, venue=venue, args=everything)
-        calls += [best.call, keep]
+        calls += _sold(book, sale, best)
     _require_used(left)
     return Harvest(tuple(calls), " ".join(reasons))
+
+
+def due(book: Book, policy: Policy) -> tuple[str, ...]:
+    """The venues to be harvested by themselves: what a token's sale must bring, less its gas, reaches the
+    policy's `harvest.min_worth`. It is what has been earned since the last harvest that decides, and so
+    nothing else has to say how long ago that was. None where a position or a price is in doubt."""
+    if policy.harvest is None:
+        return ()
+    swap, market = _section(policy, book)
+    doubt = doubtful(book.positions, book.isolated, book.at)
+    sound = [each.ref.venue for each in book.positions if each.ref.venue not in doubt]
+    earned = _earned(book, sound)
+    found: set[str] = set()
+    for token in swap.tokens.values():
+        own = {claim.venue: amount for claim, amount in earned.items() if claim.reward == token.address}
+        held = _held(book, token)
+        if token.venue not in doubt and _is_worth_it(policy, swap, market, token, held + sum(own.values())):
+            found |= {*own, *((token.venue,) if held else ())}
+    return tuple(sorted(found))
+
+
+def by_itself(book: Book, policy: Policy, quotes: Iterable[CheckedQuote] = ()) -> Harvest:
+    """The harvest of what is due, which never stands in the way of a plan: what no route sells is claimed
+    and kept if it is worth that, and left where it is otherwise.
+
+    Raises PlanError for a quote that is for none of the sales.
+    """
+    left, venues = list(quotes), due(book, policy)
+    if not venues:
+        _require_used(left)
+        return NOTHING
+    swap, market = _section(policy, book)
+    claims, sales = wanted(book, policy, venues)
+    calls: list[PlannedCall] = []
+    reasons = []
+    for sale in sales:
+        own = [_claim(book, policy, each) for each in claims if each.reward == sale.token.address]
+        try:
+            best, reason = _best(policy, swap, market, sale, _taken(left, sale))
+        except PlanError:
+            fresh = sale.amount - sale.held
+            if own and _is_worth_it(policy, swap, market, sale.token, fresh):
+                calls += [*own, _kept(book, sale)]
+                reasons.append(f"Keeps {fresh:,} of {sale.name}, which no route sells now.")
+        else:
+            calls += [*own, *_sold(book, sale, best)]
+            reasons.append(reason)
+    _require_used(left)
+    return Harvest(tuple(calls), " ".join(reasons))
+
+
+def _is_worth_it(policy: Policy, swap: SwapPolicy, market: Market, token: SoldToken, amount: int) -> bool:
+    worth = market.prices.worth(token.address, amount)
+    if not amount or policy.harvest is None or worth.status is not Status.OK:
+        return False
+    gas = UNISWAP_GAS + HOP_GAS * (len(token.path) - 1) if token.path else LIFI_GAS
+    try:
+        cost = _cost(policy, swap, market, gas)
+    except ValuationError:
+        return False
+    return mul_div_down(worth.low, BPS - token.max_slippage_bps, BPS) - cost >= policy.harvest.min_worth
+
+
+def _taken(left: list[CheckedQuote], sale: Sale) -> CheckedQuote | None:
+    """The quote for the sale, taken from those that are left."""
+    quote = next((each for each in left if _is_for(each, sale)), None)
+    if quote is not None:
+        left.remove(quote)
+    return quote
+
+
+def _sold(book: Book, sale: Sale, best: Offer) -> list[PlannedCall]:
+    """What is held is taken, everything is sold, and what that leaves is kept."""
+    ref, token = at_venue(book.positions, sale.token.venue).ref, sale.token.address
+    taken = PlannedCall.withdraw(
+        target=ref.address, token=token, venue=ref.venue, key=ref.key, assets=sale.held
+    )
+    return [*((taken,) if sale.held else ()), best.call, _kept(book, sale)]
+
+
+def _kept(book: Book, sale: Sale) -> PlannedCall:
+    """What has been earned since, and what a quote for a fixed amount leaves, stays at the token's venue."""
+    ref = at_venue(book.positions, sale.token.venue).ref
+    everything = {"key": ref.key, "assets": EVERYTHING}
+    return PlannedCall.of(
+        SUPPLY.name, target=ref.address, token=sale.token.address, venue=ref.venue, args=everything
+    )
+
+
+def direct_sale(book: Book, policy: Policy, token: Address, amount: int, earlier: int) -> PlannedCall:
+    """The sale of `amount` of a token on the token's own path, whatever its gas, once `earlier` have been
+    sold there in the same block.
+
+    Raises PlanError where it falls short of what the oracle asks for, PolicyError where it may not be sold.
+    """
+    swap, market = _section(policy, book)
+    sold = swap.sold(token)
+    name = next(each for each, entry in swap.tokens.items() if entry is sold)
+    sale = Sale(name, sold, 0, amount, _least(market, name, sold, amount))
+    offer = _uniswap(policy, swap, market, sale, earlier)
+    if offer is None:
+        raise PlanError("No route brings what the oracle asks for", seen=f"{amount:,} of {name}")
+    return offer.call
 
 
 def wanted(book: Book, policy: Policy, venues: Sequence[str]) -> tuple[tuple[Claim, ...], tuple[Sale, ...]]:
@@ -257,9 +347,11 @@ def _best(
     return best, f"Sells {sale.amount:,} of {sale.name} through {best}; {', '.join(beside)}."
 
 
-def _uniswap(policy: Policy, swap: SwapPolicy, market: Market, sale: Sale) -> Offer | None:
-    """The token's own path, at the pools' state of the block; None where it falls short of the oracle."""
-    likely = mul_div_down(market.quoted(sale.token, sale.amount), BPS - swap.slippage_bps, BPS)
+def _uniswap(policy: Policy, swap: SwapPolicy, market: Market, sale: Sale, earlier: int = 0) -> Offer | None:
+    """The token's own path, at the pools' state of the block, behind what was sold `earlier`; None where it
+    falls short of the oracle."""
+    quoted = market.quoted(sale.token, earlier + sale.amount) - market.quoted(sale.token, earlier)
+    likely = mul_div_down(quoted, BPS - swap.slippage_bps, BPS)
     if likely < sale.least:
         return None
     call = PlannedCall.of(

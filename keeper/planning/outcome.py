@@ -10,11 +10,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
-from keeper.connectors.base import EVERYTHING, Position, Rewarded, after_move, at_venue, moved
+from keeper.connectors.base import (
+    EVERYTHING,
+    Indebted,
+    Position,
+    Rewarded,
+    Securing,
+    after_move,
+    at_venue,
+    is_movable,
+    moved,
+)
 from keeper.connectors.token import TokenPosition
 from keeper.errors import PlanError
 from keeper.ledger.portfolio import nav_for_batch
-from keeper.planning.actions import CLAIM, SUPPLY, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
+from keeper.planning.actions import CLAIM, FREE, REPAY, SUPPLY, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
 
 if TYPE_CHECKING:
     from keeper.planning.calls import PlannedCall
@@ -113,8 +123,31 @@ def _withdraw(hands: _Hands, call: PlannedCall, at: int) -> None:
     hands.positions, received = after_move(hands.positions, call.venue, -call.assets, at)
     if _is_foreign(position):
         hands.bring(position.token, received)
+    elif isinstance(position, Securing) and not is_movable(position):
+        hands.bring(position.pledge, received)
     else:
         hands.idle += received
+
+
+def _free(hands: _Hands, call: PlannedCall, at: int) -> None:
+    position = at_venue(hands.positions, call.venue)
+    if not isinstance(position, Securing):
+        raise PlanError("This position has no collateral", seen=call.explain())
+    after, received = position.after_freeing(call.assets, at)
+    hands.positions = moved(hands.positions, position, after)
+    hands.bring(position.pledge, received)
+
+
+def _repay(hands: _Hands, call: PlannedCall, at: int) -> None:
+    """A debt in the vault's asset, with what is at hand."""
+    position = at_venue(hands.positions, call.venue)
+    if not isinstance(position, Indebted) or position.owes != call.token:
+        raise PlanError("This position owes nothing in that token", seen=call.explain())
+    if call.assets > hands.idle:
+        raise PlanError("More is repaid than is at hand", expected=hands.idle, seen=call.explain())
+    after, repaid = position.after_repaying(call.assets, at)
+    hands.positions = moved(hands.positions, position, after)
+    hands.idle -= repaid
 
 
 def _claim(hands: _Hands, call: PlannedCall, at: int) -> None:
@@ -139,6 +172,8 @@ def _swap(hands: _Hands, call: PlannedCall, at: int) -> None:
 _MIRRORS: Final[Mapping[str, Callable[[_Hands, PlannedCall, int], None]]] = {
     SUPPLY.name: _supply,
     WITHDRAW.name: _withdraw,
+    FREE.name: _free,
+    REPAY.name: _repay,
     CLAIM.name: _claim,
     SWAP_UNISWAP.name: _swap,
     SWAP_LIFI.name: _swap,

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from keeper import canonical
 from keeper.config import CheckedAddress, StrictModel, load_toml
@@ -16,7 +16,7 @@ from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
-from keeper.planning.actions import ACTIONS, SUPPLY, SWAP, WITHDRAW
+from keeper.planning.actions import ACTIONS, REDUCING, SUPPLY, SWAP, WITHDRAW
 from keeper.planning.bounds import (
     Bound,
     BudgetPolicy,
@@ -24,6 +24,8 @@ from keeper.planning.bounds import (
     FeePolicy,
     GovernorPolicy,
     GuardianPolicy,
+    HarvestPolicy,
+    HealthPolicy,
     Positive,
     TimePolicy,
 )
@@ -33,7 +35,7 @@ from keeper.planning.plan import BatchTerms, Plan, SettlementTerms
 from keeper.planning.sales import check_sales, held_tokens
 from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
-from keeper.risk.slots import RiskPolicy
+from keeper.risk.slots import HexWord, RiskPolicy
 from keeper.safe.account import SafePolicy
 from keeper.swap.policy import SwapPolicy
 from keeper.units import BPS, Address, mul_div_up
@@ -46,19 +48,9 @@ MAX_RISK_IDS: Final = 8
 """`Registry.MAX_RISK_IDS`."""
 OPTIONAL: Final = (
     *("oracle", "fees", "budgets", "proposers", "guardian", "governor", "risk", "code", "safe", "swap"),
+    *("health", "harvest"),
 )
 """Sections that may be left out; one that is has no part in the hash."""
-
-
-def _word(value: object) -> bytes:
-    if isinstance(value, bytes) and len(value) == 32:
-        return value
-    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
-        return bytes.fromhex(value[2:])
-    raise ValueError("expected 32 bytes as 0x and 64 hex digits")
-
-
-HexWord = Annotated[bytes, BeforeValidator(_word)]
 
 
 class VaultPolicy(StrictModel):
@@ -193,6 +185,8 @@ class Policy(StrictModel):
     code: dict[CheckedAddress, HexWord] | None = None
     safe: SafePolicy | None = None
     swap: SwapPolicy | None = None
+    health: HealthPolicy | None = None
+    harvest: HarvestPolicy | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Policy":
@@ -204,6 +198,12 @@ class Policy(StrictModel):
             raise ValueError("a venue, or a connector's key, is listed twice")
         _one_cap_each({name for position in self.positions for name in position.risk_ids}, set(self.caps))
         self._check_budgets(set(venues))
+        if self.harvest is not None and self.swap is None:
+            raise ValueError("harvest needs the section swap: what is earned has to be sold")
+        if self.health is not None and self.health.nonce_key == self.nonce_key:
+            raise ValueError("health.nonce_key is that of every other plan: a defence would wait for them")
+        if self.health is not None and self.safe is not None:
+            raise ValueError("health: a Safe's roles know one nonce key, so nobody could carry a defence out")
         try:
             self._check_structure()
             if self.oracle is not None:
@@ -307,7 +307,12 @@ class Policy(StrictModel):
             self._check_settlement(plan.terms)
 
     def _check_batch(self, terms: BatchTerms) -> None:
-        _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
+        if self.health is None or terms.nonce_key != self.health.nonce_key:
+            _equal("terms.nonce_key", self.nonce_key, terms.nonce_key)
+        elif raising := sorted({call.function for call in terms.calls} - REDUCING):
+            raise PolicyError(
+                "A defence only lowers risk", expected=" or ".join(sorted(REDUCING)), seen=", ".join(raising)
+            )
         _equal("terms.executor", self.executor, terms.executor)
         _at_most("terms.calls", self.limits.max_calls, len(terms.calls))
         lost = check_sales(self.swap, terms.calls, self.vault.asset)

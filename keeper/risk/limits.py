@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from keeper.book import Book
-from keeper.connectors.base import Position, after_move
+from keeper.connectors.base import Position, after_move, is_movable
 from keeper.errors import PolicyError
 from keeper.exposures import gross
 from keeper.oracle.quote import Status
-from keeper.planning.actions import CLAIM, SUPPLY, SWAPS, WITHDRAW
+from keeper.planning.actions import REDUCING, SUPPLY
 from keeper.planning.bounds import DAY
 from keeper.planning.calls import PlannedCall
 from keeper.planning.outcome import after_calls
@@ -22,9 +22,6 @@ from keeper.planning.policy import Policy
 from keeper.risk.slots import RiskPolicy
 from keeper.units import BPS
 
-UNMIRRORED: Final = frozenset({"repay"})
-REDUCING: Final = frozenset({WITHDRAW.name, CLAIM.name, *(each.name for each in SWAPS), *UNMIRRORED})
-"""Actions that only ever lower risk; of swaps a policy allows those into the vault's asset alone."""
 _STALE: Final = frozenset({Status.STALE})
 _CONSTANT: Final = frozenset({Status.CONSTANT})
 _DIVERGED: Final = frozenset(Status) - _STALE - _CONSTANT - {Status.OK}
@@ -62,9 +59,7 @@ class Outcome:
             return cls(book, policy, plan, book.idle, book.positions)
         for call in plan.terms.calls:
             _require_known(call)
-        # What is not mirrored counts as if it were not there: that is the careful side.
-        followed = [call for call in plan.terms.calls if call.function not in UNMIRRORED]
-        positions, idle = after_calls(book, followed, book.at)
+        positions, idle = after_calls(book, plan.terms.calls, book.at)
         return cls(book, policy, plan, idle, positions)
 
     @property
@@ -210,7 +205,7 @@ def free_within(outcome: Outcome, seconds: int, notice: Mapping[str, int]) -> in
     for venue in [each.ref.venue for each in positions]:
         chosen = next(each for each in positions if each.ref.venue == venue)
         most = chosen.max_withdraw(at)
-        if most > 0 and notice.get(venue, 0) <= seconds:
+        if most > 0 and is_movable(chosen) and notice.get(venue, 0) <= seconds:
             positions, received = after_move(positions, venue, -most, at)
             free += received
     return free

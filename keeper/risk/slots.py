@@ -63,6 +63,9 @@ def _word(value: object) -> bytes:
     raise ValueError("expected 32 bytes as 0x and 64 hex digits")
 
 
+HexWord = Annotated[bytes, BeforeValidator(_word)]
+
+
 class Leverage(StrictModel):
     """R01: gross assets over equity, in bps; 20,000 is 2.0. It holds without a `[risk]` table, too."""
 
@@ -78,7 +81,7 @@ class Claims(StrictModel):
 class Markets(StrictModel):
     """R07: the only markets, by id, that a position may reach, directly or through a vault."""
 
-    ids: tuple[Annotated[bytes, BeforeValidator(_word)], ...]
+    ids: tuple[HexWord, ...]
 
 
 class Constants(StrictModel):

@@ -1,6 +1,7 @@
 """A vault's duties, one pass at a time, in this process."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from eth_account import Account
@@ -8,16 +9,20 @@ from running import DEAD
 from staged import USDC, Staged, put_back
 
 from keeper.clock import ChainClock
-from keeper.events import EventStream
+from keeper.events import Event, EventStream, Waited
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties, Report
+from keeper.execution.duties import LONGEST_EPOCH, Duties, Report, only_waits
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
+from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
+from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
 from keeper.quorum.requests import Proposer
 from keeper.simulation.proposers import proposer_key
+from keeper.simulation.vault import EPOCH_SECONDS
 
 MakeDuties = Callable[[Sequence[str]], Duties]
 
@@ -107,3 +112,79 @@ async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
     third = Report()
     await duties.perform(third)
     assert len(third.errors) == 1
+
+
+async def test_what_only_time_can_end_is_told_and_is_no_failure(stage: Staged, make: MakeDuties) -> None:
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    stage.claim("user3")
+    stage.request_redeem("user3", stage.shares("user3"))
+    stage.devnet.warp(EPOCH_SECONDS)
+    free = make([])
+    told: list[Event] = []
+    free.keeper.events.subscribe(told.append)
+    ceiling = FeePolicy(max_fee_per_gas=1, max_priority_fee_per_gas=0)
+    dear = replace(
+        free, keeper=replace(free.keeper, policy=stage.policy.model_copy(update={"fees": ceiling}))
+    )
+    report = Report()
+    await dear.perform(report)
+    assert [type(each).__name__ for each in report.waits] == ["FeeCeilingError"]
+    # Nobody signs what funds the queue, which is a failure: nobody is there.
+    assert ["Too few signatures" in str(each) for each in report.errors] == [True]
+    assert [type(each) for each in told if isinstance(each, Waited)] == [Waited]
+    after = Report()
+    await free.perform(after)
+    assert after.did == ["closed epoch 3"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "waits"),
+    [
+        (["slot_taken", "over_budget", "not_final"], True),
+        (["slot_taken", "unreachable"], False),
+        (["different_plan"], False),
+        ([], False),
+    ],
+)
+def test_a_quorum_only_waits_where_everybody_who_refuses_says_so(
+    working: Staged, codes: Sequence[str], waits: bool
+) -> None:
+    outcomes = tuple(Outcome(DEAD, code=code, reason="so they say") for code in codes)
+    assert only_waits(TooFewSignaturesError(Approval((), outcomes), working.policy)) is waits
+
+
+async def test_an_hour_above_the_fee_ceiling_trips_nothing(stage: Staged, make: MakeDuties) -> None:
+    duties = make([])
+    ceiling = FeePolicy(max_fee_per_gas=1, max_priority_fee_per_gas=0)
+    policy = stage.policy.model_copy(update={"fees": ceiling})
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    await stage.allocate()
+    stage.request_deposit("user3", 500_000 * USDC)
+    stage.devnet.warp(EPOCH_SECONDS)
+    keeper = replace(duties.keeper, policy=policy)
+    breakers = replace(duties.breakers, limits=BreakerLimits(failures=2, passes=4))
+    loop = Loop(
+        [Tended(keeper, replace(duties, keeper=keeper, breakers=breakers))], Schedule(), keeper.events
+    )
+    for _ in range(4):
+        assert await loop.once()
+    assert breakers.open == ()
+    beat = duties.record.heartbeat()
+    assert beat is not None
+    assert "above the policy's ceiling" in beat.trouble
+
+
+async def test_fees_are_charged_while_nobody_comes_or_goes(stage: Staged, make: MakeDuties) -> None:
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    await stage.allocate()
+    idle = Report()
+    await make([]).perform(idle)
+    assert (idle.did, idle.errors) == ([], [])
+    treasury = stage.shares("treasury")
+    stage.devnet.warp(LONGEST_EPOCH)
+    report = Report()
+    await make([]).perform(report)
+    assert report.did == ["closed epoch 3"]
+    stage.devnet.rpc("evm_mine")
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    assert stage.shares("treasury") > treasury

@@ -37,18 +37,29 @@ class VaultRecord:
 
     # PLANS
 
-    def open_plan(self, kind: Kind) -> Plan | None:
-        """The plan of that kind that is under way."""
+    def open_plans(self) -> tuple[Plan, ...]:
+        """The plans that are under way: settlements first, then batches by nonce key, the greatest first."""
         with self.journal.read() as session:
-            row = session.exec(
+            rows = session.exec(
                 select(PlanRow).where(
                     PlanRow.chain_id == self.chain_id,
                     PlanRow.vault == self.vault,
-                    PlanRow.kind == kind.value,
                     col(PlanRow.ended).is_(None),
                 )
-            ).one_or_none()
-        return None if row is None else Plan.from_bytes(row.body)
+            ).all()
+        plans = (Plan.from_bytes(row.body) for row in rows)
+        return tuple(sorted(plans, key=lambda each: (each.kind is Kind.BATCH, [-n for n in each.slot])))
+
+    def open_plan(self, kind: Kind, nonce_key: int | None = None) -> Plan | None:
+        """The plan of that kind, of batches that of a nonce key, that is under way."""
+        return next(
+            (
+                plan
+                for plan in self.open_plans()
+                if plan.kind is kind and (nonce_key is None or plan.slot[0] == nonce_key)
+            ),
+            None,
+        )
 
     def begin(self, plan: Plan) -> None:
         """Keeps a plan before anybody is asked to sign it."""

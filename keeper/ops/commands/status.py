@@ -15,7 +15,6 @@ from keeper.execution.journal.tables import Transaction
 from keeper.guardian.powers import moment
 from keeper.ops.output import JsonOption, show
 from keeper.ops.running import RunConfig, read_config, read_policies, record_of
-from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
 
 app = typer.Typer(add_completion=False)
@@ -52,7 +51,7 @@ def status(
 def _vault(journal: Journal, policy: Policy) -> dict[str, Any]:
     record = record_of(journal, policy)
     beat = record.heartbeat()
-    plans = [plan for kind in Kind if (plan := record.open_plan(kind)) is not None]
+    plans = record.open_plans()
     return {
         "name": policy.name,
         "chain_id": record.chain_id,
