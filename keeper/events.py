@@ -148,7 +148,39 @@ class BreakerTripped(Event):
     reason: str
 
 
-WARNINGS: Final = (PassFailed, BreakerTripped, PlanRefused, RequestRefused, SignerEquivocated, EndpointFailed)
+@dataclass(frozen=True, kw_only=True)
+class GasLow(Event):
+    """An account that pays for gas has fallen below `low`. Both amounts in wei."""
+
+    chain_id: int
+    account: str
+    wei: int
+    low: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GasCapReached(Event):
+    """What may add risk waits for the next day of the chain's time. In wei: of `cap`, `spent` is gone and
+    `reserved` for what is under way; another batch may need as much as `needed`."""
+
+    chain_id: int
+    account: str
+    cap: int
+    spent: int
+    reserved: int
+    needed: int
+
+
+WARNINGS: Final = (
+    PassFailed,
+    BreakerTripped,
+    PlanRefused,
+    RequestRefused,
+    SignerEquivocated,
+    EndpointFailed,
+    GasLow,
+    GasCapReached,
+)
 
 Listener = Callable[[Event], None]
 

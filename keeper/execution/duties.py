@@ -19,9 +19,10 @@ from keeper.execution.journal.vaults import DIVERGED, EXECUTED, EXPIRED, REFUSED
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
+from keeper.execution.treasury import Treasury, adds_risk
 from keeper.planning import exits
 from keeper.planning.build import NothingToDoError
-from keeper.planning.evidence import Evidence, EvidenceKind
+from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval, TooFewSignaturesError
 
@@ -77,12 +78,14 @@ class Duties:
     relayer: Relayer
     record: VaultRecord
     breakers: Breakers
+    treasury: Treasury
 
     async def perform(self, report: Report) -> None:
         """One pass, noted in `report` as it goes. A duty that fails does not keep the next from being tried.
 
         Raises LeaseError and JournalError, which end everything, and what stops a pass before its duties.
         """
+        await self.treasury.look()
         await self.relayer.look_after(self.keeper.policy)
         for kind in (Kind.SETTLEMENT, Kind.BATCH):
             if (plan := self.record.open_plan(kind)) is not None:
@@ -115,15 +118,15 @@ class Duties:
         if self.record.open_plan(kind) is not None:
             return None
         evidence: tuple[Evidence, ...] = ()
-        if kind is Kind.BATCH and (tripped := self.breakers.open):
-            why = f"tripped: {', '.join(tripped)}"
+        if kind is Kind.BATCH and (stops := self._stops()):
+            why = f"tripped: {', '.join(stops)}"
             evidence = (exits.evidence(why, await self.keeper.clock.now()),)
         try:
             plan = await self.keeper.propose(kind, evidence)
         except NothingToDoError:
             return None
         (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
-        if pinned < self.record.last_block():
+        if pinned < self.record.last_block() or self._stopped(plan):
             return None
         self.record.begin(plan)
         return await self._go_on(plan)
@@ -150,9 +153,13 @@ class Duties:
         return await self._reconciled(plan, receipt, late=now > plan.valid_until)
 
     def _stopped(self, plan: Plan) -> bool:
-        """Whether it may add risk, and breakers forbid that."""
-        exiting = any(each.kind is EvidenceKind.EXITS for each in plan.evidence)
-        return plan.kind is Kind.BATCH and not exiting and bool(self.breakers.open)
+        """Whether it may add risk, and that is forbidden."""
+        return adds_risk(plan) and bool(self._stops(plan))
+
+    def _stops(self, plan: Plan | None = None) -> tuple[str, ...]:
+        """What forbids new risk now, or that `plan` is carried out."""
+        capped = not self.treasury.allows(self.keeper.policy, plan)
+        return (*self.breakers.open, *(["the day's cap of gas"] if capped else []))
 
     async def _approved(self, plan: Plan) -> Approval:
         try:

@@ -16,16 +16,19 @@ from keeper.events import EventStream
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
+from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import LEASE_SECONDS, Journal
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits, Treasury
 from keeper.ops.commands.intend import proposer_key
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 from keeper.quorum.admission import require_quorum
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
+from keeper.units import Address
 
 
 class VaultSettings(StrictModel):
@@ -40,7 +43,7 @@ class RunConfig(StrictModel):
 
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
-    `lease` is how many seconds after this keeper's end another may take its place.
+    `lease` is how many seconds after this keeper's end another may take its place; `gas` is by chain id.
     """
 
     endpoints: Path
@@ -51,6 +54,7 @@ class RunConfig(StrictModel):
     lease: Seconds = LEASE_SECONDS
     schedule: Schedule = Schedule()
     breakers: BreakerLimits = BreakerLimits()
+    gas: dict[int, GasLimits] = Field(default_factory=dict)
 
     def beside(self, folder: Path) -> "RunConfig":
         """The same with paths taken relative to `folder`."""
@@ -74,11 +78,14 @@ def read_config(path: Path) -> RunConfig:
 
 
 def read_policies(config: RunConfig) -> tuple[Policy, ...]:
-    """The vaults' policies, in the file's order. Raises ConfigError, also for a vault listed twice."""
+    """The vaults' policies, in the file's order. Raises ConfigError, also for a vault listed twice, and for a
+    chain's gas without a vault there."""
     found = tuple(policies.load(each.policy) for each in config.vaults)
     names = [(each.vault.chain_id, each.vault.vault) for each in found]
     if len(set(names)) != len(names):
         raise ConfigError("A vault is listed twice", expected="one policy for each")
+    if strange := sorted(set(config.gas) - {chain for chain, _ in names}):
+        raise ConfigError("Gas of a chain without a vault", seen=f"gas.{strange[0]}")
     return found
 
 
@@ -111,6 +118,7 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             else await stack.enter_async_context(Journal(config.data, lease_seconds=config.lease))
         )
         tended = []
+        treasuries: dict[int, Treasury] = {}
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
@@ -121,6 +129,10 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
             keeper = Keeper(policy, pool, time, vault.signers, events, relayer, proposer)
             record = record_of(journal, policy)
-            duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
+            if hub not in treasuries:
+                limits, payer = config.gas.get(hub, GasLimits()), Address(account.address)
+                treasuries[hub] = Treasury(limits, pool, payer, GasRecord(journal, hub), events)
+            breakers = Breakers(config.breakers, record, events)
+            duties = Duties(keeper, relayer, record, breakers, treasuries[hub])
             tended.append(Tended(keeper, duties))
         yield Loop(tended, config.schedule, events)
