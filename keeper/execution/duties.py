@@ -150,7 +150,7 @@ class Duties:
             return None
         else:
             receipt = await self.relayer.submit(plan, await self._approved(plan), policy)
-        return await self._reconciled(plan, receipt, late=now > plan.valid_until)
+        return await self.conclude(plan, receipt, late=now > plan.valid_until)
 
     def _stopped(self, plan: Plan) -> bool:
         """Whether it may add risk, and that is forbidden."""
@@ -171,7 +171,11 @@ class Duties:
                 self.record.end(plan, REFUSED)
             raise
 
-    async def _reconciled(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
+    async def conclude(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
+        """Reconciles a plan that was carried out, whoever has sent it, and ends it.
+
+        Raises as `Keeper.reconcile`; ReconciliationError where that could not be read although it is `late`.
+        """
         block = receipt.block.number
         try:
             await self.keeper.reconcile((plan,), receipt)

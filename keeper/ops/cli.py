@@ -55,6 +55,7 @@ COMMANDS: Final = (
     Command("plan", "keeper.ops.commands.plan", "Derive the plan that follows from the chains."),
     Command("policy", "keeper.ops.commands.policy", "Check a policy, and that chain and code agree with it."),
     Command("price", "keeper.ops.commands.price", "What tokens are worth, hop by hop, and why."),
+    Command("repair", "keeper.ops.commands.repair", "What is wrong with what is under way, and its cure."),
     Command("resume", "keeper.ops.commands.resume", "Let a vault take risk again after a breaker tripped."),
     Command("run", "keeper.ops.commands.run", "Look after vaults, unattended."),
     Command("safe", "keeper.ops.commands.safe", "Plans as transactions of a Safe in the keeper role."),
