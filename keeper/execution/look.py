@@ -25,6 +25,11 @@ class Receipt:
     succeeded: bool
     logs: tuple[dict[str, Any], ...]
 
+    @property
+    def cost(self) -> int:
+        """What it has cost, in wei."""
+        return self.gas_used * self.gas_price + self.data_fee
+
 
 @dataclass(frozen=True)
 class Look:

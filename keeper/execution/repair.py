@@ -7,17 +7,14 @@ so it may be cut off anywhere and be done again.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
-
-from eth_hash.auto import keccak
 
 from keeper.chain.block import BlockRef
-from keeper.chain.history import LogQuery, read_history
 from keeper.chain.lens import read
 from keeper.chain.pool import ChainEndpoints, Pool, Replacement
 from keeper.chain.rpc import Endpoint, Source
 from keeper.contracts import Contract
 from keeper.errors import EndpointError, RefusedError
+from keeper.execution.carried import carried_out
 from keeper.execution.duties import Duties
 from keeper.execution.fees import Fees, bumped
 from keeper.execution.journal.journal import Journal, executed
@@ -32,9 +29,6 @@ from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.units import Address
-
-_EXECUTED: Final = keccak(b"BatchExecuted(bytes32,uint256,uint256,uint256,uint256,uint256)")
-_SETTLED: Final = keccak(b"Settled(uint256,bytes32,uint256,uint256,uint256,uint256,uint256,uint256,uint256)")
 
 
 class Trouble(StrEnum):
@@ -250,12 +244,7 @@ class Inspection:
         (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
         if deep.number <= pinned:
             return None
-        vault, batch = policy.vault, plan.kind is Kind.BATCH
-        topics = (_EXECUTED, plan.plan_hash) if batch else (_SETTLED, b"", plan.plan_hash)
-        query = LogQuery(vault.portfolio if batch else vault.vault, topics, deep.number - pinned)
-        history = await read_history(self.pool, deep, [query])
-        found = [log.transaction for logs in (history.logs if history else ()) for log in logs.found]
-        return await find(self.pool, found[0]) if found else None
+        return await carried_out(self.pool, policy, plan, deep, deep.number - pinned)
 
     async def _slot_used(self, policy: Policy, plan: Plan, deep: BlockRef) -> bool:
         key, number = plan.slot

@@ -49,6 +49,7 @@ COMMANDS: Final = (
     Command("demo", "keeper.ops.commands.demo", "Play one day of a vault on real protocols and check it."),
     Command("devnet", "keeper.ops.commands.devnet", "Local chains with the real protocols."),
     Command("explain", "keeper.ops.commands.explain", "What a plan does, why, and what could go wrong."),
+    Command("export", "keeper.ops.commands.export", "Everything that happened, for bookkeeping."),
     Command("guardian", "keeper.ops.commands.guardian", "Pause, veto, exit-only, and what is queued."),
     Command("intend", "keeper.ops.commands.intend", "Do to a vault what people want, by a signed plan."),
     Command("nav", "keeper.ops.commands.nav", "What a vault is worth, proved against its contract."),
