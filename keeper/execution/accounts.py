@@ -88,7 +88,7 @@ class Accountant:
             receipt = self._required(await find(self.source, name), "0x" + name.hex())
             cost, moment = receipt.cost, receipt.block.timestamp
         unit, chain = Unit(self.limits.currency, GAS_DECIMALS), f"Chain{row.chain_id}"
-        payer = vault and self._name(vault)
+        payer = next((_name(each) for each in self.policies if each.vault.vault == vault), vault or "Keeper")
         return Entry(
             moment,
             row.chain_id,
@@ -97,13 +97,10 @@ class Accountant:
             charge.purpose,
             name,
             (
-                Posting(("Expenses", "Gas", chain, payer or "Keeper", charge.purpose), cost, unit),
+                Posting(("Expenses", "Gas", chain, payer, charge.purpose), cost, unit),
                 Posting(("Assets", "Gas", chain, row.account), -cost, unit),
             ),
         )
-
-    def _name(self, vault: str) -> str:
-        return next((each.name for each in self.policies if each.vault.vault == vault), vault)
 
     # PLANS
 
@@ -145,9 +142,9 @@ def _settlement(policy: Policy, plan: Plan, receipt: Receipt) -> Entry:
     unit, idle = _unit(policy, policy.vault.asset), _idle(policy)
     moved = [
         Posting(idle, accepted, unit),
-        Posting(("Equity", "Vault", policy.name, "Deposits"), -accepted, unit),
+        Posting(("Equity", "Vault", _name(policy), "Deposits"), -accepted, unit),
         Posting(idle, -paid, unit),
-        Posting(("Equity", "Vault", policy.name, "Redemptions"), paid, unit),
+        Posting(("Equity", "Vault", _name(policy), "Redemptions"), paid, unit),
     ]
     return _entry(plan, receipt, "settlement", f"epoch {plan.settlement.epoch}", moved)
 
@@ -199,9 +196,9 @@ _KINDS: Final = {
 def _counted(policy: Policy, call: PlannedCall, flow: _Flow) -> tuple[Posting, Posting]:
     unit, kind = _unit(policy, flow.token), _KINDS.get(call.function)
     other = {
-        "harvest": ("Income", "Vault", policy.name, "Rewards", call.venue),
-        "swap": ("Equity", "Vault", policy.name, "Swaps"),
-    }.get(kind or "", ("Assets", "Vault", policy.name, call.venue))
+        "harvest": ("Income", "Vault", _name(policy), "Rewards", call.venue),
+        "swap": ("Equity", "Vault", _name(policy), "Swaps"),
+    }.get(kind or "", ("Assets", "Vault", _name(policy), call.venue))
     return Posting(_idle(policy), flow.amount, unit), Posting(other, -flow.amount, unit)
 
 
@@ -211,8 +208,13 @@ def _entry(plan: Plan, receipt: Receipt, kind: str, what: str, moved: Sequence[P
     return Entry(moment, plan.chain_id, plan.vault, kind, what, name, postings, plan.plan_hash)
 
 
+def _name(policy: Policy) -> str:
+    """Of a vault: two may be called the same."""
+    return f"{policy.name} {policy.vault.vault[:8]}"
+
+
 def _idle(policy: Policy) -> tuple[str, ...]:
-    return ("Assets", "Vault", policy.name, "idle")
+    return ("Assets", "Vault", _name(policy), "idle")
 
 
 def _unit(policy: Policy, token: Address) -> Unit:

@@ -81,7 +81,7 @@ def _quoted(text: str) -> str:
 
 
 def _account(posting: Posting) -> str:
-    parts = (re.sub("[^A-Za-z0-9]+", "-", part).strip("-") for part in posting.account)
+    parts = (re.sub("[^A-Za-z0-9]+", "-", part).strip("-") or "X" for part in posting.account)
     return ":".join(part[:1].upper() + part[1:] for part in parts)
 
 
