@@ -1,5 +1,8 @@
 """What gas costs, to the wei, whatever becomes of a transaction; and when an account is said to be low."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +12,17 @@ from hypothesis import strategies as st
 from scenarios import STORIES, strange
 
 from keeper.chain.block import quantity
+from keeper.chain.rpc import Endpoint
 from keeper.config import parse
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, DecodeError
 from keeper.events import Event, EventStream, GasLow
 from keeper.execution.journal.costs import Charge, GasRecord
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import Intent, Transaction
 from keeper.execution.treasury import DAY, Day, GasLimits, Treasury, by_purpose, day, parse_wei
+from keeper.simulation.anvil import Anvil
+from keeper.simulation.proxy import Fault, Proxy
 
 PAID = [story for story in STORIES.values() if story is not strange]
 FULL = 10**20
@@ -62,6 +68,34 @@ async def test_a_cost_goes_with_its_block_and_comes_back_with_the_next(world: Co
     (again,) = world.rows(wanted)
     assert again.cost == FULL - await balance(world)
     assert again.gas_price != mined.gas_price
+
+
+@asynccontextmanager
+async def receipts_with(world: Counting, anvil: Anvil, **changed: Any) -> AsyncIterator[Counting]:
+    """The same account, whose endpoint says so of receipts."""
+    told = Fault("eth_getTransactionReceipt", change=lambda said: said and said | changed)
+    with Proxy([anvil.url], CHAIN, faults=[told]) as proxy:
+        async with Endpoint(proxy.url, CHAIN) as source:
+            yield replace(world, sender=replace(world.sender, source=source))
+
+
+async def test_what_a_rollup_charges_for_data_is_part_of_it(world: Counting, anvil: Anvil) -> None:
+    async with receipts_with(world, anvil, l1Fee="0x7") as charged:
+        await charged.carried_out(order(1_104))
+    assert total(world) == FULL - await balance(world) + 7
+
+
+@pytest.mark.parametrize("wrong", [hex(2**256), "0x", None, "-0x1"])
+async def test_a_price_that_is_no_uint256_is_not_taken_down(
+    world: Counting, anvil: Anvil, wrong: Any
+) -> None:
+    wanted = order(1_105)
+    await world.advance(wanted)
+    await world.mine()
+    async with receipts_with(world, anvil, effectiveGasPrice=wrong) as lying:
+        with pytest.raises(DecodeError):
+            await lying.advance()
+    assert world.states(wanted) == [State.BROADCAST]
 
 
 async def test_each_purpose_has_its_own_sum(world: Counting) -> None:

@@ -18,9 +18,12 @@ from running import SCHEDULE, Post
 from staged import USDC, Staged
 
 from keeper.execution.accounts import Entry, Posting, Unit
+from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.ops.bookkeeping import COLUMNS, as_beancount, as_csv
 from keeper.simulation.cast import Cast
 from keeper.simulation.vault import EPOCH_SECONDS
+from keeper.units import Address
 
 DEPOSIT = 2_000_000 * USDC
 ETHER = Decimal(10) ** 18
@@ -60,7 +63,7 @@ async def test_a_day_adds_up_to_what_the_chain_says(stage: Staged, players: Cast
     await a_day(stage, keepers)
     post = Post(tmp_path, stage)
     post.vault(stage, [], "vault")
-    post.write(SCHEDULE)
+    post.write(SCHEDULE + f'[gas.{stage.devnet.chain_id}]\nlow = "9999999 ether"\ndaily_cap = "1 ether"\n')
     done = post.keeper("export", "--format", "beancount", "--out", "day.beancount")
     assert done.returncode == 0, done.stderr
     ledger = tmp_path / "day.beancount"
@@ -91,6 +94,16 @@ async def test_a_day_adds_up_to_what_the_chain_says(stage: Staged, players: Cast
     assert len(by_account) == len(found)
     kinds = {row["kind"] for row in csv.DictReader(io.StringIO(table.stdout))}
     assert kinds == {"gas", "settlement", "supply", "withdraw"}
+    payer = Address(stage.devnet.address("relayer"))
+    async with Journal(str(tmp_path / "data")) as journal:
+        VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault).beat(payer, "", "")
+    status = post.status()
+    (account,) = status["accounts"]
+    assert (account["low"], int(account["wei"])) == (True, keepers.balance)
+    assert (int(account["spent_today"]), int(account["daily_cap"])) == (keepers.today.spent, 10**18)
+    assert sum(int(each["wei"]) for each in status["gas"]) == start - keepers.balance
+    assert {each["vault"] for each in status["gas"]} == {stage.deployment.vault}
+
     refused = post.keeper("export", "--format", "xls")
     assert refused.returncode == 2
     assert "expected csv or beancount, saw xls" in refused.stderr

@@ -1,5 +1,6 @@
 """What can be wrong, each brought about for real, told apart, put right, and then not found again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -294,10 +295,10 @@ async def test_the_command_shows_and_does_it_once_no_keeper_runs(stage: Staged, 
         VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault).begin(plan)
         stage.submit(plan)
         stage.devnet.rpc("evm_mine")
-        refused = post.keeper("repair", "--do")
+        refused = await asyncio.to_thread(post.keeper, "repair", "--do")
         assert (refused.returncode, refused.stdout) == (4, "")
         assert "Another keeper holds the lease" in refused.stderr
-        shown = post.keeper("repair")
+        shown = await asyncio.to_thread(post.keeper, "repair")
         assert shown.returncode == 1, shown.stderr
         assert shown.stdout.startswith("executed by another  settlement 0x")
         assert "to be done: reconcile that block" in shown.stdout
