@@ -6,7 +6,7 @@ epochs, cancels and repairs go on whatever they cost.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Annotated, Final
@@ -174,9 +174,9 @@ class Treasury:
         if policy.fees is not None:
             base_fee = min(base_fee, policy.fees.max_fee_per_gas)
         one = policy.limits.max_gas * fees(policy, base_fee).max_fee
-        seen = spent_on(self.record, head.timestamp)
-        # Those that nobody has signed yet: each is a batch, too, that has been decided on.
         charges = self.record.charges(start_of_day(head.timestamp))
+        seen = counted(self.record, charges, head.timestamp)
+        # Those that nobody has signed yet: each is a batch, too, that has been decided on.
         sent = {each.intent.key for each in charges if each.row.at not in ENDED or executed(each.row)}
         waiting = [each for each in self.record.open_plans() if adds_risk(each) and key_of(each) not in sent]
         reserved = seen.under_way + one * sum(each != plan for each in waiting)
@@ -205,7 +205,11 @@ class Treasury:
 
 def spent_on(record: GasRecord, moment: int) -> Day:
     """What the day of `moment` has cost, and may still, of what counts against the cap."""
-    charges = record.charges(start_of_day(moment))
+    return counted(record, record.charges(start_of_day(moment)), moment)
+
+
+def counted(record: GasRecord, charges: Sequence[Charge], moment: int) -> Day:
+    """Of these charges, those for plans that may add risk."""
     names = {bytes.fromhex(key[5:]) for each in charges if (key := each.intent.key).startswith("plan/")}
     risky = {key_of(plan) for plan in record.plans(names) if adds_risk(plan)}
     return day((each for each in charges if each.intent.key in risky), moment)

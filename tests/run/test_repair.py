@@ -262,6 +262,7 @@ async def test_a_plan_that_another_has_carried_out_is_noted_and_one_that_was_ove
 
         batch = await stage.propose(Kind.BATCH)
         record.begin(batch)
+        assert await ward.findings() == []
         stage.submit(replace(batch, terms=replace(batch.batch, reason="another one")))
         ward.mine()
         (found,) = await ward.findings()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlmodel import col, or_, select
 
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.states import ENDED
+from keeper.execution.journal.states import ENDED, State
 from keeper.execution.journal.tables import FloatRow, Intent, PlanRow, Transaction
 from keeper.planning.plan import Plan
 from keeper.units import Address
@@ -41,7 +41,7 @@ class GasRecord:
                 .join(Transaction, col(Transaction.intent) == col(Intent.key))
                 .where(
                     Transaction.chain_id == self.chain_id,
-                    or_(col(Transaction.mined_at) >= since, col(Transaction.state).not_in(ENDED)),
+                    or_(col(Transaction.mined_at) >= since, col(Transaction.state).in_(set(State) - ENDED)),
                 )
                 .order_by(col(Transaction.id))
             ).all()

@@ -100,7 +100,7 @@ class Transaction(SQLModel, table=True):
     gas_used: int | None = Field(default=None, sa_column=_uint(nullable=True))
     gas_price: int | None = Field(default=None, sa_column=_uint(nullable=True))
     data_fee: int | None = Field(default=None, sa_column=_uint(nullable=True))
-    mined_at: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    mined_at: int | None = Field(default=None, sa_column=Column(Uint256, nullable=True, index=True))
 
     @property
     def at(self) -> State:

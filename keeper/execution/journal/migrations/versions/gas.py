@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("intents", sa.Column("vault", sa.String))
     for name in ("gas_used", "gas_price", "data_fee", "mined_at"):
         op.add_column("transactions", sa.Column(name, Uint256))
+    op.create_index("ix_transactions_mined_at", "transactions", ["mined_at"])
     op.create_table(
         "floats",
         sa.Column("chain_id", Uint256, primary_key=True),
