@@ -20,7 +20,8 @@ def as_csv(entries: Iterable[Entry]) -> str:
     """A line for each posting; those of an entry add up to nothing in each currency. Text that a spreadsheet
     would take for a formula follows an apostrophe."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # RFC 4180's ends of lines, so that either of their characters is quoted within a cell.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for entry in entries:
         for posting in entry.postings:

@@ -63,7 +63,9 @@ async def test_a_day_adds_up_to_what_the_chain_says(stage: Staged, players: Cast
     await a_day(stage, keepers)
     post = Post(tmp_path, stage)
     post.vault(stage, [], "vault")
-    post.write(SCHEDULE + f'[gas.{stage.devnet.chain_id}]\nlow = "9999999 ether"\ndaily_cap = "1 ether"\n')
+    post.write(
+        SCHEDULE + f'[gas.{stage.devnet.chain_id}]\nlow = "99999999999 ether"\ndaily_cap = "1 ether"\n'
+    )
     done = post.keeper("export", "--format", "beancount", "--out", "day.beancount")
     assert done.returncode == 0, done.stderr
     ledger = tmp_path / "day.beancount"

@@ -303,6 +303,7 @@ async def test_the_command_shows_and_does_it_once_no_keeper_runs(stage: Staged, 
         assert shown.returncode == 1, shown.stderr
         assert shown.stdout.startswith("executed by another  settlement 0x")
         assert "to be done: reconcile that block" in shown.stdout
+    post.write()
     done = post.keeper("repair", "--do")
     assert done.returncode == 0, done.stderr
     assert f"done: settlement in block {stage.head.number - 1}" in done.stdout
