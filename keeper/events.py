@@ -228,6 +228,33 @@ class BreakerTripped(VaultEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GasLow(Event):
+    """An account that pays for gas has fallen below `low`. Both amounts in wei."""
+
+    severity = Severity.CRITICAL
+
+    chain_id: int
+    account: str
+    wei: int
+    low: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GasCapReached(Event):
+    """What may add risk waits for the next day of the chain's time. In wei: of `cap`, `spent` is gone and
+    `reserved` for what is under way; another batch may need as much as `needed`."""
+
+    severity = Severity.WARNING
+
+    chain_id: int
+    account: str
+    cap: int
+    spent: int
+    reserved: int
+    needed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuoteFailed(VaultEvent):
     """LiFi gave no quote that may be used; the harvest went on without."""
 

@@ -159,6 +159,11 @@ class Pool:
         """Scheme and host of every endpoint."""
         return ", ".join(member.endpoint.public_url for member in self._members)
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Each of them, to be asked by itself, in the file's order."""
+        return tuple(member.endpoint for member in self._members)
+
     def health(self) -> tuple[Health, ...]:
         """Every endpoint, in the order in which they would be asked now."""
         return tuple(

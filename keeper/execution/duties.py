@@ -21,6 +21,7 @@ from keeper.execution.journal.vaults import DIVERGED, EXECUTED, EXPIRED, REFUSED
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
+from keeper.execution.treasury import Treasury
 from keeper.planning import defence, exits
 from keeper.planning.build import NothingToDoError
 from keeper.planning.evidence import Evidence
@@ -100,6 +101,7 @@ class Duties:
     relayer: Relayer
     record: VaultRecord
     breakers: Breakers
+    treasury: Treasury
 
     async def perform(self, report: Report) -> None:
         """One pass, noted in `report` as it goes. A duty that fails does not keep the next from being tried.
@@ -107,6 +109,7 @@ class Duties:
         Raises LeaseError and JournalError, which end everything, and what stops a pass before its duties.
         """
         policy = self.keeper.policy
+        await self.treasury.look()
         await self.relayer.look_after(policy)
         lane = None if policy.health is None else policy.health.nonce_key
         if lane is not None:
@@ -156,8 +159,8 @@ class Duties:
         if self.record.open_plan(kind, nonce_key) is not None:
             return None
         evidence: tuple[Evidence, ...] = ()
-        if kind is Kind.BATCH and (tripped := self.breakers.open):
-            why = f"tripped: {', '.join(tripped)}"
+        if kind is Kind.BATCH and (stops := self._stops()):
+            why = f"tripped: {', '.join(stops)}"
             evidence = (exits.evidence(why, await self.keeper.clock.now()),)
         try:
             plan = await self.keeper.propose(kind, evidence)
@@ -165,7 +168,7 @@ class Duties:
             return None
         (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
         other = nonce_key is not None and plan.slot[0] != nonce_key
-        if other or pinned < self.record.last_block():
+        if other or pinned < self.record.last_block() or self._stopped(plan):
             return None
         self.record.begin(plan)
         return await self._go_on(plan)
@@ -189,11 +192,16 @@ class Duties:
             return None
         else:
             receipt = await self.relayer.submit(plan, await self._approved(plan), policy)
-        return await self._reconciled(plan, receipt, late=now > plan.valid_until)
+        return await self.conclude(plan, receipt, late=now > plan.valid_until)
 
     def _stopped(self, plan: Plan) -> bool:
-        """Whether it adds risk, and breakers forbid that."""
-        return limits.raises_risk(plan) and bool(self.breakers.open)
+        """Whether it adds risk, and that is forbidden."""
+        return limits.raises_risk(plan) and bool(self._stops(plan))
+
+    def _stops(self, plan: Plan | None = None) -> tuple[str, ...]:
+        """What forbids new risk now, or that `plan` is carried out."""
+        capped = not self.treasury.allows(self.keeper.policy, plan)
+        return (*self.breakers.open, *(["the day's cap of gas"] if capped else []))
 
     async def _approved(self, plan: Plan) -> Approval:
         try:
@@ -205,7 +213,11 @@ class Duties:
                 self._end(plan, REFUSED)
             raise
 
-    async def _reconciled(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
+    async def conclude(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
+        """Reconciles a plan that was carried out, whoever has sent it, and ends it.
+
+        Raises as `Keeper.reconcile`; ReconciliationError where that could not be read although it is `late`.
+        """
         block = receipt.block.number
         try:
             await self.keeper.reconcile((plan,), receipt)

@@ -13,14 +13,22 @@ from keeper.units import Address
 
 @dataclass(frozen=True)
 class Receipt:
-    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them."""
+    """A mined transaction. `index` is its place in `block`; `logs` are as JSON-RPC gives them. It paid
+    `gas_price` in wei for each gas, and `data_fee` besides, where a chain charges for its data."""
 
     transaction: bytes
     block: BlockRef
     index: int
     gas_used: int
+    gas_price: int
+    data_fee: int
     succeeded: bool
     logs: tuple[dict[str, Any], ...]
+
+    @property
+    def cost(self) -> int:
+        """What it has cost, in wei."""
+        return self.gas_used * self.gas_price + self.data_fee
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,17 @@ async def find(source: Source, name: bytes) -> Receipt | None:
         return None
     try:
         number, mined_in, logs = quantity(raw["blockNumber"]), hex_bytes(raw["blockHash"]), tuple(raw["logs"])
-        index, used, status = (quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "status"))
+        index, used, price, status = (
+            quantity(raw[key]) for key in ("transactionIndex", "gasUsed", "effectiveGasPrice", "status")
+        )
+        # Of a rollup on the OP stack; others have all of it in the gas.
+        data_fee = quantity(raw.get("l1Fee") or "0x0")
     except (KeyError, TypeError) as error:
         raise DecodeError("Not a receipt", seen=repr(error), where="0x" + name.hex()) from error
     block = await source.get_block(number)
-    return Receipt(name, block, index, used, status == 1, logs) if block.hash == mined_in else None
+    if block.hash != mined_in:
+        return None
+    return Receipt(name, block, index, used, price, data_fee, status == 1, logs)
 
 
 async def spender(source: Source, account: Address, nonce: int, before: int, after: int) -> bytes | None:

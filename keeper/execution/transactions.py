@@ -7,7 +7,7 @@ under every hash that its nonce has had.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from eth_account.signers.local import LocalAccount
 
@@ -91,6 +91,7 @@ class Transactions:
             if seen.head.number - taken[above][-1].since >= self.replacement.blocks:
                 key = f"hole/{self.source.chain_id}/{self.address}/{nonce}"
                 empty = self.intent(key, "fill a hole", self.address, b"", TRANSFER_GAS)
+                empty.vault = None
                 offer = fees(self.policy, seen.head.base_fee)
                 self.journal.fill(empty, nonce=nonce, fee=offer, since=seen.head.number)
         return bool(missing)
@@ -112,7 +113,7 @@ class Transactions:
     def intent(
         self, key: str, purpose: str, target: Address, data: bytes, gas: int, valid_until: int | None = None
     ) -> Intent:
-        """An intent of this account on this chain."""
+        """An intent of this account on this chain, for the policy's vault."""
         return Intent(
             key=key,
             chain_id=self.source.chain_id,
@@ -122,6 +123,7 @@ class Transactions:
             data=data,
             gas=gas,
             valid_until=valid_until,
+            vault=None if self.policy is None else self.policy.vault.vault,
         )
 
     # ONE NONCE
@@ -133,7 +135,7 @@ class Transactions:
             if row.at in INCLUDED and (
                 row is not mined or receipt is None or receipt.block.hash != row.block_hash
             ):
-                self.journal.move(row, State.REORGED, block_hash=None, succeeded=None)
+                self.journal.move(row, State.REORGED, **_inclusion(None))
         if mined is not None and receipt is not None:
             self._included(group, mined, receipt, seen)
         elif seen.spent > group[0].nonce and all(
@@ -165,7 +167,7 @@ class Transactions:
             self.journal.move(mined, State.BROADCAST, since=seen.head.number)
         if mined.at not in INCLUDED:
             after = State.MINED if receipt.succeeded else State.REVERTED
-            self.journal.move(mined, after, block_hash=receipt.block.hash, succeeded=receipt.succeeded)
+            self.journal.move(mined, after, **_inclusion(receipt))
             self._tell_mined(receipt)
         if seen.head.number - receipt.block.number >= self.finality:
             # Itself last: what a crash leaves undone is found with it.
@@ -290,3 +292,15 @@ class Transactions:
                 succeeded=receipt.succeeded,
             )
         )
+
+
+def _inclusion(receipt: Receipt | None) -> dict[str, Any]:
+    """What the journal keeps of a receipt, and no longer has without one."""
+    return {
+        "block_hash": receipt and receipt.block.hash,
+        "succeeded": receipt and receipt.succeeded,
+        "gas_used": receipt and receipt.gas_used,
+        "gas_price": receipt and receipt.gas_price,
+        "data_fee": receipt and receipt.data_fee,
+        "mined_at": receipt and receipt.block.timestamp,
+    }

@@ -16,11 +16,13 @@ from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
+from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import LEASE_SECONDS, Journal, JournalError
 from keeper.execution.journal.lease import LONGEST_SECONDS
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits, Treasury
 from keeper.execution.worker import Worker
 from keeper.ops.commands.intend import proposer_key
 from keeper.ops.exporter import MetricsSettings
@@ -31,6 +33,7 @@ from keeper.quorum.admission import require_quorum
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
 from keeper.swap.client import LiFi, LiFiConfig
+from keeper.units import Address
 
 
 class VaultSettings(StrictModel):
@@ -46,8 +49,9 @@ class RunConfig(StrictModel):
     `endpoints` is a file of endpoints by chain; `data` the journal's folder, or a `postgresql://` URL; `key`
     pays for gas, and nothing is sent without; `proposer_env` names the variable with the proposer's key.
     `lifi` is a file that says where LiFi is: without it nothing is sold there.
-    `lease` is how many seconds after this keeper's end another may take its place, at most an hour.
-    `metrics`, `webhook` and `heartbeat` say who is told what happens; nobody, where they are left out.
+    `lease` is how many seconds after this keeper's end another may take its place, at most an hour; `gas` is
+    by chain id. `metrics`, `webhook` and `heartbeat` say who is told what happens; nobody, where they are
+    left out.
     """
 
     endpoints: Path
@@ -62,6 +66,7 @@ class RunConfig(StrictModel):
     metrics: MetricsSettings | None = None
     webhook: WebhookSettings | None = None
     heartbeat: HeartbeatSettings | None = None
+    gas: dict[int, GasLimits] = Field(default_factory=dict)
 
     def beside(self, folder: Path) -> "RunConfig":
         """The same with paths taken relative to `folder`."""
@@ -86,11 +91,14 @@ def read_config(path: Path) -> RunConfig:
 
 
 def read_policies(config: RunConfig) -> tuple[Policy, ...]:
-    """The vaults' policies, in the file's order. Raises ConfigError, also for a vault listed twice."""
+    """The vaults' policies, in the file's order. Raises ConfigError, also for a vault listed twice, and for a
+    chain's gas without a vault there."""
     found = tuple(policies.load(each.policy) for each in config.vaults)
     names = [(each.vault.chain_id, each.vault.vault) for each in found]
     if len(set(names)) != len(names):
         raise ConfigError("A vault is listed twice", expected="one policy for each")
+    if strange := sorted(set(config.gas) - {chain for chain, _ in names}):
+        raise ConfigError("Gas of a chain without a vault", seen=f"gas.{strange[0]}")
     return found
 
 
@@ -112,6 +120,13 @@ def named(config: RunConfig, vault: str) -> Policy:
 def record_of(journal: Journal, policy: Policy) -> VaultRecord:
     """What the journal holds about a policy's vault."""
     return VaultRecord(journal, policy.vault.chain_id, policy.vault.vault)
+
+
+def _lifi(config: RunConfig, policy: Policy, time: clock.Clock) -> LiFi | None:
+    """LiFi, if the policy sells there and the file says where that is."""
+    if config.lifi is None or policy.swap is None or policy.swap.lifi is None:
+        return None
+    return LiFi(load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent), time)
 
 
 @asynccontextmanager
@@ -140,14 +155,14 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
         if journal is not None:
             events.emit(LeaseTaken())
         tended, worker = [], Worker()
+        treasuries: dict[int, Treasury] = {}
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
-            lifi = None
-            if config.lifi is not None and policy.swap is not None and policy.swap.lifi is not None:
-                terms = load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
-                lifi = await stack.enter_async_context(LiFi(terms, time))
+            lifi = _lifi(config, policy, time)
+            if lifi is not None:
+                await stack.enter_async_context(lifi)
             if account is None or journal is None:
                 dry = Keeper(policy, pool, time, vault.signers, events, lifi=lifi, worker=worker)
                 tended.append(Tended(dry, None))
@@ -157,7 +172,11 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
                 policy, pool, time, vault.signers, events, relayer, proposer, lifi=lifi, worker=worker
             )
             record = record_of(journal, policy)
-            duties = Duties(keeper, relayer, record, Breakers(config.breakers, record, events))
+            if hub not in treasuries:
+                limits, payer = config.gas.get(hub, GasLimits()), Address(account.address)
+                treasuries[hub] = Treasury(limits, pool, payer, GasRecord(journal, hub), events)
+            breakers = Breakers(config.breakers, record, events)
+            duties = Duties(keeper, relayer, record, breakers, treasuries[hub])
             tended.append(Tended(keeper, duties))
         try:
             yield Loop(tended, config.schedule, events)

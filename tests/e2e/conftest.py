@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from eth_account import Account
+from selling import Selling
 from staged import USDC, Staged, put_back
 
 from keeper import engine
@@ -20,9 +21,12 @@ from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.lifi_process import LiFiService
+from keeper.simulation.swaps import deploy_selling_vault, push_prices
 from keeper.simulation.vault import deploy_vault
 
 FIRST_DEPOSIT = 2_000_000 * USDC
+HOUR = 3_600
 MakeKeeper = Callable[..., Keeper]
 MakeSigner = Callable[..., Signer]
 
@@ -83,3 +87,24 @@ def make_signer(deployed: Staged, endpoint: Endpoint, tmp_path: Path) -> MakeSig
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def running(devnet: Devnet) -> Iterator[tuple[Staged, LiFiService]]:
+    """A vault with two million dollars at work, an hour of rewards, and prices that are fresh."""
+    with LiFiService([devnet]) as service:
+        stage = Staged(devnet, deploy_selling_vault(devnet, service.contracts[devnet.chain_id]))
+        asyncio.run(stage.open(2_000_000 * USDC))
+        devnet.warp(HOUR)
+        push_prices(devnet)
+        yield stage, service
+
+
+@pytest.fixture
+def selling(running: tuple[Staged, LiFiService], tmp_path: Path) -> Iterator[Selling]:
+    """The same vault and an honest service, put back after the test."""
+    stage, service = running
+    service.behave(fee_bps=0)
+    mark = stage.devnet.rpc("evm_snapshot")
+    yield Selling(stage, service, tmp_path)
+    assert stage.devnet.rpc("evm_revert", mark)

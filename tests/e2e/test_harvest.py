@@ -1,18 +1,15 @@
 """Rewards claimed at Aave and sold through Uniswap or LiFi, by plans that signers derive for themselves; and
 quotes that lie, which none of them signs."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from policy.zodiac import lets
 from selling import AAVE, Selling
-from staged import USDC, Staged
+from staged import USDC
 from typer.testing import CliRunner
 
 from keeper.contracts import encode_call
@@ -27,10 +24,8 @@ from keeper.planning.policy import Policy
 from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.cast import cast
 from keeper.simulation.demo_swaps import passed_on
-from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_lies import LIES
-from keeper.simulation.lifi_process import LiFiService
-from keeper.simulation.swaps import HELD, REWARD, deploy_selling_vault, push_prices
+from keeper.simulation.swaps import HELD, REWARD, push_prices
 from keeper.swap.deployments import MULTIPLE, SINGLE, published
 from keeper.swap.models import SwapRequest
 from keeper.swap.refusals import RateBudgetError
@@ -40,27 +35,6 @@ from keeper.verification import How, verify
 HOUR = 3_600
 GIFT = 10**15
 REFUSED = "Refused what LiFi quotes: "
-
-
-@pytest.fixture(scope="module")
-def running(devnet: Devnet) -> Iterator[tuple[Staged, LiFiService]]:
-    """A vault with two million dollars at work, an hour of rewards, and prices that are fresh."""
-    with LiFiService([devnet]) as service:
-        stage = Staged(devnet, deploy_selling_vault(devnet, service.contracts[devnet.chain_id]))
-        asyncio.run(stage.open(2_000_000 * USDC))
-        devnet.warp(HOUR)
-        push_prices(devnet)
-        yield stage, service
-
-
-@pytest.fixture
-def selling(running: tuple[Staged, LiFiService], tmp_path: Path) -> Iterator[Selling]:
-    """The same vault and an honest service, put back after the test."""
-    stage, service = running
-    service.behave(fee_bps=0)
-    mark = stage.devnet.rpc("evm_snapshot")
-    yield Selling(stage, service, tmp_path)
-    assert stage.devnet.rpc("evm_revert", mark)
 
 
 def weth(selling: Selling) -> Address:

@@ -151,7 +151,7 @@ def test_the_schema_after_all_migrations_is_that_of_the_tables(place: str) -> No
 def test_a_database_of_a_newer_schema_is_refused(place: str) -> None:
     with connected(place) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match=r"newer version.*expected schema 0002.*saw schema 9999"):
+    with pytest.raises(ConfigError, match=r"newer version.*expected schema 0003.*saw schema 9999"):
         Journal(place)
 
 

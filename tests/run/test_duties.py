@@ -13,16 +13,19 @@ from keeper.events import Event, EventStream, Waited
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import LONGEST_EPOCH, Duties, Report, only_waits
+from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits, Treasury
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
 from keeper.quorum.requests import Proposer
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
+from keeper.units import Address
 
 MakeDuties = Callable[[Sequence[str]], Duties]
 
@@ -47,7 +50,10 @@ async def make(stage: Staged, journal: Journal) -> AsyncIterator[MakeDuties]:
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(policy, endpoint, clock, signers, events, relayer, proposer)
             record = VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault)
-            return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events))
+            gas = GasRecord(journal, stage.devnet.chain_id)
+            payer = Address(relayer.account.address)
+            treasury = Treasury(GasLimits(), endpoint, payer, gas, events)
+            return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events), treasury)
 
         yield made
 

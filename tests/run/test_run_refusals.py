@@ -9,8 +9,10 @@ from running import DEAD, Post
 from staged import USDC, Staged, put_back
 
 from keeper.config import public_url
+from keeper.errors import ConfigError
 from keeper.execution.journal.database import FILE
 from keeper.execution.journal.journal import Journal
+from keeper.ops.running import read_config, read_policies
 from keeper.simulation.vault import EPOCH_SECONDS
 
 DEPOSIT = 2_000_000 * USDC
@@ -99,3 +101,10 @@ def test_a_vault_that_is_listed_twice_is_refused(stage: Staged, post: Post) -> N
     said = post.keeper("run", "--once")
     assert said.returncode == 2
     assert "A vault is listed twice" in said.stderr
+
+
+def test_gas_of_a_chain_without_a_vault_is_refused(stage: Staged, post: Post) -> None:
+    post.vault(stage, [DEAD], "vault")
+    post.write("[gas.1]\nlow = 1\n")
+    with pytest.raises(ConfigError, match=r"Gas of a chain without a vault: saw gas\.1"):
+        read_policies(read_config(post.folder / "keeper.toml"))

@@ -139,6 +139,13 @@ class Journal:
         with self.write() as session:
             self._step(session, transaction, after, **facts)
 
+    def give_up(self, key: str, until: int) -> None:
+        """An intent is no longer wanted: it was valid until then, in seconds of the chain's time."""
+        with self.write() as session:
+            intent = session.get_one(Intent, key)
+            intent.valid_until = until
+            session.add(intent)
+
     # READING
 
     def live(self, chain_id: int, account: Address) -> list[list[Transaction]]:

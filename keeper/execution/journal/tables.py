@@ -58,7 +58,7 @@ class Lease(SQLModel, table=True):
 
 class Intent(SQLModel, table=True):
     """What is to be done once. `gas` is the limit; after `valid_until`, in seconds of the chain's time, it is
-    given up."""
+    given up. `vault` is the one it is done for, where it is one's alone."""
 
     __tablename__ = "intents"
 
@@ -70,11 +70,14 @@ class Intent(SQLModel, table=True):
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     gas: int = Field(sa_column=_uint())
     valid_until: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    vault: str | None = None
 
 
 class Transaction(SQLModel, table=True):
     """One transaction for an intent, or the empty transfer that `cancels` it. Fees in wei per gas; `since` is
-    the head when it was drafted, or offered again; `block_hash` where it was last seen mined."""
+    the head when it was drafted, or offered again; `block_hash` where it was last seen mined. While it is
+    mined, `gas_used` at `gas_price` and `data_fee` are what it cost, in wei, and `mined_at` is its block's
+    time; all of them are unknown for what was mined before the journal kept them."""
 
     __tablename__ = "transactions"
     __table_args__ = (UniqueConstraint("chain_id", "account", "nonce", "attempt"),)
@@ -94,10 +97,21 @@ class Transaction(SQLModel, table=True):
     raw: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     block_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     succeeded: bool | None = None
+    gas_used: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    gas_price: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    data_fee: int | None = Field(default=None, sa_column=_uint(nullable=True))
+    mined_at: int | None = Field(default=None, sa_column=Column(Uint256, nullable=True, index=True))
 
     @property
     def at(self) -> State:
         return State(self.state)
+
+    @property
+    def cost(self) -> int | None:
+        """What it has cost in wei, as far as is known; None for what is not mined."""
+        if self.gas_used is None or self.gas_price is None:
+            return None
+        return self.gas_used * self.gas_price + (self.data_fee or 0)
 
 
 class Transition(SQLModel, table=True):
@@ -146,6 +160,18 @@ class BreakerRow(SQLModel, table=True):
     moment: int = Field(sa_column=Column(BigInteger, nullable=False))
     price: int | None = Field(default=None, sa_column=_uint(nullable=True))
     epoch: int | None = Field(default=None, sa_column=_uint(nullable=True))
+
+
+class FloatRow(SQLModel, table=True):
+    """What was last said about an account's gas: whether it was `low`, and on which day of the chain's time,
+    in days since the epoch, its cap was reached."""
+
+    __tablename__ = "floats"
+
+    chain_id: int = Field(sa_column=Column(Uint256, primary_key=True))
+    account: str = Field(primary_key=True)
+    low: bool
+    capped_on: int | None = Field(default=None, sa_column=_uint(nullable=True))
 
 
 class Heartbeat(SQLModel, table=True):

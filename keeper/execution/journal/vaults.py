@@ -16,6 +16,7 @@ EXECUTED: Final = "executed"
 EXPIRED: Final = "expired"
 REFUSED: Final = "refused"
 DIVERGED: Final = "diverged"
+OVERTAKEN: Final = "overtaken"
 
 
 class Breaker(StrEnum):

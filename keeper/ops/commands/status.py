@@ -8,12 +8,15 @@ import typer
 
 from keeper.chain.block import quantity
 from keeper.chain.pool import Endpoints, open_pools
+from keeper.chain.rpc import Source
 from keeper.config import load_toml
 from keeper.events import EventStream
+from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.tables import Transaction
+from keeper.execution.treasury import GasLimits, by_purpose, spent_on
 from keeper.guardian.powers import moment
-from keeper.ops.output import JsonOption, show
+from keeper.ops.output import JsonOption, amount, show
 from keeper.ops.running import RunConfig, read_config, read_policies, record_of
 from keeper.planning.policy import Policy
 
@@ -25,7 +28,7 @@ def status(
     config: Annotated[Path, typer.Option("--config", help="The file of `keeper run`.")],
     json: JsonOption = False,
 ) -> None:
-    """Show vaults, circuit breakers, the lease, transactions under way, nonces and gas.
+    """Show vaults, circuit breakers, the lease, transactions under way, nonces, and who paid what for gas.
 
     It only reads, and a keeper may run meanwhile. Ends with 1 when a breaker has tripped or the last pass
     over a vault had trouble.
@@ -34,7 +37,7 @@ def status(
     journal = Journal(loaded.data)
     vaults = [_vault(journal, policy) for policy in read_policies(loaded)]
     payers = sorted({(each["chain_id"], each["account"]) for each in vaults if each["account"]})
-    accounts = asyncio.run(_accounts(loaded, payers))
+    accounts = asyncio.run(_accounts(loaded, journal, payers))
     well = not any(each["breakers"] or each["trouble"] for each in vaults)
     data = {
         "ok": well,
@@ -42,6 +45,7 @@ def status(
         "vaults": vaults,
         "transactions": [_transaction(each) for each in journal.under_way()],
         "accounts": accounts,
+        "gas": [each for chain in sorted({chain for chain, _ in payers}) for each in _gas(journal, chain)],
     }
     show(data, "\n".join(_lines(data)), json=json)
     if not well:
@@ -79,19 +83,46 @@ def _transaction(row: Transaction) -> dict[str, Any]:
     }
 
 
-async def _accounts(config: RunConfig, payers: list[tuple[int, str]]) -> list[dict[str, Any]]:
-    """What the accounts that pay for gas have, and their next nonces, at the heads."""
+async def _accounts(
+    config: RunConfig, journal: Journal, payers: list[tuple[int, str]]
+) -> list[dict[str, Any]]:
+    """What the accounts that pay for gas have, their next nonces, and what today has cost, at the heads."""
     settings = load_toml(config.endpoints, Endpoints)
     async with open_pools(settings, {chain for chain, _ in payers}, EventStream()) as pools:
-        return [
-            {
-                "chain_id": chain,
-                "account": account,
-                "wei": quantity(await pools[chain].rpc("eth_getBalance", [account, "latest"])),
-                "nonce": quantity(await pools[chain].rpc("eth_getTransactionCount", [account, "latest"])),
-            }
-            for chain, account in payers
-        ]
+        return [await _account(pools[chain], config, journal, account) for chain, account in payers]
+
+
+async def _account(source: Source, config: RunConfig, journal: Journal, account: str) -> dict[str, Any]:
+    chain = source.chain_id
+    limits = config.gas.get(chain, GasLimits())
+    wei = quantity(await source.rpc("eth_getBalance", [account, "latest"]))
+    today = spent_on(GasRecord(journal, chain), (await source.latest()).timestamp)
+    return {
+        "chain_id": chain,
+        "account": account,
+        "currency": limits.currency,
+        "wei": wei,
+        "low": limits.low is not None and wei < limits.low,
+        "nonce": quantity(await source.rpc("eth_getTransactionCount", [account, "latest"])),
+        "spent_today": today.spent,
+        "under_way": today.under_way,
+        "daily_cap": limits.daily_cap,
+    }
+
+
+def _gas(journal: Journal, chain: int) -> list[dict[str, Any]]:
+    """What each vault's purposes have cost, ever."""
+    paid = by_purpose(GasRecord(journal, chain).charges())
+    return [
+        {
+            "chain_id": chain,
+            "vault": vault,
+            "purpose": purpose,
+            "transactions": spent.transactions,
+            "wei": spent.wei,
+        }
+        for (vault, purpose), spent in sorted(paid.items(), key=lambda each: (each[0][0] or "", each[0][1]))
+    ]
 
 
 def _lines(data: dict[str, Any]) -> list[str]:
@@ -109,6 +140,29 @@ def _lines(data: dict[str, Any]) -> list[str]:
     for each in data["transactions"]:
         lines.append(f"nonce {each['nonce']} of {each['account']}: {each['state']}, for {each['intent']}")
     for each in data["accounts"]:
-        ether = f"{each['wei'] // 10**18}.{each['wei'] % 10**18:018d}"
-        lines.append(f"{each['account']} on chain {each['chain_id']}: {ether}, next nonce {each['nonce']}")
+        low = "  LOW" if each["low"] else ""
+        lines.append(
+            f"{each['account']} on chain {each['chain_id']}: {_gas_amount(each['wei'], each)},"
+            f" next nonce {each['nonce']}{low}"
+        )
+        lines += _today(each)
+    currencies = {each["chain_id"]: each for each in data["accounts"]}
+    lines += [
+        f"gas of {each['vault'] or 'no vault'}: {_gas_amount(each['wei'], currencies[each['chain_id']])}"
+        f" in {each['transactions']}, {each['purpose']}"
+        for each in data["gas"]
+    ]
     return lines
+
+
+def _today(account: dict[str, Any]) -> list[str]:
+    spent, under_way = account["spent_today"], account["under_way"]
+    if account["daily_cap"] is None:
+        return []
+    cap = _gas_amount(account["daily_cap"], account)
+    waits = f", {_gas_amount(under_way, account)} under way" if under_way else ""
+    return [f"  today {_gas_amount(spent, account)} of at most {cap} for what may add risk{waits}"]
+
+
+def _gas_amount(wei: int, account: dict[str, Any]) -> str:
+    return amount(wei, 18, account["currency"])
