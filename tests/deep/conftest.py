@@ -35,7 +35,7 @@ sys.path.append(str(CONNECTORS))
 sys.path.append(str(CONNECTORS.parent / "execution"))
 sys.path.append(str(CONNECTORS.parent / "oracle"))
 sys.path.append(str(CONNECTORS.parent / "planning"))
-sys.path += [str(CONNECTORS.parent / each) for each in ("e2e", "fuzz", "safe", "swap")]
+sys.path += [str(CONNECTORS.parent / each) for each in ("e2e", "fuzz", "run", "safe", "swap")]
 
 
 @pytest.fixture
