@@ -1,4 +1,4 @@
-"""Keepers killed thousands of times in whole days of a vault: each day comes to what it comes to undisturbed."""
+"""Keepers killed thousands of times in whole days of a vault: all comes to what it comes to undisturbed."""
 
 import os
 from functools import partial
@@ -27,5 +27,5 @@ def test_killed_keepers_lose_and_repeat_nothing(built_chain: BuiltChain, tmp_pat
         campaign.days(4 * tenth, campaign.at_writes)
         campaign.days(4 * tenth, campaign.at_any_moment)
         campaign.days(tenth, partial(campaign.at_any_moment, cold=True))
-        campaign.days(tenth, campaign.at_writes, partial(database, server))
+        campaign.days(tenth, campaign.at_writes, place=partial(database, server))
         campaign.days(tenth, campaign.told_to_stop)

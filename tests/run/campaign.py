@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from day_host import AFTER, BEFORE
 from days import USERS, Day, Outcome, deeper, free
 from killed import Doom, Host, Keepers, Point, Tally, hosting, lines
 from running import KEY, PROPOSER, Post
@@ -69,15 +70,21 @@ class Campaign:
         for file in self.folder.glob("day*/writes"):
             self.points |= {(what, when) for what, _, when in (each.rpartition(" ") for each in lines(file))}
 
-    def days(self, wanted: int, doom: Callable[[], Doom], place: Place = lambda: nullcontext("data")) -> None:
+    def days(
+        self,
+        wanted: int,
+        doom: Callable[[], Doom],
+        scripts: Sequence[Script] = SCRIPTS,
+        place: Place = lambda: nullcontext("data"),
+    ) -> None:
         """Days, one script after the other, each with a journal of its own, until so many keepers have ended
         as they were doomed to. All is as it would be without that."""
         goal = self.tally.ends.total() + wanted
-        for script in itertools.cycle(SCRIPTS):
-            if self.tally.ends.total() == goal:
+        for script in itertools.cycle(scripts):
+            if (left := goal - self.tally.ends.total()) == 0:
                 return
-            # Some are left for the other days.
-            share = min(goal - self.tally.ends.total(), -(-wanted // len(SCRIPTS)))
+            # Some are for the other days.
+            share = min(left, -(-wanted // len(scripts)))
             with place() as data:
                 outcome = self._play(script, self._at_most(share, doom), data)
             assert outcome == self.expected[script], script.__name__
@@ -124,11 +131,9 @@ class Campaign:
     # DOOMS
 
     def at_writes(self) -> Doom:
-        """At the first of the points where none has been killed yet, or else at some write."""
-        if left := self.points - self.tally.touched:
-            return Doom(points=tuple(sorted(left)))
-        number = self.drawn.randint(1, DEEPEST)
-        return Doom(points=((str(number), self.drawn.choice(("before", "after"))),))
+        """At the first of the points where none has been killed yet, and at some write at the latest."""
+        last = (str(self.drawn.randint(1, DEEPEST)), self.drawn.choice((BEFORE, AFTER)))
+        return Doom(points=(last, *sorted(self.points - self.tally.touched)))
 
     def at_any_moment(self, *, cold: bool = False) -> Doom:
         return Doom(lines=self.drawn.randint(0, TALKATIVE), seconds=self.drawn.uniform(0, LATE), cold=cold)

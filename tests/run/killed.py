@@ -9,13 +9,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 RUN = ("run", "--config", "keeper.toml", "--json")
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600
 """For whatever a day waits for, many keepers' lives included."""
 PAUSE_SECONDS = 0.005
 STOP_SECONDS = 10.0
@@ -198,6 +198,17 @@ class Keepers:
             self.free()
         self.tally.ends[str(life.doom)] += 1
         self.begin()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The keeper that runs, if it still does, stands still meanwhile."""
+        life = self._life
+        assert life is not None
+        with suppress(ProcessLookupError):
+            os.kill(life.child, signal.SIGSTOP)
+        yield
+        with suppress(ProcessLookupError):
+            os.kill(life.child, signal.SIGCONT)
 
     def stop(self) -> None:
         """Has the keeper that runs, and that nothing happens to any more, stop by itself."""

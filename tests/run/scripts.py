@@ -46,8 +46,10 @@ def rough(day: Day) -> None:
     first = day.offers("closeEpoch")
     raw = rpc("eth_getRawTransactionByHash", first)
     day.blocks(3, price=DEAR)
-    rpc("anvil_dropTransaction", day.offers("closeEpoch", but=first))
-    day.block(raw)
+    second = day.offers("closeEpoch", but=first)
+    with day.keepers.held():
+        rpc("anvil_dropTransaction", second)
+        day.block(raw)
     day.blocks(FINALITY + 1)
     # Mined, and reorganised away.
     day.does("settle")
@@ -66,11 +68,14 @@ def rough(day: Day) -> None:
     day.blocks(FINALITY + 1)
     day.does("execute")
     redeems(day)
-    # Somebody else closes the epoch in the same block, before the keeper; until then it is too dear for him.
-    day.stage.devnet.rpc("eth_sendRawTransaction", day.by("user2", "closeEpoch()"))
-    day.blocks(FINALITY, price=DEAR)
-    day.does("execute", price=DEAR)
-    day.does("closeEpoch")
+    day.blocks(FINALITY)
+    day.does("execute")
+    # Somebody else closes the epoch in the same block, before the keeper.
+    late = day.offers("closeEpoch")
+    raw = rpc("eth_getRawTransactionByHash", late)
+    with day.keepers.held():
+        rpc("anvil_dropTransaction", late)
+        day.block(day.by("user2", "closeEpoch()"), raw)
     day.blocks(FINALITY + 1)
     day.does("settle")
     day.finishes()
