@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Day:
     def stage(self) -> Staged:
         return self.post.stage
 
-    @property
+    @cached_property
     def journal(self) -> Journal:
         """To be read, and for what people write."""
         return Journal(self.post.place)
