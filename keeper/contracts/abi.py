@@ -60,10 +60,11 @@ def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
 
 
 def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
-    """Strict ABI decoding of a tuple. Raises DecodeError on short data or non-zero padding."""
+    """Strict ABI decoding of a tuple. Raises DecodeError on short data, non-zero padding, or a string that is
+    not UTF-8."""
     try:
         return _CODEC.decode(types, data, strict=True)
-    except (DecodingError, ParseError, OverflowError) as error:
+    except (DecodingError, ParseError, OverflowError, UnicodeDecodeError) as error:
         shown = "0x" + data[:64].hex() + ("…" if len(data) > 64 else "")
         raise DecodeError(
             "Returned bytes do not decode", expected=f"({','.join(types)})", seen=shown, hint=str(error)

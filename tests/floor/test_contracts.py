@@ -42,6 +42,14 @@ def test_bytes_that_are_not_of_the_type_are_refused(data: bytes) -> None:
         Function("owner()", "(address)").decode(data)
 
 
+def test_a_string_that_is_not_utf_8_is_refused() -> None:
+    function = Function("description()", "(string)")
+    data = encode_call("f(string)", "ETH / USD")[4:]
+    assert function.decode(data) == "ETH / USD"
+    with pytest.raises(DecodeError, match="utf-8"):
+        function.decode(data.replace(b"ETH /", b"ETH\xa0/"))
+
+
 @pytest.mark.parametrize(
     "signature", ["transfer", "transfer(uint)", "transfer(uint7)", "(uint256)", "f(uint256"]
 )
@@ -100,6 +108,10 @@ def test_interface_has_no_code() -> None:
         (encode_call("Panic(uint256)", 0x99), "Panic(153)"),
         (encode_call("NavBelowFloor(uint256,uint256)", 99, 100), "NavBelowFloor(navLow=99, floor=100)"),
         (bytes.fromhex("12345678"), "UnknownError(0x12345678)"),
+        (
+            encode_call("Error(string)", "no").replace(b"no", b"\xa0\xa0"),
+            "UnknownError(0x" + encode_call("Error(string)", "no").replace(b"no", b"\xa0\xa0").hex() + ")",
+        ),
         (encode_call("Error(string)", "no")[:20], "UnknownError(0x08c379a0" + "00" * 16 + ")"),
     ],
 )

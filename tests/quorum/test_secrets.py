@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from eth_account import Account
+from eth_keys.backends import CoinCurveECCBackend, get_backend
 from loud import loud
 from processes import failing, running, write_config
 from vault_world import ChainTime, World
@@ -26,6 +27,11 @@ from keeper.simulation.proposers import PROPOSERS, proposer_key
 PASSWORD = "planted-password-of-the-keystore"
 API_KEY = "planted-api-key-of-the-endpoint"
 PATIENCE = 60
+
+
+def test_keys_sign_in_constant_time() -> None:
+    # eth-keys falls back to Python's numbers, whose time tells of the key, without a word.
+    assert isinstance(get_backend(), CoinCurveECCBackend)
 
 
 async def intend(world: World, folder: Path, signers: list[str], relayer: str) -> list[str]:
