@@ -24,6 +24,7 @@ def test_killed_keepers_lose_and_repeat_nothing(built_chain: BuiltChain, tmp_pat
         postgresql() as server,
     ):
         campaign.undisturbed()
+        campaign.every_point()
         campaign.days(4 * tenth, campaign.at_writes)
         campaign.days(4 * tenth, campaign.at_any_moment)
         campaign.days(tenth, partial(campaign.at_any_moment, cold=True))
