@@ -71,7 +71,7 @@ class Campaign:
             self.points |= {(what, when) for what, _, when in (each.rpartition(" ") for each in lines(file))}
 
     def every_point(self) -> None:
-        """Each day once, with a keeper killed at the first of the points where none has been yet, and so on."""
+        """Each day once, with a keeper killed at the first of the points where none was yet, and so on."""
         for script in SCRIPTS:
             assert self._play(script, self._at_a_point) == self.expected[script], script.__name__
 
