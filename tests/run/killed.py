@@ -18,6 +18,8 @@ RUN = ("run", "--config", "keeper.toml", "--json")
 PATIENCE_SECONDS = 600
 """For whatever a day waits for, many keepers' lives included."""
 PAUSE_SECONDS = 0.005
+SETTLING = 40
+"""Pauses before a keeper is stopped."""
 STOP_SECONDS = 10.0
 """Within which a keeper that is told to stop has stopped."""
 Point = tuple[str, str]
@@ -212,6 +214,9 @@ class Keepers:
 
     def stop(self) -> None:
         """Has the keeper that runs, and that nothing happens to any more, stop by itself."""
+        for _ in range(SETTLING):
+            # One that is dying at its point is seen to have died there.
+            self.attend()
         life = self._life
         assert life is not None
         if life.doom.points:
