@@ -79,7 +79,7 @@ class Keeper:
         taken = await snapshot.take(
             {self.policy.vault.chain_id: self.endpoint},
             engine.calls(self.policy),
-            await self.clock.now(),
+            await self._reference_time(),
             self.policy.finality,
         )
         blocks = tuple((block.chain_id, block.number) for block in taken.blocks)
@@ -87,6 +87,15 @@ class Keeper:
             SnapshotTaken(snapshot=taken.hash, reference_time=taken.reference_time, blocks=blocks)
         )
         return taken
+
+    async def _reference_time(self) -> int:
+        """The present; where blocks count only so many below the head, the time of the last that does. For a
+        later time another block would be the last, and signers refuse this one, as soon as the head moves."""
+        now, depth = await self.clock.now(), self.policy.finality[self.policy.vault.chain_id]
+        if not depth:
+            return now
+        head = await self.endpoint.latest()
+        return min(now, (await self.endpoint.get_block(max(0, head.number - depth))).timestamp)
 
     async def book(self) -> Book:
         """The book of the chain's present, checked against the contracts."""

@@ -41,7 +41,7 @@ class Transactions:
     finality: int
     policy: Policy | None
     replacement: Replacement
-    _offered: dict[bytes, int] = field(default_factory=dict)
+    _offered: dict[bytes | None, int] = field(default_factory=dict)
     """Head at which each was last sent by this process."""
     troubles: dict[int, KeeperError] = field(default_factory=dict)
     """What was last said against a send, by nonce."""
@@ -136,6 +136,8 @@ class Transactions:
                 row is not mined or receipt is None or receipt.block.hash != row.block_hash
             ):
                 self.journal.move(row, State.REORGED, **_inclusion(None))
+                # The head may be the one at which it was offered before.
+                self._offered.pop(row.raw, None)
         if mined is not None and receipt is not None:
             self._included(group, mined, receipt, seen)
         elif seen.spent > group[0].nonce and all(

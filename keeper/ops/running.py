@@ -122,11 +122,12 @@ def record_of(journal: Journal, policy: Policy) -> VaultRecord:
     return VaultRecord(journal, policy.vault.chain_id, policy.vault.vault)
 
 
-def _lifi(config: RunConfig, policy: Policy, time: clock.Clock) -> LiFi | None:
-    """LiFi, if the policy sells there and the file says where that is."""
+async def _lifi(stack: AsyncExitStack, config: RunConfig, policy: Policy, time: clock.Clock) -> LiFi | None:
+    """LiFi, opened, if the policy sells there and the file says where that is."""
     if config.lifi is None or policy.swap is None or policy.swap.lifi is None:
         return None
-    return LiFi(load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent), time)
+    terms = load_toml(config.lifi, LiFiConfig).beside(config.lifi.parent)
+    return await stack.enter_async_context(LiFi(terms, time))
 
 
 @asynccontextmanager
@@ -160,9 +161,7 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
             proposer = None if seat is None else Proposer(seat, time)
-            lifi = _lifi(config, policy, time)
-            if lifi is not None:
-                await stack.enter_async_context(lifi)
+            lifi = await _lifi(stack, config, policy, time)
             if account is None or journal is None:
                 dry = Keeper(policy, pool, time, vault.signers, events, lifi=lifi, worker=worker)
                 tended.append(Tended(dry, None))

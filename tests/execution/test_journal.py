@@ -169,6 +169,20 @@ def test_the_file_is_its_owners_alone_and_survives_a_power_cut(tmp_path: Path) -
     assert stat.S_IMODE((tmp_path / "data" / "journal.sqlite").stat().st_mode) == 0o600
 
 
+def test_a_journal_that_is_opened_twice_in_a_process_keeps_its_log_when_another_process_leaves(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "data"
+    with connected(str(place)) as connection:
+        connection.execute(sa.text("UPDATE lease SET holder = 'somebody'"))
+        connection.commit()
+        open_engine(str(place), lease_seconds=1).dispose()
+        leave = "c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM lease'); c.close()"
+        command = [sys.executable, "-c", f"import sqlite3, sys; {leave}", place / "journal.sqlite"]
+        subprocess.run(command, check=True)
+        assert (place / "journal.sqlite-wal").exists()
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://keeper:word@host/x", "postgresql://keeper:word@127.0.0.1:1/x", "://word"]
 )

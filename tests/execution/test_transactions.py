@@ -151,6 +151,22 @@ async def test_reorganised_blocks_get_the_same_bytes_again(world: Counting, dept
     assert await world.nonce() == 1
 
 
+async def test_what_is_reorganised_away_is_offered_again_at_the_head_at_which_it_was_offered_first(
+    world: Counting,
+) -> None:
+    wanted, desk = order(26), world.desk()
+    await desk.advance(world.intent(wanted))
+    await world.mine()
+    await desk.advance()
+    assert world.states(wanted) == [State.MINED]
+    await world.chain.rpc("anvil_rollback", [1])
+    await desk.advance()
+    await world.mine()
+    await desk.advance()
+    assert world.states(wanted) == [State.MINED]
+    assert await world.count(wanted) == 1
+
+
 async def test_complaint_01_a_hole_in_the_nonces_stops_new_sends_and_is_filled(world: Counting) -> None:
     await world.chain.send_raw(world.foreign(0).raw)
     await world.mine()

@@ -28,6 +28,7 @@ class Post:
 
     folder: Path
     stage: Staged
+    data: str = "data"
     vaults: list[str] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)
     """Variables of the test's own."""
@@ -45,9 +46,14 @@ class Post:
         self.vaults.append(f'[[vaults]]\npolicy = "{name}.toml"\nsigners = {json.dumps(list(signers))}\n')
 
     def write(self, rest: str = SCHEDULE, *, key: bool = True) -> None:
-        head = 'endpoints = "endpoints.toml"\ndata = "data"\n'
+        head = f'endpoints = "endpoints.toml"\ndata = "{self.data}"\n'
         head += f'proposer_env = "{PROPOSER}"\nkey = {{ env = "{KEY}" }}\n' if key else ""
         (self.folder / "keeper.toml").write_text("\n".join([head, rest, *self.vaults]))
+
+    @property
+    def place(self) -> str:
+        """Of the journal."""
+        return self.data if "://" in self.data else str(self.folder / self.data)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from days import FINALITY, deeper
 from eth_account import Account
 from running import DEAD
 from staged import USDC, Staged, put_back
 
+from keeper import engine
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, Waited
 from keeper.execution.breakers import BreakerLimits, Breakers
@@ -22,7 +25,9 @@ from keeper.execution.treasury import GasLimits, Treasury
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
+from keeper.quorum.record import Promises
 from keeper.quorum.requests import Proposer
+from keeper.quorum.signer import Signer
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
 from keeper.units import Address
@@ -98,6 +103,29 @@ async def test_nothing_is_planned_on_a_block_before_the_last_plan_was_carried_ou
     late = Report()
     await duties.perform(late)
     assert len(late.errors) == 1
+
+
+async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_head_has_moved_on(
+    stage: Staged, tmp_path: Path
+) -> None:
+    deep, devnet = deeper(stage), stage.devnet
+    for _ in range(FINALITY):
+        devnet.rpc("evm_mine")
+    async with stage.endpoint() as endpoint:
+        clock = ChainClock(endpoint)
+        signer = Signer(
+            policy=deep.policy,
+            engine=engine,
+            endpoints={devnet.chain_id: endpoint},
+            clock=clock,
+            promises=Promises(tmp_path / "promises.sqlite"),
+            account=Account.from_key(devnet.key("signer1")),
+        )
+        plan = await Keeper(deep.policy, endpoint, clock, (), EventStream()).propose(Kind.SETTLEMENT)
+        for _ in range(FINALITY):
+            devnet.rpc("evm_mine")
+            own, _, _ = await signer.examine(plan.to_bytes())
+            assert own == plan
 
 
 async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(

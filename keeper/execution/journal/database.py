@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -77,9 +79,13 @@ def _file(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / FILE
-        # Opened for writing, as only that shows whether it can be.
-        with file.open("ab"):
-            file.chmod(0o600)
+        # Once it is there only SQLite may open it: whoever else closes it ends, as POSIX has it, the locks of
+        # all this process's connections, and another process takes the log away under them.
+        if not file.exists():
+            file.open("ab").close()
+        elif not os.access(file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        file.chmod(0o600)
     except OSError as error:
         raise ConfigError(
             "The keeper cannot write to its data folder",
