@@ -102,6 +102,11 @@ class Endpoints(StrictModel):
     clock: ClockName = "system"
     chains: dict[int, ChainEndpoints]
 
+    def in_public(self) -> "Endpoints":
+        """The same without private relays: for what must not wait until one gives up."""
+        chains = {chain: each.model_copy(update={"private": None}) for chain, each in self.chains.items()}
+        return self.model_copy(update={"chains": chains})
+
 
 @dataclass
 class Member:

@@ -17,6 +17,7 @@ from keeper.errors import EndpointError
 from keeper.execution.carried import SETTLED, carried_out
 from keeper.execution.journal.costs import Charge, GasRecord
 from keeper.execution.journal.tables import PlanRow
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.look import Receipt, find
 from keeper.execution.treasury import GasLimits
 from keeper.planning.actions import CLAIM, SUPPLY, SWAPS, WITHDRAW
@@ -74,7 +75,8 @@ class Accountant:
         """All of it, oldest first. Raises EndpointError where a receipt is missing."""
         found = [await self._gas(each) for each in self.record.charges() if each.row.block_hash is not None]
         for policy in self.policies:
-            for row in self.record.carried_out(policy.vault.vault):
+            vault = VaultRecord(self.record.journal, policy.vault.chain_id, policy.vault.vault)
+            for row in vault.carried_out(since=0):
                 found += await self._plan(policy, row)
         return sorted(found, key=lambda each: each.moment)
 

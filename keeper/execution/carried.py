@@ -17,6 +17,14 @@ SETTLED: Final = keccak(b"Settled(uint256,bytes32,uint256,uint256,uint256,uint25
 """Topic of `IVault.Settled`; epoch and the plan's hash are indexed."""
 
 
+async def carried_out_by(source: Source, policy: Policy, plan: Plan, last: BlockRef) -> Receipt | None:
+    """The transaction, up to the block `last`. Raises EndpointError."""
+    (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
+    if last.number <= pinned:
+        return None
+    return await carried_out(source, policy, plan, last, last.number - pinned)
+
+
 async def carried_out(
     source: Source, policy: Policy, plan: Plan, last: BlockRef, blocks: int
 ) -> Receipt | None:

@@ -13,6 +13,7 @@ from keeper.errors import (
 )
 from keeper.events import PlanEnded, Waited
 from keeper.execution.breakers import Breakers
+from keeper.execution.carried import carried_out_by
 from keeper.execution.cycle import Keeper
 from keeper.execution.fees import FeeCeilingError
 from keeper.execution.journal.journal import JournalError, executed
@@ -116,7 +117,7 @@ class Duties:
             await self._try(report, self._defend(lane))
         for plan in self.record.open_plans():
             if plan.kind is Kind.SETTLEMENT or plan.slot[0] != lane:
-                await self._try(report, self._go_on(plan))
+                await self._try(report, self._resume(plan))
         book = await self.keeper.book()
         self.breakers.look(book)
         if to_settle(book):
@@ -147,7 +148,7 @@ class Duties:
     async def _defend(self, nonce_key: int) -> str | None:
         """Debts whose health is below the policy's floor, before anything that could keep them waiting."""
         if (plan := self.record.open_plan(Kind.BATCH, nonce_key)) is not None:
-            return await self._go_on(plan)
+            return await self._resume(plan)
         if not defence.weak(await self.keeper.book(), self.keeper.policy):
             return None
         return await self._begin(Kind.BATCH, nonce_key)
@@ -171,6 +172,17 @@ class Duties:
         if other or pinned < self.record.last_block() or self._stopped(plan):
             return None
         self.record.begin(plan)
+        return await self._go_on(plan)
+
+    async def _resume(self, plan: Plan) -> str | None:
+        """Goes on with a plan of a former pass, unless somebody else, as anyone may, has relayed it."""
+        rows = self.record.journal.transactions(key_of(plan))
+        if not any(executed(row) for row in rows):
+            source, policy = self.keeper.endpoint, self.keeper.policy
+            receipt = await carried_out_by(source, policy, plan, await source.latest())
+            if receipt is not None:
+                late = await self.keeper.clock.now() > plan.valid_until
+                return await self.conclude(plan, receipt, late=late)
         return await self._go_on(plan)
 
     async def _go_on(self, plan: Plan) -> str | None:

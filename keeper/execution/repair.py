@@ -14,7 +14,7 @@ from keeper.chain.pool import ChainEndpoints, Pool, Replacement
 from keeper.chain.rpc import Endpoint, Source
 from keeper.contracts import Contract
 from keeper.errors import EndpointError, RefusedError
-from keeper.execution.carried import carried_out
+from keeper.execution.carried import carried_out_by
 from keeper.execution.duties import Duties
 from keeper.execution.fees import Fees, bumped
 from keeper.execution.journal.journal import Journal, executed
@@ -202,7 +202,7 @@ class Inspection:
         head = await self.pool.latest()
         deep = await self.pool.get_block(max(0, head.number - self.finality))
         what = f"{plan.kind} 0x{plan.plan_hash.hex()} of {plan.vault} is under way"
-        receipt = await self._executed(policy, plan, deep)
+        receipt = await carried_out_by(self.pool, policy, plan, deep)
         if receipt is not None:
             if receipt.transaction in {row.hash for row in rows}:
                 return []
@@ -238,13 +238,6 @@ class Inspection:
                 plan=plan,
             )
         ]
-
-    async def _executed(self, policy: Policy, plan: Plan, deep: BlockRef) -> Receipt | None:
-        """The transaction, up to that block, that carried the plan out."""
-        (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]
-        if deep.number <= pinned:
-            return None
-        return await carried_out(self.pool, policy, plan, deep, deep.number - pinned)
 
     async def _slot_used(self, policy: Policy, plan: Plan, deep: BlockRef) -> bool:
         key, number = plan.slot

@@ -30,6 +30,7 @@ from keeper.ops.webhook import HeartbeatSettings, WebhookSettings
 from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 from keeper.quorum.admission import require_quorum
+from keeper.quorum.equivocation import Sightings
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
 from keeper.swap.client import LiFi, LiFiConfig
@@ -122,6 +123,13 @@ def record_of(journal: Journal, policy: Policy) -> VaultRecord:
     return VaultRecord(journal, policy.vault.chain_id, policy.vault.vault)
 
 
+def _sightings(config: RunConfig) -> Sightings | None:
+    """What finds signers out that sign two plans for one nonce, where there is a folder to keep it in."""
+    if config.key is None or "://" in config.data:
+        return None
+    return Sightings(Path(config.data) / "signatures.sqlite")
+
+
 async def _lifi(stack: AsyncExitStack, config: RunConfig, policy: Policy, time: clock.Clock) -> LiFi | None:
     """LiFi, opened, if the policy sells there and the file says where that is."""
     if config.lifi is None or policy.swap is None or policy.swap.lifi is None:
@@ -155,7 +163,7 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
         )
         if journal is not None:
             events.emit(LeaseTaken())
-        tended, worker = [], Worker()
+        tended, worker, sightings = [], Worker(), _sightings(config)
         treasuries: dict[int, Treasury] = {}
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
@@ -168,7 +176,7 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
                 continue
             relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
             keeper = Keeper(
-                policy, pool, time, vault.signers, events, relayer, proposer, lifi=lifi, worker=worker
+                policy, pool, time, vault.signers, events, relayer, proposer, sightings, lifi, worker
             )
             record = record_of(journal, policy)
             if hub not in treasuries:

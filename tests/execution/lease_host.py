@@ -61,6 +61,7 @@ def write_points(journal: Journal) -> dict[str, Callable[[], object]]:
         "supersede": lambda: journal.supersede([waiting], fee=FEE, since=0, cancels=True),
         "sign": lambda: journal.sign(unsigned, Signed(b"raw", b"hash")),
         "move": lambda: journal.move(moving, State.MINED, block_hash=b"block", succeeded=True),
+        "give_up": lambda: journal.give_up("waiting", 1),
         "begin": lambda: record.begin(plan),
         "end": lambda: record.end(plan, "executed", 7),
         "trip": lambda: record.trip(Breaker.LOSS, "a test of it"),

@@ -30,6 +30,17 @@ def test_a_pause_stops_risk_for_a_week_and_shows_it_on_chain(post: Post) -> None
     assert said["transaction"]["effect"].startswith(f"riskPausedUntil is {now(post) + WEEK}, ")
 
 
+def test_an_intervention_does_not_wait_for_a_private_relay(post: Post) -> None:
+    file = post.folder / "endpoints.toml"
+    public = file.read_text()
+    relay = f'[chains.{post.devnet.chain_id}.private]\nurl = "http://127.0.0.1:9"\n'
+    try:
+        file.write_text(f"{public}\n{relay}")
+        assert post.data("pause", key="guardian")["transaction"]["gas_used"] > 21_000
+    finally:
+        file.write_text(public)
+
+
 def test_people_are_told_before_it_is_sent_what_a_pause_does_and_does_not(post: Post) -> None:
     done = post.run("pause", key="guardian")
     assert done.returncode == 0, done.stderr

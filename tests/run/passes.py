@@ -3,21 +3,19 @@
 from dataclasses import dataclass, field
 
 from eth_account import Account
+from running import duties_of
 from staged import Staged
 
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, GasCapReached
-from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties, Report
+from keeper.execution.duties import Report
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.relay import Relayer
-from keeper.execution.treasury import Day, GasLimits, Treasury, spent_on
+from keeper.execution.treasury import Day, GasLimits, spent_on
 from keeper.quorum.requests import Proposer
 from keeper.simulation.proposers import proposer_key
-from keeper.units import Address
 
 
 @dataclass
@@ -32,7 +30,7 @@ class Keepers:
     async def one_pass(self, cap: int | None = None) -> list[str]:
         """What a pass does, under a cap of a day's gas, without anything going wrong."""
         stage, report = self.stage, Report()
-        chain, events = stage.devnet.chain_id, EventStream()
+        events = EventStream()
         events.subscribe(self.said.append)
         account = Account.from_key(stage.devnet.key("relayer"))
         async with stage.endpoint() as endpoint, Journal(self.data) as journal:
@@ -40,11 +38,7 @@ class Keepers:
             relayer = Relayer(endpoint, account, journal, events)
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(stage.policy, endpoint, clock, self.signers, events, relayer, proposer)
-            record = VaultRecord(journal, chain, stage.deployment.vault)
-            gas, limits = GasRecord(journal, chain), GasLimits(daily_cap=cap)
-            treasury = Treasury(limits, endpoint, Address(account.address), gas, events)
-            duties = Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events), treasury)
-            await duties.perform(report)
+            await duties_of(keeper, GasLimits(daily_cap=cap)).perform(report)
         assert report.errors == []
         return [did.split(" in block")[0] for did in report.did]
 

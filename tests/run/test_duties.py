@@ -7,21 +7,19 @@ from pathlib import Path
 import pytest
 from days import FINALITY, deeper
 from eth_account import Account
-from running import DEAD
+from running import DEAD, duties_of
 from staged import USDC, Staged, put_back
 
 from keeper import engine
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, Waited
-from keeper.execution.breakers import BreakerLimits, Breakers
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import LONGEST_EPOCH, Duties, Report, only_waits
-from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
+from keeper.execution.journal.vaults import EXECUTED, Breaker
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
-from keeper.execution.treasury import GasLimits, Treasury
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
@@ -30,7 +28,6 @@ from keeper.quorum.requests import Proposer
 from keeper.quorum.signer import Signer
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
-from keeper.units import Address
 
 MakeDuties = Callable[[Sequence[str]], Duties]
 
@@ -54,11 +51,7 @@ async def make(stage: Staged, journal: Journal) -> AsyncIterator[MakeDuties]:
             relayer = Relayer(endpoint, Account.from_key(stage.devnet.key("relayer")), journal, events)
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(policy, endpoint, clock, signers, events, relayer, proposer)
-            record = VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault)
-            gas = GasRecord(journal, stage.devnet.chain_id)
-            payer = Address(relayer.account.address)
-            treasury = Treasury(GasLimits(), endpoint, payer, gas, events)
-            return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events), treasury)
+            return duties_of(keeper)
 
         yield made
 
@@ -103,6 +96,22 @@ async def test_nothing_is_planned_on_a_block_before_the_last_plan_was_carried_ou
     late = Report()
     await duties.perform(late)
     assert len(late.errors) == 1
+
+
+async def test_a_plan_that_somebody_else_relayed_is_reconciled_and_not_tried_again(
+    stage: Staged, make: MakeDuties
+) -> None:
+    duties = make([DEAD])
+    plan = await stage.propose(Kind.SETTLEMENT)
+    duties.record.begin(plan)
+    stage.submit(plan)
+    block = stage.head.number
+    stage.devnet.rpc("evm_mine")
+    report = Report()
+    await duties.perform(report)
+    assert report.did[0] == f"settlement in block {block}: epoch {plan.settlement.epoch}"
+    assert duties.record.open_plan(Kind.SETTLEMENT) is None
+    assert (duties.record.last_block(), stage.accounting().settled_epoch) == (block, plan.settlement.epoch)
 
 
 async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_head_has_moved_on(

@@ -12,17 +12,15 @@ from time import monotonic
 import pytest
 import slow_strategy
 from eth_account import Account
+from running import duties_of
 
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.errors import KeeperError
 from keeper.events import Event, EventStream, PassFailed, PassFinished, SnapshotTaken
-from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties
 from keeper.execution.journal.database import FILE
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
 from keeper.execution.worker import Worker
@@ -176,9 +174,7 @@ async def looking_after(
             clock = ChainClock(await stack.enter_async_context(Endpoint(time, chain)))
             relayer = Relayer(endpoint, Account.create(), journal, events)
             keeper = Keeper(policy, endpoint, clock, (), events, relayer, worker=worker)
-            record = VaultRecord(journal, chain, policy.vault.vault)
-            breakers = Breakers(BreakerLimits(), record, events)
-            tended.append(Tended(keeper, Duties(keeper, relayer, record, breakers)))
+            tended.append(Tended(keeper, duties_of(keeper)))
         stop = asyncio.Event()
         running = asyncio.create_task(Loop(tended, schedule, events).run(stop))
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from eth_account import Account
-from running import DEAD, Post
+from running import DEAD, Post, duties_of
 from sqlmodel import col, select
 from staged import USDC, Staged, put_back
 from strangers import AAVE, Block, Street, put_skimming
@@ -16,13 +16,12 @@ from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.errors import ReconciliationError
 from keeper.events import EventStream
-from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties, Report
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import PlanRow, Transaction
-from keeper.execution.journal.vaults import EXECUTED, Breaker, VaultRecord
+from keeper.execution.journal.vaults import EXECUTED, Breaker
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer
 from keeper.ops.cli import main
@@ -73,8 +72,7 @@ class Past:
         relayer = Relayer(self.endpoint, account, self.journal, events)
         proposer = Proposer(proposer_key("proposer1"), clock)
         keeper = Keeper(self.stage.policy, self.endpoint, clock, [DEAD], events, relayer, proposer)
-        record = VaultRecord(self.journal, self.stage.devnet.chain_id, self.stage.deployment.vault)
-        return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events))
+        return duties_of(keeper)
 
     async def begin(self, kind: Kind, others: Block) -> Plan:
         """A plan written down, signed, and mined in a block with what others do: their first transaction

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
-from running import SCHEDULE, Post
+from running import SCHEDULE, Post, duties_of
 from staged import USDC, Staged, put_back
 
 from keeper.chain.pool import ChainEndpoints, Pool, Replacement
@@ -17,10 +17,8 @@ from keeper.clock import ChainClock
 from keeper.contracts import encode_call
 from keeper.errors import RefusedError
 from keeper.events import EventStream
-from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
-from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import Intent, Transaction
@@ -28,7 +26,6 @@ from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.relay import Relayer
 from keeper.execution.repair import Finding, Inspection, Remedy, Surgeon, Trouble
 from keeper.execution.transactions import Transactions
-from keeper.execution.treasury import GasLimits, Treasury
 from keeper.planning.plan import Kind
 from keeper.simulation.proxy import Fault, Proxy
 from keeper.units import Address
@@ -120,11 +117,7 @@ def make(stage: Staged, journal: Journal) -> MakeWard:
             account, clock = Account.from_key(stage.devnet.key("deployer")), ChainClock(pool)
             relayer = Relayer(pool, account, journal, events, RULES)
             keeper = Keeper(stage.policy, pool, clock, [], events, relayer)
-            record = VaultRecord(journal, chain, stage.deployment.vault)
-            gas = GasRecord(journal, chain)
-            treasury = Treasury(GasLimits(), pool, Address(account.address), gas, events)
-            breakers = Breakers(BreakerLimits(), record, events)
-            yield Ward(stage, Duties(keeper, relayer, record, breakers, treasury), pool, settings)
+            yield Ward(stage, duties_of(keeper), pool, settings)
 
     return made
 

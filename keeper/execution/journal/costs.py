@@ -63,21 +63,6 @@ class GasRecord:
             rows = session.exec(select(PlanRow).where(col(PlanRow.plan_hash).in_(list(names)))).all()
         return [Plan.from_bytes(row.body) for row in rows]
 
-    def carried_out(self, vault: Address) -> list[PlanRow]:
-        """The plans of a vault that were, by block."""
-        with self.journal.read() as session:
-            return list(
-                session.exec(
-                    select(PlanRow)
-                    .where(
-                        PlanRow.chain_id == self.chain_id,
-                        PlanRow.vault == vault,
-                        col(PlanRow.block).is_not(None),
-                    )
-                    .order_by(col(PlanRow.block))
-                )
-            )
-
     def said(self, account: Address) -> FloatRow:
         """What was last said about an account."""
         with self.journal.read() as session:

@@ -196,7 +196,7 @@ async def _intervene(
 ) -> None:
     hub, events = policy.vault.chain_id, logged_events(json=json)
     journal = None if account is None or dry_run else open_journal(data)
-    async with open_pools(settings, [hub], events) as pools:
+    async with open_pools(settings.in_public(), [hub], events) as pools:
         source = pools[hub]
         section = await read_section(source, policy, await source.latest())
         by = section.guardian if account is None else Address(account.address)
