@@ -33,8 +33,10 @@ USDC = 10**6
 def put_back(devnet: Devnet) -> Iterator[None]:
     """Leaves the chain as it was."""
     mark = devnet.rpc("evm_snapshot")
-    yield
-    assert devnet.rpc("evm_revert", mark)
+    try:
+        yield
+    finally:
+        assert devnet.rpc("evm_revert", mark)
 
 
 @dataclass(frozen=True)

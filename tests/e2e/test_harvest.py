@@ -64,7 +64,7 @@ async def test_rewards_are_claimed_and_sold_through_lifi_in_one_signed_batch(sel
     assert plan.batch.min_nav_after == counted + sale.args["min_out"] - plan.batch.max_loss
     turn = await selling.carry_out(plan)
     result = turn.reconciliation
-    assert (result.remainder, result.others) == (0, 0), "explained to the wei"
+    assert (result.unexplained, result.others) == (0, 0), "explained to the wei"
     assert turn.book.idle - before.idle >= sale.args["min_out"] == plan.batch.predicted[2][1] - before.idle
     # What was earned between the plan's block and its inclusion is not lost.
     assert turn.book.allocation[HELD] > 0
@@ -80,7 +80,7 @@ async def test_the_better_route_is_taken_and_the_plan_says_why(selling: Selling)
     assert direct.batch.calls[1].function == SWAP_UNISWAP.name
     assert "better after gas than LiFi (uniswap)" in direct.batch.reason
     turn = await selling.carry_out(direct)
-    assert turn.reconciliation.remainder == 0
+    assert turn.reconciliation.unexplained == 0
 
 
 async def test_without_lifi_the_direct_route_is_taken(selling: Selling) -> None:
@@ -103,12 +103,12 @@ async def test_what_was_kept_is_sold_with_the_next_harvest(selling: Selling) -> 
     assert (taken.function, taken.venue) == (WITHDRAW.name, HELD)
     assert sale.args["amount_in"] > taken.assets > 0
     turn = await selling.carry_out(plan)
-    assert turn.reconciliation.remainder == 0
+    assert turn.reconciliation.unexplained == 0
     assert turn.book.allocation[HELD] > GIFT * 2_900 // 10**12
     only = await selling.propose(Harvest(venue=HELD))
     assert [each.function for each in only.batch.calls] == [WITHDRAW.name, SWAP_LIFI.name, SUPPLY.name]
     turn = await selling.carry_out(only)
-    assert (turn.reconciliation.remainder, turn.book.allocation[HELD]) == (0, 0)
+    assert (turn.reconciliation.unexplained, turn.book.allocation[HELD]) == (0, 0)
 
 
 async def test_a_harvest_goes_with_moves_in_one_batch(selling: Selling) -> None:
@@ -121,7 +121,7 @@ async def test_a_harvest_goes_with_moves_in_one_batch(selling: Selling) -> None:
         *(SWAP_LIFI.name, SUPPLY.name),
     ]
     turn = await selling.carry_out(plan)
-    assert turn.reconciliation.remainder == 0
+    assert turn.reconciliation.unexplained == 0
 
 
 async def test_anyone_verifies_a_plan_with_a_quote(selling: Selling) -> None:

@@ -39,6 +39,8 @@ DEAR = 300 * GWEI
 GAS = 2_000_000
 SETTINGS = "lease = 600\n[schedule]\npoll = 0.02\ninterval = 0.5\n[breakers]\nfailures = 5\n"
 """Whatever happens, the lease is renewed by what is written."""
+ALWAYS_LOW = '[gas.{}]\nlow = "1000000000000 ether"\n'
+"""An alert that is told, and kept, on the first pass."""
 USERS = ("user1", "user2")
 NAMES = {
     "0x" + each.selector.hex(): each.name for abi in ("Vault", "KeeperQuorum") for each in functions(abi)
@@ -128,7 +130,7 @@ class Day:
         """A keeper starts that knows these signers."""
         self.post.vaults.clear()
         self.post.vault(self.stage, signers, "day")
-        self.post.write(SETTINGS)
+        self.post.write(SETTINGS + ALWAYS_LOW.format(self.post.stage.devnet.chain_id))
         self.keepers.begin()
 
     def pool(self) -> Mapping[str, Any]:

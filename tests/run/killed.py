@@ -41,6 +41,10 @@ class Doom:
         return "at a write" if self.points else f"{'cold ' if self.cold else ''}{self.number.name}"
 
 
+UNHURT = Doom(lines=sys.maxsize)
+"""Waits for a line that nobody says."""
+
+
 class Host:
     """The process that forks keepers and signers (`day_host`)."""
 
@@ -156,9 +160,9 @@ class Keepers:
         """The last that the keeper which runs has said."""
         return [] if self._life is None else lines(self._life.output)[-5:]
 
-    def begin(self) -> None:
-        # One that nothing happens to waits for a line that nobody says.
-        doom = self.doom() or Doom(lines=sys.maxsize)
+    def begin(self, doom: Doom | None = None) -> None:
+        """A keeper with this doom, or with the next one."""
+        doom = doom or self.doom() or UNHURT
         output = self.folder / f"said.{self._lives}"
         self._lives += 1
         if doom.cold:
@@ -223,10 +227,10 @@ class Keepers:
             # It would not forget them.
             self.kill()
             self.free()
-            self.begin()
+            self.begin(UNHURT)
             life = self._life
             assert life is not None
-        life.doom = Doom(lines=sys.maxsize)
+        life.doom = UNHURT
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (code := life.ended(self.host)) is None and not lines(life.output):
             assert time.monotonic() < deadline
