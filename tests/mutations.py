@@ -62,7 +62,7 @@ def changed(random: Random, tree: Any) -> Any:
     for _ in range(random.randint(1, 3)):
         found = list(places(tree))
         if not found:
-            return random.choice(HOSTILE)
+            return deepcopy(random.choice(HOSTILE))
         place = random.choice(found)
         at, name = holder(tree, place), place[-1]
         match random.randrange(8):

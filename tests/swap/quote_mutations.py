@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -83,7 +84,8 @@ def mutated(random: Random, honest: bytes) -> bytes:
         if kind == 0:
             del at[path[-1]]
         elif kind == 1:
-            at[path[-1]] = random.choice(ODD)
+            # A copy: what is inside may be changed next.
+            at[path[-1]] = deepcopy(random.choice(ODD))
         elif kind == 2:
             at[path[-1]] = altered(random, at[path[-1]])
         else:
