@@ -10,6 +10,13 @@ from keeper.execution.journal.journal import Journal
 from keeper.simulation.devnet import BuiltChain, Devnet, ensure_built
 from keeper.simulation.market import MarketAgent
 
+LONGEST = ("test_kills_in_days.py", "test_faults.py", "test_demo.py", "test_commands.py")
+"""Modules that take minutes begin first: whichever is last has a worker, and a processor, to itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def built_chain() -> BuiltChain:
