@@ -13,7 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SLOWEST = 20
-WORKERS = "2"
+WORKERS = "3"
+"""One more than the processors that CI has: tests wait for processes of their own."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def run_coverage() -> list[Test]:
 
 
 def run_pytest(report: Path) -> list[Test]:
-    """Every Python test, on two workers; a module's tests stay together because they share a chain."""
+    """Every Python test, on some workers; a module's tests stay together because they share a chain."""
     say("· Python tests")
     # In the order of `tests/conftest.py`, not by how many tests a module has.
     spread = ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]

@@ -83,8 +83,10 @@ class Day:
         rpc("evm_mine")
 
     def blocks(self, count: int, **how: int) -> None:
-        for _ in range(count):
-            self.block(**how)
+        """So many, of which a keeper sees the last: at one between it might begin what the day has later."""
+        with self.keepers.held():
+            for _ in range(count):
+                self.block(**how)
 
     def by(
         self, role: str, signature: str, *arguments: Any, to: Address | None = None, ahead: int = 0

@@ -76,7 +76,7 @@ def rough(day: Day) -> None:
     with day.keepers.held():
         rpc("anvil_dropTransaction", late)
         day.block(day.by("user2", "closeEpoch()"), raw)
-    day.blocks(FINALITY + 1)
+        day.blocks(FINALITY + 1)
     day.does("settle")
     day.finishes()
 
