@@ -21,16 +21,13 @@ from sqlmodel import Session
 
 from bench.quorum import SEATS, funded
 from bench.registry import Group, Metric, Number
-from bench.stage import USDC, Stage
+from bench.stage import USDC, Stage, duties_of
 from bench.timing import milliseconds
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, PassFailed, PassFinished, PlanBuilt, PlanSigned, SnapshotTaken
-from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
 from keeper.quorum.requests import Proposer
@@ -129,8 +126,7 @@ async def _running(
         relayer = Relayer(endpoint, Account.from_key(devnet.key("relayer")), journal, events)
         proposer = Proposer(proposer_key(PROPOSERS[0]), clock)
         keeper = Keeper(deployment.policy, endpoint, clock, players.urls, events, relayer, proposer)
-        record = VaultRecord(journal, devnet.chain_id, deployment.vault)
-        duties = Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, events))
+        duties = duties_of(keeper)
         stop = asyncio.Event()
         loop = Loop([Tended(keeper, duties)], Schedule(poll=0.1), events)
         running = asyncio.create_task(loop.run(stop))
