@@ -21,15 +21,18 @@ from sqlmodel import Session
 
 from bench.quorum import SEATS, funded
 from bench.registry import Group, Metric, Number
-from bench.stage import USDC, Stage, duties_of
+from bench.stage import USDC, Stage
 from bench.timing import milliseconds
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, PassFailed, PassFinished, PlanBuilt, PlanSigned, SnapshotTaken
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
+from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits
 from keeper.quorum.requests import Proposer
 from keeper.simulation.cast import Cast, cast
 from keeper.simulation.devnet import Devnet
@@ -126,7 +129,7 @@ async def _running(
         relayer = Relayer(endpoint, Account.from_key(devnet.key("relayer")), journal, events)
         proposer = Proposer(proposer_key(PROPOSERS[0]), clock)
         keeper = Keeper(deployment.policy, endpoint, clock, players.urls, events, relayer, proposer)
-        duties = duties_of(keeper)
+        duties = Duties.of(keeper, relayer, BreakerLimits(), GasLimits())
         stop = asyncio.Event()
         loop = Loop([Tended(keeper, duties)], Schedule(poll=0.1), events)
         running = asyncio.create_task(loop.run(stop))

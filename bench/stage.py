@@ -11,12 +11,6 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
 from keeper.contracts import Contract, Function, encode_call
-from keeper.execution.breakers import BreakerLimits, Breakers
-from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties
-from keeper.execution.journal.costs import GasRecord
-from keeper.execution.journal.vaults import VaultRecord
-from keeper.execution.treasury import GasLimits, Treasury
 from keeper.quorum.typed_data import BATCH_TYPES, SETTLEMENT_TYPES, Artefact, Signature
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import EPOCH_SECONDS, SIGNERS, THRESHOLD
@@ -271,13 +265,3 @@ def charged_both_fees(receipt: dict[str, Any]) -> bool:
             data = bytes.fromhex(log["data"][2:])
             return any(data[:32]) and any(data[32:])
     return False
-
-
-def duties_of(keeper: Keeper) -> Duties:
-    """Of a keeper with a relayer, under the usual limits."""
-    relayer, name = keeper.relayer, keeper.policy.vault
-    assert relayer is not None
-    record = VaultRecord(relayer.journal, name.chain_id, name.vault)
-    account, spent = Address(relayer.account.address), GasRecord(relayer.journal, name.chain_id)
-    treasury = Treasury(GasLimits(), keeper.endpoint, account, spent, keeper.events)
-    return Duties(keeper, relayer, record, Breakers(BreakerLimits(), record, keeper.events), treasury)

@@ -13,17 +13,20 @@ import aiohttp
 from eth_account import Account
 
 from bench.registry import Group, Metric, Number
-from bench.stage import Stage, duties_of
+from bench.stage import Stage
 from bench.timing import milliseconds
 from bench.vaults import demo_vault, snapshot
 from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import EventStream
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
+from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits
 from keeper.planning.plan import Kind
 from keeper.quorum.typed_data import artefact
 from keeper.simulation.vault import Deployment
@@ -62,7 +65,7 @@ async def _ticks(stage: Stage, deployment: Deployment, count: int) -> dict[str, 
         async with Weighed(devnet.url, devnet.chain_id) as endpoint, Journal(folder) as journal:
             relayer = Relayer(endpoint, Account.from_key(devnet.key("relayer")), journal, events)
             keeper = Keeper(policy, endpoint, ChainClock(endpoint), (), events, relayer)
-            duties = duties_of(keeper)
+            duties = Duties.of(keeper, relayer, BreakerLimits(), GasLimits())
             loop = Loop([Tended(keeper, duties)] * count, Schedule(), events)
             for _ in range(WARMUPS + REPEATS):
                 devnet.rpc("evm_mine")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from keeper.chain.block import quantity
 from keeper.chain.rpc import Source
 from keeper.errors import EndpointError, KeeperError
+from keeper.execution.carried import carried_out
 from keeper.execution.inclusion import Done, Inclusion
 from keeper.execution.journal.journal import Journal, executed
 from keeper.execution.journal.states import ENDED, INCLUDED, State
@@ -74,12 +75,19 @@ async def _found(source: Source, policy: Policy, journal: Journal, row: PlanRow)
         return "made by another policy, and so not by this one's positions: look at later plans alone"
     names = [each.hash for each in journal.transactions(key_of(plan)) if executed(each)]
     if not names or names[0] is None:
-        return "the journal has no transaction of it that succeeded"
+        return await _of_another(source, policy, plan, row.block or 0)
     receipt = await find(source, names[0])
     if receipt is None:
         return f"its transaction 0x{names[0].hex()} is in no block of the chain"
     if receipt.block.number != row.block:
         return f"its transaction 0x{names[0].hex()} is in block {receipt.block.number}"
+    return Done((plan,), receipt)
+
+
+async def _of_another(source: Source, policy: Policy, plan: Plan, number: int) -> Done | str:
+    receipt = await carried_out(source, policy, plan, await source.get_block(number), 1)
+    if receipt is None:
+        return "neither the journal nor that block has a transaction that carried it out"
     return Done((plan,), receipt)
 
 

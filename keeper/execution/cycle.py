@@ -124,10 +124,8 @@ class Keeper:
         received = await self._quotes(taken, kind, evidence)
         try:
             plan = await self._computed(engine.derive, taken, self.policy, kind, (*evidence, *received))
-        except NothingToDoError:
-            raise
         except PlanError as error:
-            if evidence or not received:
+            if isinstance(error, NothingToDoError) or evidence or not received:
                 raise
             self._tell_no_quote(error)
             plan = await self._computed(engine.derive, taken, self.policy, kind)

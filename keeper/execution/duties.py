@@ -12,31 +12,32 @@ from keeper.errors import (
     ReconciliationError,
 )
 from keeper.events import PlanEnded, Waited
-from keeper.execution.breakers import Breakers
+from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.carried import carried_out_by
 from keeper.execution.cycle import Keeper
 from keeper.execution.fees import FeeCeilingError
+from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import JournalError, executed
 from keeper.execution.journal.states import ENDED
 from keeper.execution.journal.vaults import DIVERGED, EXECUTED, EXPIRED, REFUSED, VaultRecord
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
-from keeper.execution.treasury import Treasury
+from keeper.execution.treasury import GasLimits, Treasury
 from keeper.planning import defence, exits
+from keeper.planning.bounds import DAY
 from keeper.planning.build import NothingToDoError
 from keeper.planning.evidence import Evidence
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval, TooFewSignaturesError
 from keeper.risk import limits
+from keeper.units import Address
 
 SILENT = frozenset({"unreachable", "timeout", "slow_answer"})
 """Outcomes of signers that may have signed all the same."""
-
-
 PATIENT = frozenset({"slot_taken", "over_budget", "not_your_turn", "not_final"})
 """Codes of signers' refusals that time alone ends: an older plan expires, a day passes, blocks follow."""
-LONGEST_EPOCH = 7 * 86_400
+LONGEST_EPOCH = 7 * DAY
 """Seconds after which an epoch ends for nobody's sake: a settlement is also what charges fees, and what the
 prices rest on that holders are told (`SettlementLib.MAX_EPOCH_LENGTH`)."""
 
@@ -103,6 +104,14 @@ class Duties:
     record: VaultRecord
     breakers: Breakers
     treasury: Treasury
+
+    @classmethod
+    def of(cls, keeper: Keeper, relayer: Relayer, breakers: BreakerLimits, gas: GasLimits) -> "Duties":
+        """Of a keeper's vault, with what the relayer's journal has about it."""
+        chain, vault, journal = keeper.policy.vault.chain_id, keeper.policy.vault.vault, relayer.journal
+        record, payer = VaultRecord(journal, chain, vault), Address(relayer.account.address)
+        treasury = Treasury(gas, relayer.endpoint, payer, GasRecord(journal, chain), keeper.events)
+        return cls(keeper, relayer, record, Breakers(breakers, record, keeper.events), treasury)
 
     async def perform(self, report: Report) -> None:
         """One pass, noted in `report` as it goes. A duty that fails does not keep the next from being tried.

@@ -98,10 +98,8 @@ class Inspection:
         accounts = sorted({row.account for row in self.journal.under_way() if row.chain_id == chain})
         found = [each for account in accounts for each in await self._account(Address(account))]
         for policy in self.policies:
-            for kind in Kind:
-                record = VaultRecord(self.journal, chain, policy.vault.vault)
-                if (plan := record.open_plan(kind)) is not None:
-                    found += await self._plan(policy, plan)
+            for plan in VaultRecord(self.journal, chain, policy.vault.vault).open_plans():
+                found += await self._plan(policy, plan)
         return found
 
     # TRANSACTIONS

@@ -24,12 +24,12 @@ from keeper.execution.journal.journal import executed
 from keeper.execution.journal.states import ENDED
 from keeper.execution.relay import key_of
 from keeper.execution.transactions import TRANSFER_GAS
+from keeper.planning.bounds import DAY
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.risk.limits import raises_risk
 from keeper.units import Address
 
-DAY: Final = 86_400
 _UNITS: Final = {"wei": 0, "gwei": 9, "ether": 18}
 _AMOUNT: Final = re.compile(r"([0-9]{1,60})(?:\.([0-9]{1,18}))? ?(wei|gwei|ether)", re.ASCII)
 

@@ -13,16 +13,15 @@ from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import StrictModel, load_toml
 from keeper.errors import ConfigError, LeaseError, RefusedError
 from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
-from keeper.execution.breakers import BreakerLimits, Breakers
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
-from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import LEASE_SECONDS, Journal, JournalError
 from keeper.execution.journal.lease import LONGEST_SECONDS
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.loop import Loop, Schedule, Seconds, Tended
 from keeper.execution.relay import Relayer
-from keeper.execution.treasury import GasLimits, Treasury
+from keeper.execution.treasury import GasLimits
 from keeper.execution.worker import Worker
 from keeper.ops.commands.intend import proposer_key
 from keeper.ops.exporter import MetricsSettings
@@ -34,7 +33,6 @@ from keeper.quorum.equivocation import Sightings
 from keeper.quorum.key import KeySource, load_key
 from keeper.quorum.requests import Proposer
 from keeper.swap.client import LiFi, LiFiConfig
-from keeper.units import Address
 
 
 class VaultSettings(StrictModel):
@@ -164,7 +162,6 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
         if journal is not None:
             events.emit(LeaseTaken())
         tended, worker, sightings = [], Worker(), _sightings(config)
-        treasuries: dict[int, Treasury] = {}
         for policy, vault in zip(rules, config.vaults, strict=True):
             hub = policy.vault.chain_id
             pool, time = pools[hub], clock.named(settings.clock, pools[hub])
@@ -178,12 +175,8 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
             keeper = Keeper(
                 policy, pool, time, vault.signers, events, relayer, proposer, sightings, lifi, worker
             )
-            record = record_of(journal, policy)
-            if hub not in treasuries:
-                limits, payer = config.gas.get(hub, GasLimits()), Address(account.address)
-                treasuries[hub] = Treasury(limits, pool, payer, GasRecord(journal, hub), events)
-            breakers = Breakers(config.breakers, record, events)
-            duties = Duties(keeper, relayer, record, breakers, treasuries[hub])
+            gas = config.gas.get(hub, GasLimits())
+            duties = Duties.of(keeper, relayer, config.breakers, gas)
             tended.append(Tended(keeper, duties))
         try:
             yield Loop(tended, config.schedule, events)

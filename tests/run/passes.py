@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from eth_account import Account
-from running import duties_of
 from staged import Staged
 
 from keeper.clock import ChainClock
 from keeper.events import Event, EventStream, GasCapReached
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Report
+from keeper.execution.duties import Duties, Report
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
@@ -38,7 +38,7 @@ class Keepers:
             relayer = Relayer(endpoint, account, journal, events)
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(stage.policy, endpoint, clock, self.signers, events, relayer, proposer)
-            await duties_of(keeper, GasLimits(daily_cap=cap)).perform(report)
+            await Duties.of(keeper, relayer, BreakerLimits(), GasLimits(daily_cap=cap)).perform(report)
         assert report.errors == []
         return [did.split(" in block")[0] for did in report.did]
 

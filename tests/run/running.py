@@ -13,14 +13,7 @@ from typing import Any, Self
 
 from staged import Staged
 
-from keeper.execution.breakers import BreakerLimits, Breakers
-from keeper.execution.cycle import Keeper
-from keeper.execution.duties import Duties
-from keeper.execution.journal.costs import GasRecord
-from keeper.execution.journal.vaults import VaultRecord
-from keeper.execution.treasury import GasLimits, Treasury
 from keeper.simulation.proposers import proposer_key
-from keeper.units import Address
 
 KEY, PROPOSER = "RELAYER_KEY", "PROPOSER_KEY"
 DEAD = "http://127.0.0.1:9"
@@ -158,14 +151,3 @@ class Running:
 def is_a(name: str) -> Callable[[Said], bool]:
     """Events of that class."""
     return lambda said: said["event"] == name
-
-
-def duties_of(keeper: Keeper, gas: GasLimits | None = None) -> Duties:
-    """Of a keeper with a relayer, under the usual limits."""
-    relayer, chain, vault = keeper.relayer, keeper.policy.vault.chain_id, keeper.policy.vault.vault
-    assert relayer is not None
-    record = VaultRecord(relayer.journal, chain, vault)
-    account, spent = Address(relayer.account.address), GasRecord(relayer.journal, chain)
-    treasury = Treasury(gas or GasLimits(), keeper.endpoint, account, spent, keeper.events)
-    breakers = Breakers(BreakerLimits(), record, keeper.events)
-    return Duties(keeper, relayer, record, breakers, treasury)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from days import FINALITY, deeper
 from eth_account import Account
-from running import DEAD, duties_of
+from running import DEAD
 from staged import USDC, Staged, put_back
 
 from keeper import engine
@@ -20,6 +20,7 @@ from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import EXECUTED, Breaker
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
@@ -51,7 +52,7 @@ async def make(stage: Staged, journal: Journal) -> AsyncIterator[MakeDuties]:
             relayer = Relayer(endpoint, Account.from_key(stage.devnet.key("relayer")), journal, events)
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(policy, endpoint, clock, signers, events, relayer, proposer)
-            return duties_of(keeper)
+            return Duties.of(keeper, relayer, BreakerLimits(), GasLimits())
 
         yield made
 

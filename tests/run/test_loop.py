@@ -12,17 +12,19 @@ from time import monotonic
 import pytest
 import slow_strategy
 from eth_account import Account
-from running import duties_of
 
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.errors import KeeperError
 from keeper.events import Event, EventStream, PassFailed, PassFinished, SnapshotTaken
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
+from keeper.execution.duties import Duties
 from keeper.execution.journal.database import FILE
 from keeper.execution.journal.journal import Journal
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
+from keeper.execution.treasury import GasLimits
 from keeper.execution.worker import Worker
 from keeper.planning.build import NothingToDoError
 from keeper.planning.plan import Kind
@@ -174,7 +176,7 @@ async def looking_after(
             clock = ChainClock(await stack.enter_async_context(Endpoint(time, chain)))
             relayer = Relayer(endpoint, Account.create(), journal, events)
             keeper = Keeper(policy, endpoint, clock, (), events, relayer, worker=worker)
-            tended.append(Tended(keeper, duties_of(keeper)))
+            tended.append(Tended(keeper, Duties.of(keeper, relayer, BreakerLimits(), GasLimits())))
         stop = asyncio.Event()
         running = asyncio.create_task(Loop(tended, schedule, events).run(stop))
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
-from running import SCHEDULE, Post, duties_of
+from running import SCHEDULE, Post
 from staged import USDC, Staged, put_back
 
 from keeper.chain.pool import ChainEndpoints, Pool, Replacement
@@ -17,6 +17,7 @@ from keeper.clock import ChainClock
 from keeper.contracts import encode_call
 from keeper.errors import RefusedError
 from keeper.events import EventStream
+from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
@@ -26,6 +27,7 @@ from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.relay import Relayer
 from keeper.execution.repair import Finding, Inspection, Remedy, Surgeon, Trouble
 from keeper.execution.transactions import Transactions
+from keeper.execution.treasury import GasLimits
 from keeper.planning.plan import Kind
 from keeper.simulation.proxy import Fault, Proxy
 from keeper.units import Address
@@ -117,7 +119,7 @@ def make(stage: Staged, journal: Journal) -> MakeWard:
             account, clock = Account.from_key(stage.devnet.key("deployer")), ChainClock(pool)
             relayer = Relayer(pool, account, journal, events, RULES)
             keeper = Keeper(stage.policy, pool, clock, [], events, relayer)
-            yield Ward(stage, duties_of(keeper), pool, settings)
+            yield Ward(stage, Duties.of(keeper, relayer, BreakerLimits(), GasLimits()), pool, settings)
 
     return made
 
@@ -262,6 +264,20 @@ async def test_a_plan_that_another_has_carried_out_is_noted_and_one_that_was_ove
         assert (found.trouble, found.by_itself) == (Trouble.OVERTAKEN, False)
         assert await ward.cured(found) == "noted that it was overtaken"
         assert (record.open_plan(Kind.BATCH), await ward.findings()) == (None, [])
+
+
+async def test_every_plan_that_is_under_way_is_looked_at(make: MakeWard, stage: Staged) -> None:
+    stage.request_deposit("user3", 500_000 * USDC)
+    await stage.settle()
+    async with make() as ward:
+        batch = await stage.propose(Kind.BATCH)
+        other = replace(batch, terms=replace(batch.batch, nonce_key=7))
+        for plan in (batch, other):
+            ward.duties.record.begin(plan)
+        stage.devnet.warp(batch.valid_until - stage.head.timestamp + 1)
+        found = await ward.findings()
+        assert {each.plan for each in found} == {batch, other}
+        assert {each.trouble for each in found} == {Trouble.EXPIRED}
 
 
 async def test_an_expired_plan_is_left_to_the_loop(make: MakeWard, stage: Staged) -> None:
