@@ -191,7 +191,7 @@ class Duties:
             receipt = await carried_out_by(source, policy, plan, await source.latest())
             if receipt is not None:
                 late = await self.keeper.clock.now() > plan.valid_until
-                return await self.conclude(plan, receipt, late=late)
+                return await self._conclude(plan, receipt, late=late)
         return await self._go_on(plan)
 
     async def _go_on(self, plan: Plan) -> str | None:
@@ -213,7 +213,7 @@ class Duties:
             return None
         else:
             receipt = await self.relayer.submit(plan, await self._approved(plan), policy)
-        return await self.conclude(plan, receipt, late=now > plan.valid_until)
+        return await self._conclude(plan, receipt, late=now > plan.valid_until)
 
     def _stopped(self, plan: Plan) -> bool:
         """Whether it adds risk, and that is forbidden."""
@@ -234,7 +234,7 @@ class Duties:
                 self._end(plan, REFUSED)
             raise
 
-    async def conclude(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
+    async def _conclude(self, plan: Plan, receipt: Receipt, *, late: bool) -> str:
         """Reconciles a plan that was carried out, whoever has sent it, and ends it.
 
         Raises as `Keeper.reconcile`; ReconciliationError where that could not be read although it is `late`.

@@ -21,7 +21,7 @@ from keeper.execution.journal.journal import Journal, executed
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import Transaction
 from keeper.execution.journal.vaults import OVERTAKEN, VaultRecord
-from keeper.execution.look import Look, Receipt, find, look, spender
+from keeper.execution.look import Look, find, look, spender
 from keeper.execution.relay import key_of
 from keeper.execution.transactions import Transactions
 from keeper.ledger.vault import Accounting
@@ -48,7 +48,7 @@ class Finding:
     """One thing that is wrong: `what` it is, `why`, and the `cure`. Without `by_itself` it needs a person.
 
     `group` are the transactions of its nonce, or `plan` what it is about; `shown` is the endpoint that shows
-    what others do not, `receipt` what another has sent.
+    what others do not.
     """
 
     trouble: Trouble
@@ -60,7 +60,6 @@ class Finding:
     group: tuple[Transaction, ...] = ()
     plan: Plan | None = None
     shown: Endpoint | None = None
-    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True)
@@ -209,9 +208,9 @@ class Inspection:
                     Trouble.ELSEWHERE,
                     what,
                     f"another has relayed it, in block {receipt.block.number}, as anyone may",
-                    "reconcile that block, and note the plan as executed",
+                    "that block is reconciled, and the plan noted as executed",
+                    by_itself=True,
                     plan=plan,
-                    receipt=receipt,
                 )
             ]
         if await self._slot_used(policy, plan, deep):
@@ -258,10 +257,9 @@ class Inspection:
         group: Iterable[Transaction] = (),
         plan: Plan | None = None,
         shown: Endpoint | None = None,
-        receipt: Receipt | None = None,
     ) -> Finding:
         chain = self.pool.chain_id
-        return Finding(trouble, chain, what, why, cure, by_itself, tuple(group), plan, shown, receipt)
+        return Finding(trouble, chain, what, why, cure, by_itself, tuple(group), plan, shown)
 
 
 def _bumps(group: Sequence[Transaction]) -> int:
@@ -284,9 +282,10 @@ class Surgeon:
 
     async def cure(self, finding: Finding) -> str:
         """What was done. Raises RefusedError where a person has to choose, or to allow more; and what the way
-        to send, and reconciliation, raise."""
+        to send raises."""
         if finding.plan is not None:
-            return await self._plan(self.duties[finding.plan.vault], finding.plan, finding.receipt)
+            self.duties[finding.plan.vault].record.end(finding.plan, OVERTAKEN)
+            return "noted that it was overtaken"
         row = finding.group[-1]
         duties = next(iter(self.duties.values()))
         if row.account != duties.relayer.account.address:
@@ -297,12 +296,6 @@ class Surgeon:
             await self._desk(duties, finding.shown, duties.relayer.replacement).advance()
             return f"took note of it as {finding.shown.public_url} shows it"
         return await self._unstick(duties, finding.group)
-
-    async def _plan(self, duties: Duties, plan: Plan, receipt: Receipt | None) -> str:
-        if receipt is not None:
-            return await duties.conclude(plan, receipt, late=False)
-        duties.record.end(plan, OVERTAKEN)
-        return "noted that it was overtaken"
 
     async def _unstick(self, duties: Duties, group: Sequence[Transaction]) -> str:
         if not self.remedy.chosen:

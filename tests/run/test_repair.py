@@ -23,7 +23,7 @@ from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import Intent, Transaction
-from keeper.execution.journal.vaults import VaultRecord
+from keeper.execution.journal.vaults import EXECUTED, VaultRecord
 from keeper.execution.relay import Relayer
 from keeper.execution.repair import Finding, Inspection, Remedy, Surgeon, Trouble
 from keeper.execution.transactions import Transactions
@@ -236,7 +236,7 @@ async def test_a_receipt_that_one_endpoint_denies_is_taken_from_another(
 # PLANS
 
 
-async def test_a_plan_that_another_has_carried_out_is_noted_and_one_that_was_overtaken_makes_way(
+async def test_a_plan_that_another_has_carried_out_is_left_to_the_loop_and_one_overtaken_makes_way(
     make: MakeWard, stage: Staged
 ) -> None:
     stage.request_deposit("user3", 500_000 * USDC)
@@ -247,12 +247,11 @@ async def test_a_plan_that_another_has_carried_out_is_noted_and_one_that_was_ove
         record.begin(plan)
         assert await ward.findings() == []
         stage.submit(plan)
-        block = stage.head.number
         ward.mine()
         (found,) = await ward.findings()
-        assert (found.trouble, found.by_itself) == (Trouble.ELSEWHERE, False)
-        assert await ward.cured(found) == f"settlement in block {block}: epoch {plan.settlement.epoch}"
-        assert (record.open_plan(Kind.SETTLEMENT), record.last_block()) == (None, block)
+        assert (found.trouble, found.by_itself) == (Trouble.ELSEWHERE, True)
+        assert f"in block {stage.head.number - 1}" in found.why
+        record.end(plan, EXECUTED, stage.head.number - 1)
         assert await ward.findings() == []
 
         batch = await stage.propose(Kind.BATCH)
@@ -296,25 +295,25 @@ async def test_an_expired_plan_is_left_to_the_loop(make: MakeWard, stage: Staged
 
 async def test_the_command_shows_and_does_it_once_no_keeper_runs(stage: Staged, tmp_path: Path) -> None:
     stage.request_deposit("user3", 500_000 * USDC)
-    stage.close_epoch()
+    await stage.settle()
     post = Post(tmp_path, stage)
     post.vault(stage, [], "vault")
     post.write("lease = 1.0\n" + SCHEDULE)
     async with Journal(str(tmp_path / "data")) as journal:
-        plan = await stage.propose(Kind.SETTLEMENT)
+        plan = await stage.propose(Kind.BATCH)
         VaultRecord(journal, stage.devnet.chain_id, stage.deployment.vault).begin(plan)
-        stage.submit(plan)
+        stage.submit(replace(plan, terms=replace(plan.batch, reason="another one")))
         stage.devnet.rpc("evm_mine")
         refused = await asyncio.to_thread(post.keeper, "repair", "--do")
         assert (refused.returncode, refused.stdout) == (4, "")
         assert "Another keeper holds the lease" in refused.stderr
         shown = await asyncio.to_thread(post.keeper, "repair")
         assert shown.returncode == 1, shown.stderr
-        assert shown.stdout.startswith("executed by another  settlement 0x")
-        assert "to be done: reconcile that block" in shown.stdout
+        assert shown.stdout.startswith("overtaken  batch 0x")
+        assert "to be done: note that it was overtaken" in shown.stdout
     post.write()
     done = post.keeper("repair", "--do")
     assert done.returncode == 0, done.stderr
-    assert f"done: settlement in block {stage.head.number - 1}" in done.stdout
+    assert "done: noted that it was overtaken" in done.stdout
     again = post.keeper("repair", "--do")
     assert (again.returncode, again.stdout) == (0, "Nothing is wrong.\n")
