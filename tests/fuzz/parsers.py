@@ -263,7 +263,7 @@ def queue_entry() -> bytes:
 def queued(data: bytes) -> None:
     entry = parse_json(data)
     TransactionService(EndpointUrl("http://localhost"), CHAIN).queued(entry, SAFE)
-    listed = entry["confirmations"]
+    listed = entry.get("confirmations")
     for each in listed if isinstance(listed, list) else ():
         confirmation(each)
 
