@@ -1,8 +1,8 @@
 """Long campaigns: Forge's fuzz and invariant tests with a hundred times the runs, the deep Python tests, and
 mutation testing of the contracts: `make deep`.
 
-Resumable: what has passed for a seed and for these very sources is not repeated. Without `--seed` a new one
-is drawn; give the printed one again to go on, or to see a failure again.
+Resumable: what has passed for a seed and for the very sources that it rests on is not repeated. Without
+`--seed` a new one is drawn; give the printed one again to go on, or to see a failure again.
 """
 
 import argparse
@@ -27,22 +27,31 @@ INVARIANTS = "contracts/test/invariant/*"
 ROUNDS = 10
 STEPS = 2_000
 SEED_BITS = 64
+CONTRACTS = ("contracts", "foundry.toml", "package-lock.json", "tools/solc.js")
+CHAIN = (*CONTRACTS, "keeper/simulation")
+"""With what builds the chain that some of Forge's tests load."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A command that is long because it tries much; exit code 0 means that nothing was found."""
+    """A command that is long because it tries much; exit code 0 means that nothing was found. What has passed
+    holds for as long as the files and folders that it `rests_on` are the same."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    rests_on: tuple[str, ...] = (".",)
 
 
 # Each sample has a seed of its own, so that the explanations of its survivors stay true.
 MUTATION = tuple(
-    Campaign(f"mutation/{name}", (sys.executable, "tools/mutate.py", "--sample", name))
+    Campaign(
+        f"mutation/{name}",
+        (sys.executable, "tools/mutate.py", "--sample", name),
+        rests_on=(*CHAIN, "tools/mutate.py", "tools/mutation", "docs/security/mutants.toml"),
+    )
     for name in ("core", "outside")
 )
 
@@ -50,10 +59,10 @@ MUTATION = tuple(
 class Progress:
     """What has passed, by seed and source tree, in a JSON file that survives an interruption."""
 
-    def __init__(self, path: Path, seed: int, tree: str) -> None:
+    def __init__(self, path: Path, seed: int) -> None:
         """Raises ValueError when the file is there and is not ours."""
         self._path = path
-        self._key = f"{seed}/{tree}"
+        self._seed = seed
         self._finished: dict[str, list[str]] = {}
         if path.is_file():
             content = json.loads(path.read_text())
@@ -61,12 +70,12 @@ class Progress:
                 raise ValueError(f"{path} is not a record of campaigns")
             self._finished = content
 
-    def finished(self, campaign: Campaign) -> bool:
-        return campaign.name in self._finished.get(self._key, [])
+    def finished(self, campaign: Campaign, tree: str) -> bool:
+        return campaign.name in self._finished.get(f"{self._seed}/{tree}", [])
 
-    def finish(self, campaign: Campaign) -> None:
+    def finish(self, campaign: Campaign, tree: str) -> None:
         """Records that a campaign passed; the file is replaced as a whole."""
-        self._finished.setdefault(self._key, []).append(campaign.name)
+        self._finished.setdefault(f"{self._seed}/{tree}", []).append(campaign.name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps(self._finished, indent=1) + "\n")
@@ -119,6 +128,7 @@ def forge_campaigns(seed: int) -> list[Campaign]:
             f"forge/{Path(path).name.removesuffix('.t.sol')}",
             (forge(), "test", "--match-path", path, "--match-test", "^testFuzz"),
             environment,
+            CHAIN,
         )
         for path in sorted(files)
     ]
@@ -132,6 +142,7 @@ def invariant_campaigns(seed: int) -> list[Campaign]:
             f"invariants/{number}",
             (forge(), "test", "--match-path", INVARIANTS),
             {"FOUNDRY_INVARIANT_RUNS": str(runs), "FOUNDRY_FUZZ_SEED": hex(seed ^ number)},
+            CONTRACTS,
         )
         for number in range(1, ROUNDS + 1)
     ]
@@ -171,8 +182,8 @@ def output(command: Sequence[str], root: Path = ROOT, environment: Mapping[str, 
     return done.stdout
 
 
-def tree_hash(root: Path) -> str:
-    """Git's hash of the tree as it lies there, with what is not committed; ignored files do not count.
+def tree_hash(root: Path, paths: Sequence[str] = (".",)) -> str:
+    """Git's hash of those paths as they lie there, with what is not committed; ignored files do not count.
 
     Nothing is written into the repository: index and objects go to a folder of their own.
     """
@@ -184,20 +195,21 @@ def tree_hash(root: Path) -> str:
             "GIT_OBJECT_DIRECTORY": folder,
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
         }
-        output(["git", "add", "--all"], root, environment)
+        output(["git", "add", "--all", *paths], root, environment)
         return output(["git", "write-tree"], root, environment).strip()
 
 
 def run(campaigns: Sequence[Campaign], seed: int, root: Path) -> int:
-    """Runs, in `root`, what has not passed yet for its sources, whatever fails. 1 when something failed."""
+    """Runs, in `root`, what has not passed yet for its sources, whatever fails. 1 if anything failed."""
     say(f"seed {seed}")
-    tree = tree_hash(root)
-    progress = Progress(root / STATE, seed, tree)
+    trees = {paths: tree_hash(root, paths) for paths in {each.rests_on for each in campaigns}}
+    progress = Progress(root / STATE, seed)
     failed = []
     try:
         for number, campaign in enumerate(campaigns, 1):
             label = f"[{number}/{len(campaigns)}] {campaign.name}"
-            if progress.finished(campaign):
+            tree = trees[campaign.rests_on]
+            if progress.finished(campaign, tree):
                 say(f"{label}: passed before")
                 continue
             say(label)
@@ -207,8 +219,8 @@ def run(campaigns: Sequence[Campaign], seed: int, root: Path) -> int:
             say(f"{label}: {verdict} after {time.monotonic() - started:.0f} s")
             if done.returncode:
                 failed.append(campaign.name)
-            elif tree_hash(root) == tree:
-                progress.finish(campaign)
+            elif tree_hash(root, campaign.rests_on) == tree:
+                progress.finish(campaign, tree)
             else:
                 say(f"{label}: not recorded, the sources have changed since the start")
         if failed:

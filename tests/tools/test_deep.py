@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -81,6 +82,27 @@ def test_another_seed_and_changed_sources_begin_anew(deep: ModuleType, sources: 
     assert ran(sources) == []
 
 
+def test_what_a_campaign_does_not_rest_on_may_change(deep: ModuleType, sources: Path) -> None:
+    (sources / "other").mkdir()
+    (sources / "other" / "file").write_text("one\n")
+    whole = campaign(deep, "whole")
+    part = replace(whole, name="part", rests_on=("source",))
+    assert deep.run([whole, part], 5, sources) == 0
+    assert len(ran(sources)) == 2
+    (sources / "other" / "file").write_text("two\n")
+    assert deep.run([part], 5, sources) == 0
+    assert ran(sources) == []
+    assert deep.run([whole], 5, sources) == 0
+    assert ran(sources) == ["whole WHOLE"]
+
+
+def test_what_campaigns_rest_on_is_there(deep: ModuleType) -> None:
+    campaigns = (*deep.invariant_campaigns(9), *deep.MUTATION)
+    paths = {path for each in campaigns for path in each.rests_on}
+    assert set(deep.CHAIN) < paths
+    assert [path for path in paths if not (deep.ROOT / path).exists()] == []
+
+
 def test_a_pass_on_sources_that_changed_meanwhile_is_not_recorded(deep: ModuleType, sources: Path) -> None:
     moving = campaign(deep, "moving", also="open('source', 'a').write('more')")
     assert deep.run([moving], 5, sources) == 0
@@ -118,7 +140,7 @@ def test_a_record_that_is_not_ours_is_refused(deep: ModuleType, tmp_path: Path) 
     path = tmp_path / "state.json"
     path.write_text("[]")
     with pytest.raises(ValueError, match="not a record"):
-        deep.Progress(path, 1, "tree")
+        deep.Progress(path, 1)
 
 
 def test_every_fuzzed_contract_and_every_deep_test_is_a_campaign(deep: ModuleType) -> None:
