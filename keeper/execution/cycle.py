@@ -74,7 +74,7 @@ class Keeper:
     lifi: LiFi | None = None
     worker: Worker = field(default_factory=Worker)
 
-    async def snapshot(self) -> snapshot.Snapshot:
+    async def snapshot(self) -> Snapshot:
         """The policy's call set at the chain's present."""
         taken = await snapshot.take(
             {self.policy.vault.chain_id: self.endpoint},
@@ -97,9 +97,9 @@ class Keeper:
         head = await self.endpoint.latest()
         return min(now, (await self.endpoint.get_block(max(0, head.number - depth))).timestamp)
 
-    async def book(self) -> Book:
-        """The book of the chain's present, checked against the contracts."""
-        book = await self._computed(open_book, await self.snapshot(), self.policy)
+    async def book(self, taken: Snapshot | None = None) -> Book:
+        """The book of a snapshot, by default of the chain's present, checked against the contracts."""
+        book = await self._computed(open_book, taken or await self.snapshot(), self.policy)
         name, nav, accounting = self.policy.vault, book.nav, book.accounting
         self.events.emit(
             VaultValued(
@@ -114,13 +114,15 @@ class Keeper:
         )
         return book
 
-    async def propose(self, kind: Kind, evidence: tuple[Evidence, ...] = ()) -> Plan:
-        """The plan of that kind that follows from the present, the evidence, and the quotes that it asks for.
-        What the keeper harvests by itself goes on without LiFi where that fails.
+    async def propose(
+        self, kind: Kind, evidence: tuple[Evidence, ...] = (), taken: Snapshot | None = None
+    ) -> Plan:
+        """The plan of that kind that follows from a snapshot, by default of the present, the evidence, and
+        the quotes that it asks for. What the keeper harvests by itself goes on without LiFi where that fails.
 
         Raises NothingToDoError when there is none, and with evidence as `LiFi.quote`.
         """
-        taken = await self.snapshot()
+        taken = taken or await self.snapshot()
         received = await self._quotes(taken, kind, evidence)
         try:
             plan = await self._computed(engine.derive, taken, self.policy, kind, (*evidence, *received))

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from keeper.book import Book
+from keeper.chain.snapshot import Snapshot
 from keeper.contracts import Contract
 from keeper.errors import (
     EndpointError,
@@ -69,13 +70,14 @@ def to_close(book: Book) -> bool:
 
 async def rehearsed(keeper: Keeper) -> tuple[str, ...]:
     """What a pass would begin with, had the keeper a key. Raises as `Keeper.propose`."""
-    book = await keeper.book()
+    taken = await keeper.snapshot()
+    book = await keeper.book(taken)
     found = []
     if to_settle(book):
-        plan = await keeper.propose(Kind.SETTLEMENT)
+        plan = await keeper.propose(Kind.SETTLEMENT, taken=taken)
         found.append(f"would settle epoch {plan.settlement.epoch}")
     try:
-        plan = await keeper.propose(Kind.BATCH)
+        plan = await keeper.propose(Kind.BATCH, taken=taken)
     except NothingToDoError:
         pass
     else:
@@ -127,11 +129,14 @@ class Duties:
         for plan in self.record.open_plans():
             if plan.kind is Kind.SETTLEMENT or plan.slot[0] != lane:
                 await self._try(report, self._resume(plan))
-        book = await self.keeper.book()
+        taken: Snapshot | None = await self.keeper.snapshot()
+        book = await self.keeper.book(taken)
         self.breakers.look(book)
         if to_settle(book):
-            await self._try(report, self._begin(Kind.SETTLEMENT))
-        await self._try(report, self._begin(Kind.BATCH, policy.nonce_key))
+            await self._try(report, self._begin(Kind.SETTLEMENT, taken=taken))
+            # The vault is another one by now.
+            taken = None
+        await self._try(report, self._begin(Kind.BATCH, policy.nonce_key, taken))
         if to_close(book):
             await self._try(report, self._close(book.accounting.current_epoch))
 
@@ -158,22 +163,26 @@ class Duties:
         """Debts whose health is below the policy's floor, before anything that could keep them waiting."""
         if (plan := self.record.open_plan(Kind.BATCH, nonce_key)) is not None:
             return await self._resume(plan)
-        if not defence.weak(await self.keeper.book(), self.keeper.policy):
+        taken = await self.keeper.snapshot()
+        if not defence.weak(await self.keeper.book(taken), self.keeper.policy):
             return None
-        return await self._begin(Kind.BATCH, nonce_key)
+        return await self._begin(Kind.BATCH, nonce_key, taken)
 
-    async def _begin(self, kind: Kind, nonce_key: int | None = None) -> str | None:
-        """Makes up its mind, writes it down, and carries it out. Nothing while a plan of the kind, of batches
-        one of the nonce key, is open, or the last one to be carried out is not as deep as a snapshot's blocks
-        have to be."""
+    async def _begin(
+        self, kind: Kind, nonce_key: int | None = None, taken: Snapshot | None = None
+    ) -> str | None:
+        """Makes up its mind, by a snapshot or else the present, writes it down, and carries it out. Nothing
+        while a plan of the kind, of batches one of the nonce key, is open, or the last one to be carried out
+        is not as deep as a snapshot's blocks have to be."""
         if self.record.open_plan(kind, nonce_key) is not None:
             return None
+        taken = taken or await self.keeper.snapshot()
         evidence: tuple[Evidence, ...] = ()
         if kind is Kind.BATCH and (stops := self._stops()):
             why = f"tripped: {', '.join(stops)}"
-            evidence = (exits.evidence(why, await self.keeper.clock.now()),)
+            evidence = (exits.evidence(why, taken.reference_time),)
         try:
-            plan = await self.keeper.propose(kind, evidence)
+            plan = await self.keeper.propose(kind, evidence, taken)
         except NothingToDoError:
             return None
         (pinned,) = [each.number for each in plan.blocks if each.chain_id == plan.chain_id]

@@ -8,11 +8,11 @@ import pytest
 from days import FINALITY, deeper
 from eth_account import Account
 from running import DEAD
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper import engine
 from keeper.clock import ChainClock
-from keeper.events import Event, EventStream, Waited
+from keeper.events import Event, EventStream, PlanBuilt, SnapshotTaken, VaultValued, Waited
 from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import LONGEST_EPOCH, Duties, Report, only_waits
@@ -36,7 +36,7 @@ MakeDuties = Callable[[Sequence[str]], Duties]
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
     """The module's vault with an epoch that waits for settlement, put back after each test."""
-    with put_back(working.devnet):
+    with working.devnet.undone():
         working.request_deposit("user3", 500_000 * USDC)
         working.close_epoch()
         yield working
@@ -232,3 +232,22 @@ async def test_fees_are_charged_while_nobody_comes_or_goes(stage: Staged, make: 
     stage.devnet.rpc("evm_mine")
     stage.submit(await stage.propose(Kind.SETTLEMENT))
     assert stage.shares("treasury") > treasury
+
+
+async def test_a_pass_goes_by_one_state_whatever_happens_meanwhile(stage: Staged, make: MakeDuties) -> None:
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    stage.request_deposit("user3", 500_000 * USDC)
+    stage.devnet.warp(EPOCH_SECONDS)
+    duties, told = make([]), list[Event]()
+
+    def close(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, VaultValued):
+            # From here on a settlement has to come before any batch.
+            stage.close_epoch()
+
+    duties.keeper.events.subscribe(close)
+    await duties.perform(Report())
+    (taken,) = [each for each in told if isinstance(each, SnapshotTaken)]
+    (planned,) = [each for each in told if isinstance(each, PlanBuilt)]
+    assert (planned.kind, planned.snapshot) == ("batch", taken.snapshot)
