@@ -40,7 +40,7 @@ def steps() -> dict[str, Number]:
     with demo_vault() as (stage, deployment):
         stage.mature()
         figures = scale.by_users(stage)
-        with stage.undone():
+        with stage.devnet.undone():
             figures |= _users(stage)
         figures |= _reports(stage, deployment)
         figures["gas.rebalance_aave_v3_to_morpho_blue"] = scale.rebalance(stage, *_places(deployment), MOVED)
@@ -48,7 +48,7 @@ def steps() -> dict[str, Number]:
         stage = Stage(devnet, two_morpho_markets(devnet))
         stage.populate(HOLDERS)
         stage.mature()
-        with stage.undone():
+        with stage.devnet.undone():
             figures["gas.settle_both_sides_two_morpho_blue"] = scale.settlement(stage, HOLDERS)
         figures["gas.rebalance_morpho_blue_to_morpho_blue"] = scale.rebalance(stage, 0, 1, MOVED)
     return figures

@@ -58,7 +58,7 @@ async def _measure(stage: Stage, deployment: Deployment, folder: Path) -> dict[s
             # So does a journal, which finds a chain that goes back behind what was final.
             async with Journal(str(folder / f"{number}-keeper")) as journal:
                 relayer = Relayer(endpoint, account, journal, events)
-                with stage.undone():
+                with stage.devnet.undone():
                     started = perf_counter()
                     plan = await keeper.propose(Kind.BATCH)
                     proposals.append(perf_counter() - started)

@@ -39,7 +39,7 @@ def by_users(stage: Stage) -> dict[str, Number]:
     """Settlements of a vault that has been settled before."""
     measured = {}
     for users in USER_COUNTS:
-        with stage.undone():
+        with stage.devnet.undone():
             measured[users] = settlement(stage, users)
     return {f"gas.{_plural('settle', users, 'user')}": value for users, value in measured.items()} | {
         "gas.settle_users_ratio_100_to_1": round(measured[100] / measured[1], 6)
@@ -53,11 +53,11 @@ def by_positions() -> dict[str, Number]:
         markets = list(equal_markets(devnet, max(POSITION_COUNTS)))
         for count in POSITION_COUNTS:
             stage = Stage(devnet, parts_over(devnet, markets[:count]))
-            with stage.undone():
+            with stage.devnet.undone():
                 stage.populate(HOLDERS)
                 stage.mature()
                 valued[count] = gas(stage.relay(stage.parts.portfolio, encode_call("nav()")))
-                with stage.undone():
+                with stage.devnet.undone():
                     settled[count] = settlement(stage, 1)
                 moved[count] = rebalance(stage, 0, count - 1, MOVED)
     per_market = (valued[20] - valued[2]) / 18

@@ -1,7 +1,6 @@
 """A vault on a local chain, and the transactions that benchmarks make on it, by keys of their own."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -215,14 +214,6 @@ class Stage:
 
     def now(self) -> int:
         return int(self.devnet.block()["timestamp"], 16)
-
-    @contextmanager
-    def undone(self) -> Iterator[None]:
-        """What happens inside is taken back at the end."""
-        mark = self.devnet.rpc("evm_snapshot")
-        yield
-        if not self.devnet.rpc("evm_revert", mark):
-            raise RuntimeError("the chain did not go back")
 
     # STORIES
 

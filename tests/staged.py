@@ -3,8 +3,7 @@
 For tests whose subject is not the processes around it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,16 +26,6 @@ from keeper.units import Address
 
 ERRORS = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
 USDC = 10**6
-
-
-@contextmanager
-def put_back(devnet: Devnet) -> Iterator[None]:
-    """Leaves the chain as it was."""
-    mark = devnet.rpc("evm_snapshot")
-    try:
-        yield
-    finally:
-        assert devnet.rpc("evm_revert", mark)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Final
 
 from eth_account import Account
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.book import Book
 from keeper.chain.pool import Pool
@@ -73,7 +73,7 @@ class Block:
         """The books of a chain on which each transaction has a block of its own, all in the second of the one
         block: first of an empty block, then after each. It is left as it was."""
         rpc, books = self.stage.devnet.rpc, []
-        with put_back(self.stage.devnet):
+        with self.stage.devnet.undone():
             rpc("evm_mine")
             books.append(await self.stage.book())
             rpc("anvil_setBlockTimestampInterval", 0)

@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 from keeper.conformance.kit import Action, Move
 from keeper.conformance.score import MissError
 from keeper.conformance.value import DEPOSIT_PART
-from keeper.conformance.world import World, changing, undone
+from keeper.conformance.world import World, changing
 from keeper.connectors.base import EVERYTHING
 from keeper.contracts import address
 from keeper.errors import RevertError
@@ -222,7 +222,7 @@ def solvency(world: World) -> str:
         )
     # Health falls as the debt grows: just above the floor, then just below it.
     near, beyond = (now.debt * now.health * 100 // (debts.floor * part) - now.debt for part in (101, 98))
-    with undone(world.devnet):
+    with world.devnet.undone():
         world.batch(debts.borrow(world, near))
     _refused(world, debts.borrow(world, beyond), "A debt that takes health below the floor passes")
     world.batch(debts.borrow(world, near))
@@ -245,7 +245,7 @@ def solvency(world: World) -> str:
 
 
 def _refused(world: World, moves: Sequence[Move], otherwise: str) -> None:
-    with undone(world.devnet):
+    with world.devnet.undone():
         try:
             world.batch(moves)
         except RevertError:

@@ -6,7 +6,7 @@ from typing import Final
 from keeper.conformance import exits, limits, value
 from keeper.conformance.kit import Kit, load
 from keeper.conformance.score import Score
-from keeper.conformance.world import World, undone
+from keeper.conformance.world import World
 from keeper.errors import CheckFailedError, ConfigError, EndpointError, KeeperError, RevertError, RpcError
 from keeper.simulation.devnet import Devnet
 
@@ -44,7 +44,7 @@ def examine(kit: Kit, devnet: Devnet, *, only: Sequence[str] = (), seed: str = "
     unknown = sorted(set(only) - set(CHECKS))
     if unknown:
         raise ConfigError("There is no such check", expected=", ".join(CHECKS), seen=", ".join(unknown))
-    with undone(devnet):
+    with devnet.undone():
         try:
             world = World(devnet, kit, kit.decimals[0], seed)
         except (CheckFailedError, RevertError) as error:
@@ -52,7 +52,7 @@ def examine(kit: Kit, devnet: Devnet, *, only: Sequence[str] = (), seed: str = "
             return
         for name, check in CHECKS.items():
             if not only or name in only:
-                with undone(devnet):
+                with devnet.undone():
                     yield _score(name, check, world)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from keeper.conformance.kit import Move
 from keeper.conformance.score import MissError
-from keeper.conformance.world import World, undone
+from keeper.conformance.world import World
 from keeper.connectors.base import EVERYTHING, Position, Report
 from keeper.errors import RevertError
 
@@ -115,7 +115,7 @@ def decimals(world: World) -> str:
     """With an asset of each number of decimals a deposit counts as what it is, and is paid back."""
     tried = []
     for each in world.kit.decimals:
-        with undone(world.devnet):
+        with world.devnet.undone():
             swept = World(world.devnet, world.kit, each, f"{world.kit.__class__.__name__}/decimals")
             for whole, tenths in ((1, 1), (DEPOSIT_PART, 1), (123_456, 7)):
                 _sweep(swept, whole * swept.unit + tenths * swept.unit // 10)

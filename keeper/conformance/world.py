@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from keeper.connectors import base
 from keeper.connectors.base import Position, Report
 from keeper.contracts import Artifact, Contract, Function, artifact, encode_call, parse_revert
 from keeper.contracts.abi import type_of
-from keeper.errors import ConfigError, EndpointError, RevertError, RpcError
+from keeper.errors import ConfigError, RevertError, RpcError
 from keeper.exposures import risk_id
 from keeper.oracle.quote import Prices, Quote, Status
 from keeper.simulation.deploy import created_address
@@ -310,17 +309,6 @@ class _RouterRate:
         args = (self.token, self.world.asset, amount)
         answer = self.world.view(self.router, _VALUE.signature, args, "(uint256,uint256,uint8)")
         return Quote(answer[0], answer[1], Status(answer[2]))
-
-
-@contextmanager
-def undone(devnet: Devnet) -> Iterator[None]:
-    """What happens inside has not happened afterwards."""
-    kept = devnet.rpc("evm_snapshot")
-    try:
-        yield
-    finally:
-        if devnet.rpc("evm_revert", kept) is not True:
-            raise EndpointError("The local chain was not put back", expected="a revert", where=devnet.url)
 
 
 def changing(contract: Artifact) -> tuple[Function, ...]:

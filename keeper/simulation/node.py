@@ -1,9 +1,11 @@
 """The frame of every local node: one Anvil, one connection to it, started and stopped together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from keeper.errors import EndpointDownError
+from keeper.errors import EndpointDownError, EndpointError
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.jsonrpc import JsonRpc
 
@@ -70,6 +72,22 @@ class Node:
         self.rpc("evm_setNextBlockTimestamp", timestamp)
         self.rpc("evm_mine")
         return timestamp
+
+    def revert(self, mark: str) -> None:
+        """Puts the state back to what it was at an `evm_snapshot`. Raises EndpointError when it cannot be."""
+        if self.rpc("evm_revert", mark) is not True:
+            raise EndpointError("The local chain was not put back", expected="a revert", where=self.url)
+        # Anvil answers before it takes what it has mined out of its pool, and would mine that again.
+        self.rpc("anvil_dropAllTransactions")
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """What happens inside has not happened afterwards."""
+        mark = self.rpc("evm_snapshot")
+        try:
+            yield
+        finally:
+            self.revert(mark)
 
     def __enter__(self) -> Self:
         if self._rpc is None:

@@ -5,7 +5,7 @@ import os
 from random import Random
 
 import pytest
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 from strangers import Street
 
 from keeper.simulation.devnet import Devnet
@@ -34,7 +34,7 @@ async def campaign(drawn: Random) -> int:
             street.prepare("user4", "user5")
             async with stage.endpoint() as endpoint:
                 for _ in range(min(BLOCKS_OF_ONE_CHAIN, BLOCKS - first)):
-                    with put_back(devnet):
+                    with devnet.undone():
                         stage.request_deposit("user2", drawn.randrange(300_000, 600_000) * USDC)
                         await stage.settle()
                         scene = await street.draw(drawn)

@@ -77,7 +77,7 @@ def test_blocks_the_replica_never_saw_do_not_put_it_out_of_step(
     for _ in range(3):
         kept = fresh_devnet.rpc("evm_snapshot")
         agent.step()
-        fresh_devnet.rpc("evm_revert", kept)
+        fresh_devnet.revert(kept)
     agent.step()
     replica.sync()
     assert _same_head(fresh_devnet, replica)

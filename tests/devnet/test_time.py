@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from keeper.contracts import Function
-from keeper.errors import EndpointDownError, RpcError
+from keeper.errors import EndpointDownError, EndpointError, RpcError
 from keeper.simulation.anvil import Anvil, binary
 from keeper.simulation.build import GENESIS, HARDFORK
 from keeper.simulation.devnet import Devnet
@@ -114,3 +114,18 @@ def test_a_port_that_is_taken_is_an_error_and_not_another_chain(fresh_devnet: De
     with pytest.raises(EndpointDownError, match=r"Anvil did not start.*in use"):
         Anvil(31_337, port=port).start()
     assert int(fresh_devnet.rpc("eth_chainId"), 16) == 31_337
+
+
+def test_what_was_undone_is_not_in_the_pool_either(fresh_devnet: Devnet) -> None:
+    sender, receiver = fresh_devnet.key("user1"), fresh_devnet.address("user2")
+    head = fresh_devnet.block()["hash"]
+    with fresh_devnet.undone():
+        fresh_devnet.send(sender, receiver, b"", 1)
+        fresh_devnet.rpc("evm_setAutomine", False)
+        request = {"from": fresh_devnet.address("user1"), "to": receiver, "value": "0x1"}
+        fresh_devnet.rpc("eth_sendTransaction", request)
+        assert fresh_devnet.rpc("txpool_status")["pending"] == "0x1"
+    assert fresh_devnet.block()["hash"] == head
+    assert fresh_devnet.rpc("txpool_status") == {"pending": "0x0", "queued": "0x0"}
+    with pytest.raises(EndpointError, match="was not put back"):
+        fresh_devnet.revert("0x7fff")

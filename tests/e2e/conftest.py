@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 from selling import Selling
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
@@ -42,7 +42,7 @@ def deployed(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(deployed: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    with put_back(deployed.devnet):
+    with deployed.devnet.undone():
         yield deployed
 
 
@@ -107,4 +107,4 @@ def selling(running: tuple[Staged, LiFiService], tmp_path: Path) -> Iterator[Sel
     service.behave(fee_bps=0)
     mark = stage.devnet.rpc("evm_snapshot")
     yield Selling(stage, service, tmp_path)
-    assert stage.devnet.rpc("evm_revert", mark)
+    stage.devnet.revert(mark)

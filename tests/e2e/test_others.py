@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 from strangers import AAVE, MORPHO, VAULT, Block, Street, play, put_skimming, receipt_of
 
 from keeper.chain.pool import ChainEndpoints, Pool
@@ -279,7 +279,7 @@ async def test_blocks_drawn_at_random_are_split_to_the_wei(
 ) -> None:
     drawn, found = Random(9), 0
     for _ in range(4):
-        with put_back(stage.devnet):
+        with stage.devnet.undone():
             scene = await street.draw(drawn)
             if scene.succeeded:
                 await scene.check(endpoint)

@@ -295,7 +295,7 @@ async def test_a_snapshot_block_that_was_reorganised_away(
     stage.devnet.rpc("evm_mine")
     gone = stage.head
     plan = await stage.propose(Kind.BATCH)
-    stage.devnet.rpc("evm_revert", mark)
+    stage.devnet.revert(mark)
     stage.devnet.warp(7)
     now = stage.head
     assert (now.number, now.hash != gone.hash) == (gone.number, True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eth_abi import encode
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 from tampering import tampered
 
 from keeper.book import open_book
@@ -43,7 +43,7 @@ def grouped(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(grouped: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    with put_back(grouped.devnet):
+    with grouped.devnet.undone():
         yield grouped
 
 

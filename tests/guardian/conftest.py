@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from guardian_post import Post
-from staged import put_back
 
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import deploy_vault
@@ -26,5 +25,5 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Post:
 @pytest.fixture
 def post(deployed: Post, tmp_path: Path) -> Iterator[Post]:
     """The same vault, put back after the test."""
-    with put_back(deployed.devnet):
+    with deployed.devnet.undone():
         yield replace(deployed, journal=tmp_path / "data")

@@ -231,7 +231,7 @@ def rewound(devnet: Devnet) -> Iterator[Devnet]:
     """The chain, put back after the test."""
     mark = devnet.rpc("evm_snapshot")
     yield devnet
-    assert devnet.rpc("evm_revert", mark)
+    devnet.revert(mark)
 
 
 def _reports(low: int, high: int, status: int) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
-from staged import put_back
 
 from keeper.config import parse
 from keeper.contracts import Contract
@@ -80,7 +79,7 @@ def deployed(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 @pytest.fixture
 def desk(deployed: Desk) -> Iterator[Desk]:
     """The same vault, put back after the test."""
-    with put_back(deployed.devnet):
+    with deployed.devnet.undone():
         yield deployed
 
 

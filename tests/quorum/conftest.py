@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from eth_account import Account
-from staged import put_back
 from vault_world import DEPOSIT, World
 
 from keeper import engine
@@ -39,7 +38,7 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def rewind(world: World) -> Iterator[World]:
     """The same vault, put back as it was after the test."""
-    with put_back(world.devnet):
+    with world.devnet.undone():
         yield world
 
 

@@ -138,7 +138,7 @@ async def test_any_two_hostile_signers_do_not_stop_three_honest_ones(
     five.world.submit(plan, list(approval.signatures))
     settled = five.world.devnet.call(five.world.deployment.vault, "settledAt()", [], "(uint256)")
     assert settled > plan.reference_time
-    assert five.world.devnet.rpc("evm_revert", mark)
+    five.world.devnet.revert(mark)
 
 
 @pytest.mark.parametrize(("first", "second"), [(mode, "anything") for mode in MODES])

@@ -15,7 +15,7 @@ from days import USERS, Day, Outcome, deeper, free
 from killed import Doom, Host, Keepers, Point, Tally, hosting, lines
 from running import KEY, PROPOSER, Post
 from scripts import SCRIPTS, Script
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.simulation.cast import KEY_VARIABLE
 from keeper.simulation.devnet import Devnet
@@ -107,7 +107,7 @@ class Campaign:
         folder = self.folder / f"day{next(self._days)}"
         folder.mkdir()
         devnet, since = self.stage.devnet, self.stage.head.number
-        with put_back(devnet), ExitStack() as stack:
+        with devnet.undone(), ExitStack() as stack:
             signers = [
                 stack.enter_context(self._signer(folder / role, role, node)) for role, node in self._seats
             ]

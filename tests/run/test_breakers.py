@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper import engine
 from keeper.book import Book
@@ -22,7 +22,7 @@ from keeper.planning.plan import Kind, Plan
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
     """The module's vault, put back after each test."""
-    with put_back(working.devnet):
+    with working.devnet.undone():
         yield working
 
 

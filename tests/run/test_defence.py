@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from levered import DEBT, FLOOR, LANE, TARGET, Levered, deploy_levered, levered
 from running import Post, Running
-from staged import USDC, put_back
+from staged import USDC
 
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import Breaker, VaultRecord
@@ -36,7 +36,7 @@ def pause(stage: Levered) -> None:
 async def test_where_there_is_no_cash_collateral_is_sold_in_steps_and_what_redemptions_wait_for_comes_last(
     kept: Levered,
 ) -> None:
-    with put_back(kept.devnet):
+    with kept.devnet.undone():
         await kept.spend()
         kept.price(2_000)
         book = await kept.book()
@@ -56,7 +56,7 @@ async def test_where_there_is_no_cash_collateral_is_sold_in_steps_and_what_redem
 
 
 async def test_a_defence_waits_for_no_other_plan(kept: Levered) -> None:
-    with put_back(kept.devnet):
+    with kept.devnet.undone():
         kept.price(1_900)
         plan = await kept.propose(Kind.BATCH)
         assert plan.slot[0] == LANE != kept.policy.nonce_key

@@ -12,7 +12,7 @@ import pytest
 from inbox import SECRET, inbox
 from prometheus_client.parser import text_string_to_metric_families as families
 from running import DEAD, Post, Running, Said, is_a
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.events import Severity
 from keeper.execution.journal.journal import Journal
@@ -162,7 +162,7 @@ async def test_metrics_are_what_journal_chain_and_log_say_and_the_webhook_hears_
 @pytest.fixture
 def idle(working: Staged) -> Iterator[Staged]:
     """The module's vault, put back after each test."""
-    with put_back(working.devnet):
+    with working.devnet.undone():
         yield working
 
 

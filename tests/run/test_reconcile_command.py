@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 from running import DEAD, Post
 from sqlmodel import col, select
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 from strangers import AAVE, Block, Street, put_skimming
 
 from keeper.chain.rpc import Endpoint
@@ -51,7 +51,7 @@ def street(working: Staged) -> Street:
 
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
-    with put_back(working.devnet):
+    with working.devnet.undone():
         yield working
 
 
@@ -222,7 +222,7 @@ async def test_what_the_chain_has_lost_or_another_policy_made_is_named(past: Pas
     settlement = await past.carry_out(Kind.SETTLEMENT, Block(past.stage))
     mark = past.stage.devnet.rpc("evm_snapshot")
     batch = await past.carry_out(Kind.BATCH, Block(past.stage))
-    assert past.stage.devnet.rpc("evm_revert", mark)
+    past.stage.devnet.revert(mark)
     lost, block = past.receipts[1].transaction.hex(), past.receipts[1].block.number
     nonce = int(past.stage.devnet.rpc("eth_getTransactionCount", past.account, "latest"), 16)
     assert await past.differences() == [

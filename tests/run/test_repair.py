@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from running import SCHEDULE, Post
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.chain.pool import ChainEndpoints, Pool, Replacement
 from keeper.chain.transaction import sign
@@ -39,7 +39,7 @@ DENIED = Fault("eth_getTransactionReceipt", change=lambda _: None)
 
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
-    with put_back(working.devnet):
+    with working.devnet.undone():
         yield working
     working.devnet.rpc("evm_setAutomine", True)
 

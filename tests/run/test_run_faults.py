@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from network_faults import ROWS, TIMEOUT
 from running import DEAD, KEY, PROPOSER, Post
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.events import EventStream
 from keeper.execution.journal.journal import Journal
@@ -22,7 +22,7 @@ Proxies = tuple[Proxy, Proxy]
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
     """The module's vault with a deposit that waits for the epoch's end, put back after each test."""
-    with put_back(working.devnet):
+    with working.devnet.undone():
         working.request_deposit("user2", 1_000 * USDC)
         working.devnet.warp(EPOCH_SECONDS)
         yield working

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from running import DEAD, Post
-from staged import USDC, Staged, put_back
+from staged import USDC, Staged
 
 from keeper.config import public_url
 from keeper.errors import ConfigError
@@ -21,7 +21,7 @@ DEPOSIT = 2_000_000 * USDC
 @pytest.fixture
 def stage(working: Staged) -> Iterator[Staged]:
     """The module's vault, put back after each test."""
-    with put_back(working.devnet):
+    with working.devnet.undone():
         yield working
 
 

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 from safe_world import DEPOSIT, Carry, MakeOwner
-from staged import Staged, put_back
+from staged import Staged
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
@@ -39,7 +39,7 @@ def deployed(devnet: Devnet) -> Staged:
 @pytest.fixture
 def stage(deployed: Staged) -> Iterator[Staged]:
     """The same vault, put back after the test."""
-    with put_back(deployed.devnet):
+    with deployed.devnet.undone():
         yield deployed
 
 

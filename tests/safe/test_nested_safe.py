@@ -109,7 +109,7 @@ async def test_every_pair_of_owners_with_the_safe_among_them_is_enough(
         async with Journal(str(tmp_path / role)) as journal:
             sending = replace(relayer, journal=journal)
             assert (await execution.send(full, stage.policy, sending)).gas_used
-        assert stage.devnet.rpc("evm_revert", mark)
+        stage.devnet.revert(mark)
 
 
 async def test_two_safes_among_the_owners_are_enough_by_themselves(

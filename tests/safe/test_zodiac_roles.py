@@ -80,7 +80,7 @@ async def guarded(stage: Staged) -> Guarded:
     sentinel = "0x" + "0" * 39 + "1"
     exec_as_safe(stage, encode_call("disableModule(address,address)", sentinel, modifier), 1)
     made.batch = await stage.propose(Kind.BATCH)
-    assert devnet.rpc("evm_revert", mark)
+    devnet.revert(mark)
     # To the moment from which the plan is valid.
     devnet.rpc("evm_mine")
     return made

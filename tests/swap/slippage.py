@@ -119,7 +119,7 @@ class Campaign:
                     case = self._draw()
                     outcome = await self._swap(case, lifi)
                     self.table[case.route, case.kind, outcome] += 1
-            devnet.rpc("evm_revert", clean)
+            devnet.revert(clean)
 
     def lines(self) -> Iterator[str]:
         """The table as text."""
