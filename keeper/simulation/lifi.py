@@ -82,6 +82,7 @@ class Service:
         app.router.add_get("/v1/gas/prices", self._gas_prices)
         app.router.add_get("/v1/gas/prices/{chain}", self._gas_price)
         app.router.add_get("/v1/gas/suggestion/{chain}", self._gas_suggestion)
+        app.router.add_get("/v1/gas/status", self._gas_status)
         return app
 
     @web.middleware
@@ -210,9 +211,7 @@ class Service:
         return web.json_response(self._told(asked))
 
     async def _status(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("txHash", "")
-        if len(wanted) != 66 or not wanted.startswith("0x"):
-            raise RefusalError(400, 1011, "txHash is invalid")
+        wanted = _wanted(request)
         told: tuple[str, str | None]
         for market in self._markets.values():
             receipt = market.rpc("eth_getTransactionReceipt", wanted)
@@ -281,6 +280,19 @@ class Service:
         coin = {"address": _NATIVE, "chainId": market.chain_id, **ether}
         recommended = {"token": coin, "amount": str(self._price(market)["fast"] * 10**6), "amountUsd": "0"}
         return web.json_response({"available": True, "recommended": recommended})
+
+    async def _gas_status(self, request: web.Request) -> web.Response:
+        # Nobody delivers coins here.
+        _wanted(request)
+        return web.json_response({"status": "NOT_FOUND"})
+
+
+def _wanted(request: web.Request) -> str:
+    """The transaction that is asked about."""
+    wanted = request.query.get("txHash", "")
+    if len(wanted) != 66 or not wanted.startswith("0x"):
+        raise RefusalError(400, 1011, "txHash is invalid")
+    return wanted
 
 
 async def serve(service: Service, port: int) -> None:

@@ -158,6 +158,10 @@ class LiFi:
         """Whether and how much of a chain's coin can be brought along."""
         return await self._ask("GET", f"gas/suggestion/{chain_id}", models.GasSuggestion)
 
+    async def gas_status(self, tx_hash: str) -> models.Status:
+        """Where a delivery of a chain's coin is, by the hash of the transaction that asked for it."""
+        return await self._ask("GET", "gas/status", models.Status, query={"txHash": tx_hash})
+
     async def _ask(
         self,
         method: str,

@@ -211,7 +211,7 @@ class Received(Answer):
 
 
 class Status(Answer):
-    """The state of a transfer; a substatus says more."""
+    """The state of a transfer, or of a delivery of a chain's coin; a substatus says more."""
 
     status: Text
     substatus: Text | None = None

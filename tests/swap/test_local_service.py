@@ -251,6 +251,9 @@ async def test_every_other_endpoint_is_read(stage: Stage, tmp_path: Path) -> Non
         assert suggestion.recommended is not None
         assert int(suggestion.recommended.amount) > 0
         assert (await lifi.status("0x" + "11" * 32)).status == "NOT_FOUND"
+        assert (await lifi.gas_status("0x" + "11" * 32)).status == "NOT_FOUND"
+        with pytest.raises(LiFiError, match="code 1011"):
+            await lifi.gas_status("0x11")
         routes = await lifi.routes(stage.request())
         assert int(routes.routes[0].to_amount_min) > FLOOR
 

@@ -98,8 +98,8 @@ def test_no_endpoint_of_the_service_is_left_unchecked() -> None:
     routes = Service({}).application().router.routes()
     served = {route.resource.canonical for route in routes if route.resource is not None} - {"/local/mode"}
     checked = {"/v1/" + path.replace("31337", "{chain}") for path in (*PLAIN, SUGGESTION)}
-    posted = {"/v1/quote", "/v1/advanced/routes", "/v1/advanced/stepTransaction", "/v1/status"}
-    assert served == checked | posted
+    posted = {"/v1/quote", "/v1/advanced/routes", "/v1/advanced/stepTransaction"}
+    assert served == checked | posted | {"/v1/status", "/v1/gas/status"}
 
 
 @pytest.mark.parametrize("path", [*PLAIN, SUGGESTION, "advanced/routes"])
@@ -134,10 +134,11 @@ async def test_quotes_routes_and_their_steps_are_as_specified(stage: Stage) -> N
     assert step["transactionRequest"]["to"] == stage.lifi.deployment.diamond
 
 
-async def test_a_status_and_a_refusal_are_as_specified(stage: Stage) -> None:
-    status, answer = await get(stage, "status", txHash="0x" + "11" * 32)
-    assert (status, answer["status"]) == (200, "NOT_FOUND")
-    validate(answer, "get /v1/status 200")
+async def test_statuses_and_a_refusal_are_as_specified(stage: Stage) -> None:
+    for path in ("status", "gas/status"):
+        status, answer = await get(stage, path, txHash="0x" + "11" * 32)
+        assert (status, answer["status"]) == (200, "NOT_FOUND")
+        validate(answer, f"get /v1/{path} 200")
     elsewhere = {**query(stage), "toChain": "1"}
     status, answer = await get(stage, "quote", **elsewhere)
     assert (status, answer["code"]) == (404, 1002)
