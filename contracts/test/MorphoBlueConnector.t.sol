@@ -68,6 +68,18 @@ contract MorphoBlueConnectorTest is ConnectorTest {
         assertEq(morpho.supplyShares(Id.wrap(key), address(connector)), 0);
     }
 
+    /// @dev What is left of the market, and rounded by a unit, may be a small part of what has left it.
+    function testFuzz_class_E_who_owns_nearly_all_of_a_market_can_leave(uint256 assets, uint256 time) public {
+        _supply(bound(assets, 100_000_000e6, 100_000_000_000e6));
+        vm.warp(block.timestamp + bound(time, 1, 365 days));
+        morpho.accrueInterest(morpho.idToMarketParams(Id.wrap(key)));
+        uint256 value = _value();
+        assertEq(connector.withdraw(key, value - value / 1_000), value - value / 1_000);
+        value = _value();
+        assertEq(connector.withdraw(key, EVERYTHING), value);
+        assertEq(morpho.supplyShares(Id.wrap(key), address(connector)), 0);
+    }
+
     function test_M_41_a_full_exit_cannot_be_upset_by_one_unit_from_outside() public {
         _supply(100_000e6);
         address donor = makeAddr("donor");

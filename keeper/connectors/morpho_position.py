@@ -143,7 +143,7 @@ class MorphoBluePosition:
             value = now.assets_down(self.shares)
             if value <= now.liquidity:
                 market, received = now.redeem(self.shares, at)
-                return self._withdrawn(market, self.shares, received)
+                return self._withdrawn(now, market, self.shares, received)
             if not now.liquidity:
                 raise self._refused("All of the market is lent out", "some liquidity", 0)
             assets = now.liquidity
@@ -151,7 +151,7 @@ class MorphoBluePosition:
         if not 0 < assets <= most:
             raise self._refused("Morpho would refuse this withdrawal", f"1 to {most:,} units", assets)
         market, burnt = now.withdraw(assets, at)
-        return self._withdrawn(market, burnt, assets)
+        return self._withdrawn(now, market, burnt, assets)
 
     def after_supply_collateral(self, assets: int, at: int) -> MorphoBluePosition:
         """`Morpho.supplyCollateral`, which accrues nothing."""
@@ -328,8 +328,10 @@ class MorphoBluePosition:
         if now.debt_up(burnt) + 1 < repaid:
             raise self._too_dear(repaid, now.debt_up(burnt))
 
-    def _withdrawn(self, market: Market, burnt: int, received: int) -> tuple[MorphoBluePosition, int]:
-        worth = market.assets_down(burnt)
+    def _withdrawn(
+        self, before: Market, market: Market, burnt: int, received: int
+    ) -> tuple[MorphoBluePosition, int]:
+        worth = before.assets_down(burnt)
         if worth > received + 1:
             raise self._too_dear(received, worth)
         return replace(self, market=market, shares=self.shares - burnt), received

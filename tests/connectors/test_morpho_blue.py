@@ -154,6 +154,23 @@ def test_more_than_the_market_holds_is_refused(walk: Walk) -> None:
     assert not walk.send("user1", ref.params["morpho"], WITHDRAW, *args, at=at + 24)
 
 
+def test_who_owns_nearly_all_of_a_market_can_leave(walk: Walk) -> None:
+    ref = reference(walk, "WETH/USDC")
+    morpho, market, holder = ref.params["morpho"], words(ref), ref.address
+    walk.fund("user1", market[0], morpho)
+    scaled = 0
+    for _ in range(6):
+        most = walk.balance(market[0], holder)
+        assert walk.send("user1", morpho, SUPPLY, market, most, 0, holder, b"", at=walk.later())
+        before, at = position(walk, ref), walk.now() + 10**6
+        predicted, received = before.after_withdraw(EVERYTHING, at)
+        assert walk.send("user1", morpho, WITHDRAW, market, 0, before.shares, holder, holder, at=at)
+        assert (position(walk, ref), received) == (predicted, before.report(at).low)
+        # The rounding of what is left, for as many shares as have left it.
+        scaled += predicted.market.assets_down(before.shares) > received + 1
+    assert scaled
+
+
 def test_a_key_that_is_not_the_markets_id_is_refused(walk: Walk) -> None:
     ref = reference(walk, "WETH/USDC")
     with pytest.raises(ValuationError, match="Market id differs"):

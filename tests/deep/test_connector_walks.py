@@ -41,6 +41,5 @@ def test_morpho_blue_to_the_wei(walks: Walks, name: str) -> None:
 
 
 def test_metamorpho_to_the_wei(walks: Walks) -> None:
-    # This walk's length is its own, and the same.
-    for walk in walks():
-        metamorpho.test_value_rates_and_moves_equal_the_vaults_to_the_wei(walk)
+    # This walk's length is its own, and the same. A single one may miss a function.
+    assert set().union(*map(metamorpho.run_moves_and_views, walks())) >= metamorpho.WANTED
