@@ -29,7 +29,10 @@ class Allocated:
         return to_assets_down(self.shares, supply_assets, supply_shares)
 
     def room(self, at: int) -> int:
-        """What the cap still admits at `at`; the holding is rounded up, as the vault does."""
+        """What the cap still admits at `at`; the holding is rounded up, as the vault does.
+
+        PlanError where that overflows: the vault then takes no supply that reaches this market.
+        """
         supply_assets, supply_shares, _ = self.market.totals(at)
         return max(0, self.cap - to_assets_up(self.shares, supply_assets, supply_shares))
 
@@ -174,7 +177,7 @@ class Vault:
         )
 
     def suppliable(self, at: int) -> int:
-        """Sum of the room under the caps of the supply queue (`maxDeposit`)."""
+        """Sum of the room under the caps of the supply queue (`maxDeposit`). PlanError where that fails."""
         return sum(self.markets[slot].room(at) for slot in self._reached())
 
     def withdrawable(self, at: int) -> int:

@@ -6,7 +6,8 @@ Rates are per second unless a name says otherwise.
 
 from __future__ import annotations
 
-from keeper.units import WAD, YEAR, mul_div_down, mul_div_up
+from keeper.errors import PlanError
+from keeper.units import MAX_UINT256, WAD, YEAR, mul_div_down
 
 VIRTUAL_SHARES = 10**6
 VIRTUAL_ASSETS = 1
@@ -34,8 +35,8 @@ def to_shares_down(assets: int, total_assets: int, total_shares: int) -> int:
 
 
 def to_shares_up(assets: int, total_assets: int, total_shares: int) -> int:
-    """Shares burnt for a withdrawal of `assets` (`SharesMathLib.toSharesUp`)."""
-    return mul_div_up(assets, total_shares + VIRTUAL_SHARES, total_assets + VIRTUAL_ASSETS)
+    """Shares burnt for a withdrawal of `assets` (`SharesMathLib.toSharesUp`). PlanError if it overflows."""
+    return _mul_div_up(assets, total_shares + VIRTUAL_SHARES, total_assets + VIRTUAL_ASSETS)
 
 
 def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
@@ -44,8 +45,24 @@ def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
 
 
 def to_assets_up(shares: int, total_assets: int, total_shares: int) -> int:
-    """What `shares` are worth, rounded up (`SharesMathLib.toAssetsUp`)."""
-    return mul_div_up(shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
+    """What `shares` are worth, rounded up (`SharesMathLib.toAssetsUp`). PlanError if it overflows."""
+    return _mul_div_up(shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
+
+
+def _mul_div_up(a: int, b: int, d: int) -> int:
+    """`MathLib.mulDivUp`, whose sum must fit a word: totals of nearly 128 bits exceed it.
+
+    What is rounded down never does before the totals themselves outgrow their 128 bits.
+    """
+    total = a * b + d - 1
+    if total > MAX_UINT256:
+        raise PlanError(
+            "The Morpho market is too large for its own arithmetic, so that this move reverts",
+            expected=f"at most {MAX_UINT256:,}",
+            seen=f"{total:,}",
+            where="Morpho Blue market",
+        )
+    return total // d
 
 
 def taylor_compounded(rate: int, elapsed: int) -> int:
