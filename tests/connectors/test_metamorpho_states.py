@@ -96,8 +96,9 @@ class Campaign:
         for name in set(names) - set(listed):
             # Removed from the withdraw queue: not configured any more, though the supply queue may name it.
             state.put(self.vault, slot(self.slots.config, self.key(name)), 0)
-            # The local chain's vault accrues such a market before it passes it over; the original does not.
-            markets[name].last_update = state.at
+            # The local chain's vault accrues and values such a market before it passes it over; the original
+            # does not.
+            markets[name].last_update, markets[name].shares = state.at, 0
             markets[name].write(
                 state, self.morpho["address"], self.params(name)["irm"], self.key(name), self.vault
             )
