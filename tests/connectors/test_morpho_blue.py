@@ -68,12 +68,7 @@ def move(walk: Walk, ref: PositionRef, before: MorphoBluePosition) -> None:
     value, most = before.report(at).low, before.max_withdraw(at)
     if most == 0 or walk.draw(2):
         delta = walk.amount(walk.balance(market[0], holder) // 4)
-        try:
-            predicted = before.after_supply(delta, at)
-        except PlanError:
-            # A share has come to be worth more than a unit: our connector then refuses what Morpho takes.
-            assert before.market.accrue(at).assets_down(1)
-            return
+        predicted = before.after_supply(delta, at)
         assert walk.send("user1", morpho, SUPPLY, market, delta, 0, holder, b"", at=at)
     elif walk.draw(4) == 0 and most == value:
         predicted, received = before.after_withdraw(EVERYTHING, at)
@@ -116,7 +111,11 @@ def test_value_rates_and_moves_equal_morphos_to_the_wei(walk: Walk, name: str, s
         disturb(walk, ref)
         before = position(walk, ref)
         check_views(walk, ref, before)
-        move(walk, ref, before)
+        try:
+            move(walk, ref, before)
+        except PlanError:
+            # A share has come to be worth more than a unit: our connector then refuses what Morpho takes.
+            assert before.market.assets_down(1)
     assert {"supply", "withdraw", "borrow", "repay"} <= set(walk.done)
     assert walk.refused < states // 2
 
