@@ -27,7 +27,7 @@ INVARIANTS = "contracts/test/invariant/*"
 ROUNDS = 10
 STEPS = 2_000
 SEED_BITS = 64
-CONTRACTS = ("contracts", "foundry.toml", "package-lock.json", "tools/solc.js")
+CONTRACTS = ("contracts", "foundry.toml", "package-lock.json", "tools/deep.py", "tools/solc.js")
 CHAIN = (*CONTRACTS, "keeper/simulation")
 """With what builds the chain that some of Forge's tests load."""
 INTERRUPTED = 130
