@@ -8,7 +8,7 @@ SOURCES = foundry.toml $(shell find contracts/src contracts/devnet contracts/pro
 COMPILED := $(addprefix out/,$(addsuffix /.stamp,aave omnikeeper morpho))
 ARTIFACTS := keeper/contracts/artifacts/.stamp
 
-.PHONY: demo test lint bench deep setup build devnet clean
+.PHONY: demo test lint lint-python lint-contracts bench deep setup build devnet clean
 .DEFAULT_GOAL := demo
 
 demo: build
@@ -17,10 +17,15 @@ demo: build
 test: build devnet
 	@$(PY) tools/run_tests.py
 
-lint: setup .venv-slither/.stamp
+lint: setup
+	@$(MAKE) --no-print-directory --jobs=2 lint-contracts lint-python
+
+lint-python:
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+lint-contracts: .venv-slither/.stamp
 	@$(FORGE) fmt --check
 	@$(PY) tools/slither.py
 

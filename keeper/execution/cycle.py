@@ -127,7 +127,7 @@ class Keeper:
         try:
             plan = await self._computed(engine.derive, taken, self.policy, kind, (*evidence, *received))
         except PlanError as error:
-            # Nothing to do is no fault of a quote: one that is honest may still bring less than its gas costs.
+            # That is no fault of a quote: an honest one may still bring less than its gas costs.
             if isinstance(error, NothingToDoError) or evidence or not received:
                 raise
             self._tell_no_quote(error)
