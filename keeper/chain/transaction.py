@@ -1,11 +1,12 @@
 """Exact bytes for a nonce, which `Source.send_raw` offers to the chain."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any
 
 from keeper.units import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Signed:
 
 
 def sign(
-    account: LocalAccount,
+    account: "LocalAccount",
     *,
     chain_id: int,
     nonce: int,

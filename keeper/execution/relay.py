@@ -5,8 +5,7 @@ Anyone may relay; the quorum's signatures are the authority. The key here pays g
 
 from collections import Counter
 from dataclasses import dataclass, field
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING
 
 from keeper.chain.call import Call
 from keeper.chain.pool import Replacement
@@ -21,13 +20,16 @@ from keeper.quorum.collect import Approval
 from keeper.quorum.typed_data import artefact
 from keeper.units import Address
 
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
 
 @dataclass(frozen=True)
 class Relayer:
     """An account that submits approved plans through one source, and the journal of what it has sent."""
 
     endpoint: Source
-    account: LocalAccount
+    account: "LocalAccount"
     journal: Journal
     events: EventStream
     replacement: Replacement = field(default_factory=Replacement)

@@ -2,9 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any, Final
 
 from keeper.chain.block import BlockRef
 from keeper.chain.call import Call
@@ -20,6 +18,9 @@ from keeper.execution.look import Receipt, find
 from keeper.execution.transactions import Transactions
 from keeper.planning.policy import Policy
 from keeper.units import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 REVERTING: Final = ("KeeperQuorum", "Portfolio", "Vault", "Registry")
 POLL_SECONDS: Final = (0.1, 2.0)
@@ -64,7 +65,7 @@ class Sender:
     that stays; `policy` has the ceilings of the fees."""
 
     source: Source
-    account: LocalAccount
+    account: "LocalAccount"
     journal: Journal
     events: EventStream
     finality: int

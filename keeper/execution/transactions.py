@@ -7,9 +7,7 @@ under every hash that its nonce has had.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keeper.chain.block import quantity
 from keeper.chain.pool import Replacement
@@ -25,6 +23,9 @@ from keeper.execution.look import Look, Receipt, look, spender
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
 TRANSFER_GAS: Final = 21_000
 """Of a transfer to oneself, which cancels what has the same nonce."""
 
@@ -35,7 +36,7 @@ class Transactions:
     block that stays; `policy` has the ceilings of the fees."""
 
     source: Source
-    account: LocalAccount
+    account: "LocalAccount"
     journal: Journal
     events: EventStream
     finality: int

@@ -1,13 +1,15 @@
 """Where a signature is made: in this process, or by something that never hands out its key."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
 from keeper.errors import KeeperError
 from keeper.units import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 class KeyUnavailableError(KeeperError):
@@ -33,7 +35,7 @@ class ExternalSigner(Protocol):
 class LocalKey:
     """A key in this process's memory, as an `ExternalSigner`."""
 
-    account: LocalAccount
+    account: "LocalAccount"
 
     @property
     def address(self) -> Address:
@@ -43,6 +45,9 @@ class LocalKey:
         return bytes(self.account.unsafe_sign_hash(Hash32(digest)).signature)
 
 
-def signing(key: LocalAccount | ExternalSigner) -> ExternalSigner:
+def signing(key: "LocalAccount | ExternalSigner") -> ExternalSigner:
     """Either kind of key as the one that a signer uses."""
+    # Imported where there is a key: its package builds the tables of several curves.
+    from eth_account.signers.local import LocalAccount
+
     return LocalKey(key) if isinstance(key, LocalAccount) else key

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from pydantic import model_validator
 
 from keeper.config import StrictModel
@@ -12,6 +11,9 @@ from keeper.errors import ConfigError
 from keeper.quorum.external import ExternalSigner, LocalKey
 from keeper.quorum.keystore import open_keystore
 from keeper.quorum.kms import AwsKmsSigner
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 class KeySource(StrictModel):
@@ -43,7 +45,7 @@ def load_signing_key(source: KeySource, environment: Mapping[str, str]) -> Exter
     return LocalKey(load_key(source, environment))
 
 
-def load_key(source: KeySource, environment: Mapping[str, str]) -> LocalAccount:
+def load_key(source: KeySource, environment: Mapping[str, str]) -> "LocalAccount":
     """The account that signs. Relative keystore paths are as given.
 
     Raises ConfigError, never with a secret in it, when the variable or file is missing or holds no key, when
@@ -65,7 +67,10 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
     return value
 
 
-def _from_hex(text: str, name: str) -> LocalAccount:
+def _from_hex(text: str, name: str) -> "LocalAccount":
+    # Imported where there is a key: its package builds the tables of several curves.
+    from eth_account import Account
+
     digits = text.removeprefix("0x")
     try:
         account: LocalAccount = Account.from_key(bytes.fromhex(digits))

@@ -4,15 +4,16 @@ Whoever decrypts does the work that the file asks for: years of it, if it says s
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from keeper.errors import ConfigError, DecodeError
 from keeper.json_input import parse_json
 from keeper.quorum.private_file import read_private
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 Hex = Annotated[str, Field(pattern=r"^(0x)?([0-9a-fA-F]{2}){1,64}$")]
 
@@ -65,12 +66,15 @@ class _Keystore(_Part):
     ]
 
 
-def open_keystore(path: Path, password: str) -> LocalAccount:
+def open_keystore(path: Path, password: str) -> "LocalAccount":
     """The account of a keystore file.
 
     Raises ConfigError, never with a secret in it, when the file is none, asks for too much work or may be
     read by others, and when the password is wrong.
     """
+    # Imported where there is a key: its package builds the tables of several curves.
+    from eth_account import Account
+
     try:
         keystore = _Keystore.model_validate(parse_json(read_private(path)))
     except DecodeError:

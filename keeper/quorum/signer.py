@@ -5,9 +5,7 @@ Nothing of the proposer's is trusted but the choice of blocks, and that choice h
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keeper.chain.block import BlockRef
 from keeper.chain.call import Call, CallFailure
@@ -34,6 +32,9 @@ from keeper.quorum.external import ExternalSigner, KeyUnavailableError, signing
 from keeper.quorum.record import Promises
 from keeper.quorum.typed_data import Artefact, Signature, artefact, check
 from keeper.reads import VaultReads
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 REVERTING: Final = ("IPortfolio", "IVault", "IRegistry", "IEscrow", "ISwapHandler", "GenericSwapFacet")
 """Contracts whose errors a simulation may end with; the last is LiFi's."""
@@ -87,7 +88,7 @@ class Signer:
         endpoints: Mapping[int, Source],
         clock: Clock,
         promises: Promises,
-        account: LocalAccount | ExternalSigner,
+        account: "LocalAccount | ExternalSigner",
     ) -> None:
         self.policy: Final = policy
         self._key: Final = signing(account)

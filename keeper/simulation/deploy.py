@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_account import Account as Keys
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from keeper.contracts import Function, abi, artifact, encode_call, parse_revert
 from keeper.errors import KeeperError, RpcError
+from keeper.simulation.accounts import address_of, sign_transaction
 from keeper.simulation.jsonrpc import JsonRpc
 from keeper.units import Address
 
@@ -44,7 +44,7 @@ def signed(key: str, *, chain_id: int, nonce: int, to: str | None, data: bytes, 
     }
     if to is not None:
         fields["to"] = to
-    return str(Keys.sign_transaction(fields, key).raw_transaction.to_0x_hex())
+    return sign_transaction(fields, key)
 
 
 def explain(error: RpcError, *abi_names: str) -> KeeperError:
@@ -81,7 +81,7 @@ class Builder:
     def __init__(self, rpc: JsonRpc, chain_id: int, keys: Mapping[str, str]) -> None:
         self.rpc = rpc
         self.chain_id = chain_id
-        self._keys = {Keys.from_key(key).address: key for key in keys.values()}
+        self._keys = {address_of(key): key for key in keys.values()}
         self._nonces: dict[str, int] = {}
         self._queue: list[_Sent] = []
 

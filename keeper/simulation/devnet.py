@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from eth_account import Account as Keys
-
 from keeper.contracts import artifact, parse_revert
 from keeper.errors import EndpointError, KeeperError, RpcError
+from keeper.simulation.accounts import address_of
 from keeper.simulation.anvil import ROOT, Anvil, binary
 from keeper.simulation.build import CHAIN_ARGS, CONTRACTS, MANIFEST, STATE, build
 from keeper.simulation.deploy import BLOCK_SECONDS, created_address, explain, signed, view
@@ -37,7 +36,6 @@ _SOURCES: Final = (
     "tokens",
     "uniswap",
 )
-_GAS_MARGIN: Final = (3, 2)
 
 
 @dataclass(frozen=True)
@@ -150,16 +148,16 @@ class Devnet(Node):
 
         Raises RevertError when it would revert or did, in the words of the contracts named in `errors`.
         """
-        sender = Keys.from_key(account_key).address
-        request = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)}
+        sender = address_of(account_key)
+        gas = int(self.block()["gasLimit"], 16)
+        request = {"from": sender, "data": "0x" + data.hex(), "value": hex(value), "gas": hex(gas)}
         if to is not None:
             request["to"] = to
         try:
-            estimate = int(self.rpc("eth_estimateGas", request), 16)
+            # An estimate of its gas would execute it some twenty times.
+            self.rpc("eth_call", request, "latest")
         except RpcError as error:
             raise explain(error, *errors) from error
-        limit = int(self.block()["gasLimit"], 16)
-        gas = min(estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1], limit)
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
         raw = signed(account_key, chain_id=self.chain_id, nonce=nonce, to=to, data=data, value=value, gas=gas)
         return self.send_raw(raw, errors=errors)
@@ -187,7 +185,7 @@ class Devnet(Node):
         libraries: Mapping[str, Address] | None = None,
     ) -> Address:
         """Creates a contract from our build (or the protocols') and returns its address."""
-        sender = Address(Keys.from_key(account_key).address)
+        sender = address_of(account_key)
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)
         self.send(account_key, None, artifact(artifact_name).creation_code(*ctor_args, libraries=libraries))
         return created_address(sender, nonce)

@@ -130,8 +130,8 @@ def ended(child: int) -> int:
 
 
 def main(scratch: str) -> None:
-    for command in ("run", "signer"):
-        import_module(f"keeper.ops.commands.{command}")
+    for module in ("keeper.ops.commands.run", "keeper.ops.commands.signer", "eth_account"):
+        import_module(module)
     # Drivers and migrations are loaded with the first journal.
     Journal(str(Path(scratch) / "unused"))
     gc.freeze()

@@ -5,10 +5,9 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from eth_account.signers.local import LocalAccount
 
 from keeper import clock
 from keeper.chain.block import hex_bytes
@@ -30,6 +29,9 @@ from keeper.planning import policy as policies
 from keeper.planning.policy import Policy
 from keeper.quorum.key import KeySource, load_key
 from keeper.units import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 app = typer.Typer(help="Pause, veto, exit-only, and what is queued.", no_args_is_help=True)
 
@@ -151,7 +153,7 @@ def watch(
 # ACTING
 
 
-def _key(keystore: Path | None, password_env: str | None, key_env: str | None) -> LocalAccount | None:
+def _key(keystore: Path | None, password_env: str | None, key_env: str | None) -> "LocalAccount | None":
     """The account of the options; None when there are none. Raises ConfigError."""
     given = {"keystore": keystore, "password_env": password_env, "env": key_env}
     named = {name: value for name, value in given.items() if value is not None}
@@ -173,7 +175,7 @@ def _id(text: str) -> bytes:
 def _act(
     policy: Policy,
     endpoints: Path,
-    account: LocalAccount | None,
+    account: "LocalAccount | None",
     prepare: Prepare,
     data: str | None,
     *,
@@ -187,7 +189,7 @@ def _act(
 async def _intervene(
     policy: Policy,
     settings: Endpoints,
-    account: LocalAccount | None,
+    account: "LocalAccount | None",
     prepare: Prepare,
     data: str | None,
     *,
