@@ -155,7 +155,7 @@ class Devnet(Node):
             request["to"] = to
         try:
             # An estimate of its gas would execute it some twenty times.
-            self.rpc("eth_call", request, "latest")
+            self.rpc("eth_call", request, "pending")
         except RpcError as error:
             raise explain(error, *errors) from error
         nonce = int(self.rpc("eth_getTransactionCount", sender, "pending"), 16)

@@ -51,7 +51,8 @@ async def test_three_processes_approve_and_the_chain_accepts_two(
     assert str(used.value).count("NonceUsed") == len(SIGNERS)
     logs = "".join((tmp_path / f"{role}.log").read_text() for role in SIGNERS)
     assert logs.count("PlanSigned") >= 4
-    assert logs.count("PlanRefused") == len(SIGNERS)
+    # One more for each plan that a slow signer came to when two others had signed, and it was executed.
+    assert logs.count("PlanRefused") >= len(SIGNERS)
     for role in SIGNERS:
         assert accounts()[role].key.removeprefix("0x") not in logs
 

@@ -115,7 +115,7 @@ class Campaign:
             environment = {name: post.environment[name] for name in (KEY, PROPOSER)}
             keepers = Keepers(self.host, folder, environment, doom, lambda: free(post.place), self.tally)
             stack.callback(keepers.kill)
-            day = Day(post, signers, keepers)
+            day = Day(post, signers, self.nodes, keepers)
             script(day)
             outcome = day.outcome(since)
         return outcome

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from eth_account import Account
-from killed import PATIENCE_SECONDS, Keepers
+from killed import PATIENCE_SECONDS, PAUSE_SECONDS, Keepers
 from running import Post
 from sqlmodel import select
 from staged import Staged, State
@@ -30,6 +30,7 @@ from keeper.execution.transactions import TRANSFER_GAS
 from keeper.planning.policy import Policy
 from keeper.simulation.deploy import BLOCK_SECONDS, signed
 from keeper.simulation.devnet import Devnet
+from keeper.simulation.jsonrpc import JsonRpc
 from keeper.units import Address
 
 FINALITY = 2
@@ -56,10 +57,12 @@ def deeper(stage: Staged) -> Staged:
 
 @dataclass
 class Day:
-    """One day of a vault. `keepers` are attended to whenever the script waits for something."""
+    """One day of a vault. `keepers` are attended to whenever the script waits for something. `nodes` are the
+    signers'."""
 
     post: Post
     signers: Sequence[str]
+    nodes: Sequence[str]
     keepers: Keepers
 
     @property
@@ -83,10 +86,17 @@ class Day:
         rpc("evm_mine")
 
     def blocks(self, count: int, **how: int) -> None:
-        """So many, of which a keeper sees the last: at one between it might begin what the day has later."""
+        """So many, of which a keeper sees the last: at one between it might begin what the day has later. So
+        it might where signers do not know the last one yet, and refuse what comes first."""
         with self.keepers.held():
             for _ in range(count):
                 self.block(**how)
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            head = self.stage.head.number
+            for node in self.nodes:
+                while int(JsonRpc(node)("eth_blockNumber"), 16) < head:
+                    assert time.monotonic() < deadline, node
+                    time.sleep(PAUSE_SECONDS)
 
     def by(
         self, role: str, signature: str, *arguments: Any, to: Address | None = None, ahead: int = 0

@@ -17,8 +17,8 @@ from typing import IO, Any
 RUN = ("run", "--config", "keeper.toml", "--json")
 PATIENCE_SECONDS = 600
 """For whatever a day waits for, many keepers' lives included."""
-PAUSE_SECONDS = 0.005
-SETTLING = 40
+PAUSE_SECONDS = 0.02
+SETTLING = 10
 """Pauses before a keeper is stopped."""
 STOP_SECONDS = 10.0
 """Within which a keeper that is told to stop has stopped."""
