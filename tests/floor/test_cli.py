@@ -66,6 +66,12 @@ async def python(*args: str, folder: Path | None = None) -> tuple[int | None, st
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.parametrize("module", ["keeper.ops.commands.status", "keeper.simulation.replica"])
+async def test_what_needs_no_key_does_not_import_the_tables_of_curves(module: str) -> None:
+    code, out, err = await python("-c", f"import sys, {module}; print('eth_account' in sys.modules)")
+    assert (code, out.strip(), err) == (0, "False", "")
+
+
 async def test_complaint_09_root_help_imports_no_command_and_no_heavy_module() -> None:
     code, out, err = await python("-c", IMPORTS)
     assert (code, err) == (0, "")

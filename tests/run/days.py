@@ -94,7 +94,8 @@ class Day:
             deadline = time.monotonic() + PATIENCE_SECONDS
             head = self.stage.head.number
             for node in self.nodes:
-                while int(JsonRpc(node)("eth_blockNumber"), 16) < head:
+                rpc = JsonRpc(node)
+                while int(rpc("eth_blockNumber"), 16) < head:
                     assert time.monotonic() < deadline, node
                     time.sleep(PAUSE_SECONDS)
 
