@@ -17,7 +17,7 @@ from running import KEY, PROPOSER, Post
 from scripts import SCRIPTS, Script
 from staged import USDC, Staged
 
-from keeper.simulation.cast import KEY_VARIABLE
+from keeper.simulation.cast import KEY_VARIABLE, Cast, SignerProcess
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import SIGNERS, deploy_vault
 
@@ -109,13 +109,14 @@ class Campaign:
         devnet, since = self.stage.devnet, self.stage.head.number
         with devnet.undone(), ExitStack() as stack:
             signers = [
-                stack.enter_context(self._signer(folder / role, role, node)) for role, node in self._seats
+                SignerProcess(role, stack.enter_context(self._signer(folder / role, role, node)), node)
+                for role, node in self._seats
             ]
             post = Post(folder, self.stage, place)
             environment = {name: post.environment[name] for name in (KEY, PROPOSER)}
             keepers = Keepers(self.host, folder, environment, doom, lambda: free(post.place), self.tally)
             stack.callback(keepers.kill)
-            day = Day(post, signers, self.nodes, keepers)
+            day = Day(post, Cast(tuple(signers)), keepers)
             script(day)
             outcome = day.outcome(since)
         return outcome

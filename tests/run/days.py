@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from eth_account import Account
-from killed import PATIENCE_SECONDS, PAUSE_SECONDS, Keepers
+from killed import PATIENCE_SECONDS, Keepers
 from running import Post
 from sqlmodel import select
 from staged import Staged, State
@@ -28,9 +28,9 @@ from keeper.execution.journal.journal import Journal, executed
 from keeper.execution.journal.tables import Intent, PlanRow
 from keeper.execution.transactions import TRANSFER_GAS
 from keeper.planning.policy import Policy
+from keeper.simulation.cast import Cast
 from keeper.simulation.deploy import BLOCK_SECONDS, signed
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.jsonrpc import JsonRpc
 from keeper.units import Address
 
 FINALITY = 2
@@ -57,13 +57,15 @@ def deeper(stage: Staged) -> Staged:
 
 @dataclass
 class Day:
-    """One day of a vault. `keepers` are attended to whenever the script waits for something. `nodes` are the
-    signers'."""
+    """One day of a vault. `keepers` are attended to whenever the script waits for something."""
 
     post: Post
-    signers: Sequence[str]
-    nodes: Sequence[str]
+    players: Cast
     keepers: Keepers
+
+    @property
+    def signers(self) -> Sequence[str]:
+        return self.players.urls
 
     @property
     def stage(self) -> Staged:
@@ -91,13 +93,7 @@ class Day:
         with self.keepers.held():
             for _ in range(count):
                 self.block(**how)
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            head = self.stage.head.number
-            for node in self.nodes:
-                rpc = JsonRpc(node)
-                while int(rpc("eth_blockNumber"), 16) < head:
-                    assert time.monotonic() < deadline, node
-                    time.sleep(PAUSE_SECONDS)
+            asyncio.run(self.players.caught_up(self.stage.head.number))
 
     def by(
         self, role: str, signature: str, *arguments: Any, to: Address | None = None, ahead: int = 0
