@@ -28,6 +28,10 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 ANSWER_SECONDS: Final = 10.0
 """How long an answer's body may take once its headers are there: the plan has been judged by then."""
 NOT_NEEDED: Final = "not_needed"
+BEHIND: Final = "not_final"
+"""A signer's refusal that its own node ends by following."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
 _MAX_REASON: Final = 2_000
 
 
@@ -159,14 +163,22 @@ def _watch(outcome: Outcome, plan: Plan, policy: Policy, sightings: Sightings | 
 
 
 async def ask(url: str, data: bytes, patience: float, proposer: Proposer) -> Outcome:
-    """One signer's answer to plan bytes, within `patience` seconds; never raises for what it says, but what
-    the proposer's clock raises."""
+    """One signer's answer to plan bytes, within `patience` seconds; who says that its node is behind is asked
+    again. Never raises for what it says, but what the proposer's clock raises."""
     headers = await proposer.headers(data)
+    behind: Outcome | None = None
+    pause = FIRST_PAUSE
     try:
         async with asyncio.timeout(patience):
-            return await _post(url, data, headers, proposer.trust)
+            while (outcome := await _post(url, data, headers, proposer.trust)).code == BEHIND:
+                behind = outcome
+                await asyncio.sleep(pause)
+                # From here on it may have signed, though no answer comes.
+                behind, pause = None, min(2 * pause, LONGEST_PAUSE)
+                headers = await proposer.headers(data)
+            return outcome
     except TimeoutError:
-        return Outcome(url, code="timeout", reason=f"no answer within {patience} s")
+        return behind or Outcome(url, code="timeout", reason=f"no answer within {patience} s")
     except (aiohttp.ClientError, OSError) as error:
         return Outcome(url, code="unreachable", reason=str(error) or type(error).__name__)
 

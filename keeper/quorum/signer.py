@@ -209,7 +209,6 @@ class Signer:
         endpoint = self._endpoints[chain_id]
         pinned = next(block for block in plan.blocks if block.chain_id == chain_id)
         head = await endpoint.latest(now)
-        await endpoint.canonical(pinned)
         where = f"chain {chain_id}"
         finality = self.policy.finality[chain_id]
         if head.number - pinned.number < finality:
@@ -220,6 +219,7 @@ class Signer:
                 seen=f"block {pinned.number}, head {head.number}",
                 where=where,
             )
+        await endpoint.canonical(pinned)
         if head.number - finality <= pinned.number:
             return head
         following = await endpoint.get_block(pinned.number + 1)

@@ -7,7 +7,7 @@
 * `GET /v1/identity` answers who this is, by which policy and code.
 
 Codes: `malformed_plan`, `unknown_vault`, `policy_mismatch`, `different_code`, `policy_violation`, `endpoint`
-(down, wrong chain, behind, block reorganised away), `not_final`, `wrong_block`, `expired`, `stale`, `future`,
+(down, wrong chain, stale, block reorganised away), `not_final`, `wrong_block`, `expired`, `stale`, `future`,
 `no_plan`, `nonce`, `different_plan`, `simulation`, `slot_taken`, `over_budget`, `not_your_turn`,
 `key_unavailable`, `unauthenticated`, `unknown_proposer`, `bad_request_signature`, `request_time`, `replayed`,
 `too_large`, `too_slow`, `bad_request`.

@@ -9,15 +9,17 @@ import pytest
 from aiohttp import web
 from vault_world import ChainTime, World
 
+from keeper.chain.rpc import Endpoint
 from keeper.errors import QuorumError
 from keeper.events import EventStream
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.admission import Admission
-from keeper.quorum.collect import Approval, collect
+from keeper.quorum.collect import Approval, TooFewSignaturesError, collect
 from keeper.quorum.requests import APPROVE
 from keeper.quorum.signer import Signer
 from keeper.quorum.signer_service import application
 from keeper.quorum.typed_data import Signature
+from keeper.simulation.proxy import Fault, Proxy
 from keeper.simulation.vault import SIGNERS
 
 Make = Callable[..., Signer]
@@ -137,6 +139,42 @@ async def test_a_silent_signer_does_not_hold_up_the_others(
         assert [each.code for each in approval.outcomes] == ["not_needed", "", ""]
         with pytest.raises(QuorumError, match="timeout: no answer within"):
             await asked(settled, plan, [url], patience=0.05)
+
+
+@asynccontextmanager
+async def behind(world: World, times: int | None) -> AsyncIterator[Endpoint]:
+    """A node that has not seen the newest block when it is asked for the first `times` times."""
+    old = world.devnet.block()
+    world.devnet.rpc("evm_mine")
+    late = Fault("eth_getBlockByNumber", lambda asked: asked[0] == "latest", times, change=lambda _: old)
+    chain_id = world.devnet.chain_id
+    with Proxy([world.devnet.url], chain_id, faults=[late]) as proxy:
+        async with Endpoint(proxy.url, chain_id) as endpoint:
+            yield endpoint
+
+
+async def test_a_signer_whose_node_is_behind_is_asked_until_it_has_followed(
+    rewind: World, make_signer: Make, honest: Honest, serve: Serve
+) -> None:
+    async with behind(rewind, times=3) as node:
+        plan = await rewind.propose(Kind.SETTLEMENT)
+        signer = make_signer("signer1", source=node, clock=ChainTime(rewind.devnet))
+        urls = [await serve(honest(signer)), await serve(honest(make_signer("signer2")))]
+        approval = await asked(rewind, plan, urls)
+    assert approval.refusals == ()
+    rewind.submit(plan, list(approval.signatures))
+
+
+async def test_a_signer_whose_node_stays_behind_refuses_in_the_end_and_has_signed_nothing(
+    rewind: World, make_signer: Make, honest: Honest, serve: Serve
+) -> None:
+    async with behind(rewind, times=None) as node:
+        plan = await rewind.propose(Kind.SETTLEMENT)
+        signer = make_signer("signer1", source=node, clock=ChainTime(rewind.devnet))
+        with pytest.raises(TooFewSignaturesError) as caught:
+            await asked(rewind, plan, [await serve(honest(signer))], patience=1.0)
+    # Not a silence, after which it might have signed: so the next plan may have the slot.
+    assert [each.code for each in caught.value.approval.refusals] == ["not_final"]
 
 
 async def test_the_same_signer_twice_counts_once(

@@ -172,14 +172,12 @@ async def test_a_block_that_was_reorganised_away_is_refused(settled: World, make
     assert "reorganised away" in str(seen)
 
 
-async def test_an_endpoint_that_is_behind_is_named(settled: World, make_signer: Make) -> None:
+async def test_a_block_that_is_not_there_yet_is_not_final(settled: World, make_signer: Make) -> None:
     plan = await settled.propose(Kind.BATCH)
     pinned = plan.blocks[0]
-    seen = await refusal(
-        make_signer(), replace(plan, blocks=(replace(pinned, number=pinned.number + 1_000),))
-    )
-    assert seen.code == "endpoint"
-    assert "behind" in str(seen)
+    seen = await refusal(make_signer(), replace(plan, blocks=(replace(pinned, number=1_000),)))
+    assert seen.code == "not_final"
+    assert f"saw block 1000, head {pinned.number}" in str(seen)
 
 
 async def test_by_the_systems_clock_a_plan_expires_though_its_chain_stands_still(
