@@ -223,6 +223,11 @@ class Keepers:
             self.attend()
         life = self._life
         assert life is not None
+        # So is one that has got its signal just now.
+        while life.told is not None:
+            assert time.monotonic() < life.told + PATIENCE_SECONDS, "the keeper does not end"
+            self.attend()
+            life = self._life
         if life.doom.points:
             # It would not forget them.
             self.kill()
