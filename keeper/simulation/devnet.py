@@ -100,10 +100,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def load_args(chain: BuiltChain) -> list[str]:
-    """Anvil's arguments to load a built chain. Without the head's time it would go on from genesis time."""
+def load_args(chain: BuiltChain, *, archive: bool = False) -> list[str]:
+    """Anvil's arguments to load a built chain. Without the head's time it would go on from genesis time.
+
+    It answers for the state after any of the newest 500 blocks; an `archive` writes 3,600 more to a disk,
+    which takes up to half of its time.
+    """
     head = chain.manifest["block"]["timestamp"]
-    return [*CHAIN_ARGS, "--timestamp", str(head), "--load-state", str(chain.path / STATE)]
+    past = [] if archive else ["--max-persisted-states", "0"]
+    return [*CHAIN_ARGS, *past, "--timestamp", str(head), "--load-state", str(chain.path / STATE)]
 
 
 def check_loaded(rpc: JsonRpc, chain: BuiltChain) -> None:
@@ -117,12 +122,22 @@ def check_loaded(rpc: JsonRpc, chain: BuiltChain) -> None:
 
 
 class Devnet(Node):
-    """A running local chain. Each transaction sent is mined at once, in a block 12 seconds after the last."""
+    """A running local chain. Each transaction sent is mined at once, in a block 12 seconds after the last.
 
-    def __init__(self, chain_id: int = FIRST_CHAIN_ID, *, port: int = 0, cache: Path = CACHE) -> None:
+    How far back it knows its state, `archive` says (see `load_args`).
+    """
+
+    def __init__(
+        self,
+        chain_id: int = FIRST_CHAIN_ID,
+        *,
+        port: int = 0,
+        cache: Path = CACHE,
+        archive: bool = False,
+    ) -> None:
         self._built = ensure_built(chain_id, cache=cache)
         self.manifest = self._built.manifest
-        super().__init__(Anvil(chain_id, load_args(self._built), port=port))
+        super().__init__(Anvil(chain_id, load_args(self._built, archive=archive), port=port))
 
     @property
     def path(self) -> Path:

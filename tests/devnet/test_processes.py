@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.errors import RevertError
+from keeper.errors import RevertError, RpcError
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.jsonrpc import JsonRpc
@@ -46,6 +46,22 @@ def test_a_chain_ends_on_an_exception(built_chain: object) -> None:
     with pytest.raises(RevertError):
         fail()
     assert not _alive(seen[0])
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_only_an_archive_knows_the_state_behind_five_hundred_blocks(
+    built_chain: object, archive: bool
+) -> None:
+    with Devnet(archive=archive) as chain:
+        head, user = int(chain.block()["number"], 16), chain.address("user1")
+        chain.rpc("anvil_mine", hex(501))
+        for known in (head + 2, head + 501):
+            assert int(chain.rpc("eth_getBalance", user, hex(known)), 16) > 0
+        if archive:
+            assert int(chain.rpc("eth_getBalance", user, hex(head)), 16) > 0
+        else:
+            with pytest.raises(RpcError, match="BlockOutOfRange"):
+                chain.rpc("eth_getBalance", user, hex(head))
 
 
 def test_a_replica_that_cannot_start_leaves_no_process(
