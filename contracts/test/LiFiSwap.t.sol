@@ -150,12 +150,14 @@ contract LiFiSwapTest is SwapTest {
         public
     {
         bytes memory data = _single(_step(_way(usdc, weth), IN), OUT);
-        // Free are the id, the characters of the integrator's name, and the step's calldata, but for its selector.
-        uint256 inner = data.length - 260 - 28;
+        // Free are the id, the integrator's name, and the step's calldata, but for its selector; and how many of the
+        // zeros behind them count to name and calldata.
+        uint256 inner = data.length - 292 - 28;
         at = bound(at, 0, data.length - 1);
         vm.assume(at < 4 || at >= 36);
         vm.assume(at < 4 + 7 * 32 || at >= 4 + 7 * 32 + 10);
-        vm.assume(at < inner + 4 || at >= inner + 260);
+        vm.assume(at < inner + 4 || at >= inner + 292);
+        vm.assume(at != 4 + 7 * 32 - 1 && at != inner - 1);
         vm.assume(change != 0);
         data[at] = bytes1(uint8(data[at]) ^ change);
         _push(usdc, IN);
