@@ -100,11 +100,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def load_args(chain: BuiltChain, *, archive: bool = False) -> list[str]:
+def load_args(chain: BuiltChain, *, archive: bool = True) -> list[str]:
     """Anvil's arguments to load a built chain. Without the head's time it would go on from genesis time.
 
-    It answers for the state after any of the newest 500 blocks; an `archive` writes 3,600 more to a disk,
-    which takes up to half of its time.
+    It answers for the state after any of the 500 blocks that were mined last, undone ones among them; an
+    `archive` writes 3,600 more to a disk, which takes up to half of its time.
     """
     head = chain.manifest["block"]["timestamp"]
     past = [] if archive else ["--max-persisted-states", "0"]
@@ -133,7 +133,7 @@ class Devnet(Node):
         *,
         port: int = 0,
         cache: Path = CACHE,
-        archive: bool = False,
+        archive: bool = True,
     ) -> None:
         self._built = ensure_built(chain_id, cache=cache)
         self.manifest = self._built.manifest

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from installed import Site
 
+from keeper.simulation.devnet import BuiltChain, Devnet
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -16,3 +18,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
         for module in [each for each in sys.modules if each.partition(".")[0] in made.classes]:
             del sys.modules[module]
+
+
+@pytest.fixture(scope="module")
+def devnet(built_chain: BuiltChain) -> Iterator[Devnet]:
+    """As the suite's own command has it."""
+    with Devnet(built_chain.manifest["chain_id"], archive=False) as chain:
+        yield chain

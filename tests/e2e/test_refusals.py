@@ -88,10 +88,11 @@ async def test_an_endpoint_that_is_behind(stage: Staged, make_signer: MakeSigner
         plan = await rebalance(stage)
         pinned = stage.head
         says = ("Endpoint is behind on chain 31337", f"expected block {pinned.number}", f"saw head {head}")
+        late = ("Pinned block is not final [chain 31337]", f"saw block {pinned.number}, head {head}")
         async with stage.endpoint(node.url) as behind:
             with refused(stage, StaleHeadError, *says, node.url):
                 await stage.snapshot(node.url, pinned)
-            with refused(stage, PlanRefusedError, *says, node.url):
+            with refused(stage, PlanRefusedError, *late):
                 await make_signer(behind).approve(plan.to_bytes())
             node.sync()
             assert (await make_signer(behind).approve(plan.to_bytes())).signer

@@ -37,9 +37,7 @@ def up(
     ended = on_signal()
     with ExitStack() as running:
         started = [
-            running.enter_context(
-                Devnet(FIRST_CHAIN_ID + index, port=port + index if port else 0, archive=True)
-            )
+            running.enter_context(Devnet(FIRST_CHAIN_ID + index, port=port + index if port else 0))
             for index in range(chains)
         ]
         service = running.enter_context(LiFiService(started, port=lifi_port))
