@@ -17,8 +17,9 @@ from keeper.simulation.devnet import Devnet
 from keeper.simulation.jsonrpc import JsonRpc
 from keeper.simulation.vault import SIGNERS, Deployment
 
-START_SECONDS: Final = 60
 CATCH_UP_SECONDS: Final = 30
+STOP_SECONDS: Final = 60
+"""A node that has to be killed leaves its Anvil behind: it gets all the time that a busy machine may need."""
 KEY_VARIABLE: Final = "OMNIKEEPER_SIGNER_KEY"
 
 
@@ -119,7 +120,7 @@ class _Process:
             return
         self._child.terminate()
         try:
-            self._child.wait(timeout=10)
+            self._child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
