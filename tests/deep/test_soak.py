@@ -2,8 +2,9 @@
 
 import os
 import random
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.deep, pytest.mark.timeout(0)]
 TICKS = int(os.environ.get("OMNIKEEPER_STEPS", "2000"))
 TICK_SECONDS = 1_300
 """Two thousand of them are a month."""
+QUIET_SECONDS = 3
+"""Of real time without a block, after which the chain makes an empty one."""
 RESTARTS = 5
 SETTINGS = "lease = 10.0\n[schedule]\npoll = 0.1\ninterval = 0.5\n[breakers]\nfailures = 20\n"
 USERS = ("user1", "user2", "user3")
@@ -115,8 +118,31 @@ class Month:
 
 
 @pytest.fixture
-def stage(devnet: Devnet) -> Staged:
-    return Staged(devnet, deploy_vault(devnet))
+def stage(devnet: Devnet) -> Iterator[Staged]:
+    with going_on(devnet):
+        yield Staged(devnet, deploy_vault(devnet))
+
+
+@contextmanager
+def going_on(devnet: Devnet) -> Iterator[None]:
+    """A chain makes blocks whatever happens: at the next one a lost transaction is offered again."""
+    ended = threading.Event()
+
+    def mine() -> None:
+        before = ""
+        while not ended.wait(QUIET_SECONDS):
+            head = devnet.rpc("eth_blockNumber")
+            if head == before:
+                devnet.rpc("evm_mine")
+            before = head
+
+    thread = threading.Thread(target=mine, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture
