@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
-import {Batch, Call, Position, Value} from "../src/interfaces/Types.sol";
+import {Batch, Call, Position, Settlement, Value} from "../src/interfaces/Types.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
@@ -68,6 +68,19 @@ contract MarksTest is VaultFixture {
         settle();
         assertMark(connector, A, 0, 100 * UNIT);
         assertSums();
+    }
+
+    function test_a_position_that_cannot_be_read_is_logged_with_its_last_good_mark() public {
+        supply(connector, A, 100 * UNIT);
+        supply(other, B, 50 * UNIT);
+        connector.setMode(Holdings.Mode.REVERT);
+        closeEpoch();
+        Settlement memory terms = settlement();
+        vm.expectEmit(address(portfolio));
+        emit IPortfolio.PositionImpaired(address(connector), A, 100 * UNIT);
+        vm.expectEmit(address(portfolio), 0);
+        emit IPortfolio.PositionImpaired(address(other), B, 50 * UNIT);
+        vault.settle(terms);
     }
 
     function test_value_that_no_batch_ever_brought_counts_as_exposure_once_it_is_seen() public {
