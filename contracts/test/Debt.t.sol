@@ -186,6 +186,19 @@ contract DebtTest is MarginFixture {
         refusedAsRisk(both(repaying(own, A, 20 * UNIT), supplying(own, B, 20 * UNIT)));
     }
 
+    /// @dev 1.2 % is gone: within the budget of reductions, above that of new risk.
+    function test_a_debt_that_a_batch_makes_unreadable_has_not_been_repaid() public {
+        run(both(supplying(own, A, 22 * UNIT), borrowing(own, A, 10 * UNIT)));
+        own.willBreak();
+        Batch memory b = batch(one(withdrawing(own, A, 0)));
+        b.maxLoss = 12 * UNIT;
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(b);
+        b = batch(one(withdrawing(own, A, UNIT)));
+        b.maxLoss = 12 * UNIT;
+        portfolio.execute(b);
+    }
+
     // REPORTS
 
     function test_a_status_that_nobody_knows_is_no_value() public {

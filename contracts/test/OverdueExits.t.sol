@@ -53,6 +53,8 @@ contract OverdueExitsTest is VaultFixture {
         vm.expectEmit(address(portfolio));
         emit IPortfolio.Deallocated(address(connector), A, 120 * UNIT, stranger);
         force(A, 120 * UNIT);
+        vm.expectEmit(address(portfolio));
+        emit IPortfolio.Deallocated(address(connector), B, 180 * UNIT, stranger);
         force(B, type(uint256).max);
         assertEq(portfolio.idle(), 300 * UNIT);
         assertEq(connector.held(B), 220 * UNIT);

@@ -189,8 +189,8 @@ abstract contract KeeperActions is Settling {
         Batch memory b = batch(calls);
         b.maxLoss = maxLoss;
         bool sound = _sound();
-        uint256 exposure = _exposure(RISK);
-        uint256 otherExposure = _exposure(OTHER_RISK);
+        uint256 exposure = _exposure(RISK, market);
+        uint256 otherExposure = _exposure(OTHER_RISK, market);
         Seen memory before = _see();
         try portfolio.execute(b) {
             Seen memory afterwards = _see();
@@ -199,8 +199,8 @@ abstract contract KeeperActions is Settling {
             }
             assertGe(afterwards.low + maxLoss, before.low, "4: a batch lost more than was signed");
             assertEq(afterwards.supply, before.supply, "3: a batch moved supply");
-            _assertCap(RISK, exposure);
-            _assertCap(OTHER_RISK, otherExposure);
+            _assertCap(RISK, market, exposure);
+            _assertCap(OTHER_RISK, market, otherExposure);
             if (sound && push > loss + portfolio.ROUNDING()) _assertRiskAllowed(market);
             _assertBudget(before.low, afterwards.low);
             ++times[loss > 0 ? bytes32("lossy batch") : push > 0 ? bytes32("supplied") : bytes32("withdrawn")];
@@ -250,8 +250,8 @@ abstract contract KeeperActions is Settling {
         assertLe(lostThisDay, 2 * budget + 1e9, "3: batches lost more in a day than the budget");
     }
 
-    function _assertCap(bytes32 risk, uint256 before) private view {
-        uint256 exposure = _exposure(risk);
+    function _assertCap(bytes32 risk, Market market, uint256 before) private view {
+        uint256 exposure = _exposure(risk, market);
         if (exposure > before + 3 * portfolio.ROUNDING() && _sound()) {
             assertLe(exposure, registry.cap(address(vault), risk), "cap");
         }
@@ -262,9 +262,13 @@ abstract contract KeeperActions is Settling {
         assertGe(block.timestamp, registry.riskPausedUntil(address(vault)), "supplied under pause");
     }
 
-    function _exposure(bytes32 risk) private view returns (uint256 exposure) {
+    /// @dev A batch counts what its market holds, and positions it does not touch at their marks: what those have
+    /// gained since a batch last called them is not seen.
+    function _exposure(bytes32 risk, Market called) private view returns (uint256 exposure) {
         for (uint256 i = risk == RISK ? 0 : 2; i < 3; ++i) {
-            exposure += places[i].market.held(places[i].key);
+            (Market market, bytes32 key) = (places[i].market, places[i].key);
+            (, uint256 marked) = portfolio.marks(address(market), key);
+            exposure += market == called ? market.held(key) : marked;
         }
     }
 
