@@ -3,31 +3,43 @@ quotes that lie, which none of them signs."""
 
 import json
 import sys
+import tomllib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from policy.zodiac import lets
 from selling import AAVE, Selling
-from staged import USDC
+from staged import USDC, Staged
 from typer.testing import CliRunner
 
+from keeper import engine
+from keeper.config import parse
+from keeper.connectors.base import at_venue
+from keeper.connectors.token import TokenPosition
 from keeper.contracts import encode_call
 from keeper.errors import DecodeError, PlanError, PolicyError
+from keeper.events import Event, SnapshotTaken
 from keeper.ledger.portfolio import nav_for_batch
 from keeper.ops.commands.policy import app as policy_app
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
-from keeper.planning.harvest import harvest
+from keeper.planning.bounds import FeePolicy
+from keeper.planning.build import NothingToDoError
+from keeper.planning.harvest import COMMON_GAS, LIFI_GAS, UNISWAP_GAS, harvest
 from keeper.planning.intents import Harvest, Target
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.cast import cast
 from keeper.simulation.demo_swaps import passed_on
+from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_lies import LIES
 from keeper.simulation.swaps import HELD, REWARD, push_prices
+from keeper.simulation.uniswap import SWAP as EXACT_INPUT
+from keeper.simulation.vault import table
 from keeper.swap.deployments import MULTIPLE, SINGLE, published
 from keeper.swap.models import SwapRequest
+from keeper.swap.policy import SoldToken
 from keeper.swap.refusals import RateBudgetError
 from keeper.units import Address
 from keeper.verification import How, verify
@@ -47,6 +59,20 @@ def changed(policy: Policy, **lifi: Any) -> Policy:
     assert policy.swap.lifi is not None
     terms = policy.swap.lifi.model_copy(update=lifi)
     return policy.model_copy(update={"swap": policy.swap.model_copy(update={"lifi": terms})})
+
+
+def staged(selling: Selling, policy: Policy) -> Staged:
+    """The same vault under another policy."""
+    return Staged(selling.stage.devnet, replace(selling.stage.deployment, policy=policy))
+
+
+def sell_into(devnet: Devnet, token: SoldToken, amount: int) -> None:
+    """Somebody sells so much into the pool of the token's own path."""
+    (hop,), router = token.path, devnet.manifest["uniswap"]["swap_router"]
+    trader, who = devnet.key("trader"), devnet.address("trader")
+    devnet.send(trader, token.address, encode_call("approve(address,uint256)", router, amount))
+    order = (token.address, hop.to, hop.fee, who, 2**64, amount, 0, 0)
+    devnet.send(trader, router, encode_call(EXACT_INPUT, order))
 
 
 # WHAT WORKS
@@ -89,6 +115,33 @@ async def test_without_lifi_the_direct_route_is_taken(selling: Selling) -> None:
     assert plan.batch.calls[1].function == SWAP_UNISWAP.name
     assert "no usable offer of LiFi" in plan.batch.reason
     assert len(plan.evidence) == 1
+
+
+async def test_an_honest_quote_that_brings_less_than_its_gas_is_no_failure_of_lifi(selling: Selling) -> None:
+    stage = selling.stage
+    text = stage.deployment.policy_toml + "\n" + table("harvest", {"min_worth": 1})
+    harvesting = parse(tomllib.loads(text), Policy)
+
+    assert harvesting.swap is not None
+    token = harvesting.swap.tokens[REWARD].model_copy(update={"path": ()})
+    no_route = harvesting.swap.model_copy(update={"tokens": {REWARD: token}})
+    keeping = staged(selling, harvesting.model_copy(update={"swap": no_route}))
+    await keeping.allocate()
+    position = at_venue((await keeping.book()).positions, HELD)
+    assert isinstance(position, TokenPosition)
+    sell_into(stage.devnet, selling.swap.tokens[REWARD], 20 * 10**18)
+    # Worth the gas of Uniswap, whose price is out of bounds now, but not that of LiFi.
+    price = position.amount // (COMMON_GAS + (UNISWAP_GAS + LIFI_GAS) // 2)
+    fees = FeePolicy(max_fee_per_gas=price, max_priority_fee_per_gas=price - stage.head.base_fee)
+    dear = staged(selling, harvesting.model_copy(update={"fees": fees}))
+    told: list[Event] = []
+    async with replace(selling, stage=dear).keeper() as keeper:
+        keeper.events.subscribe(told.append)
+        taken = await keeper.snapshot()
+        assert len(engine.quote_requests(taken, keeper.policy)) == 1
+        with pytest.raises(NothingToDoError):
+            await keeper.propose(Kind.BATCH, taken=taken)
+    assert [type(each) for each in told] == [SnapshotTaken]
 
 
 async def test_what_was_kept_is_sold_with_the_next_harvest(selling: Selling) -> None:
