@@ -2,7 +2,7 @@
 not equally far, one may know that a nonce is spent and the other not by what."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keeper.chain.block import BlockRef, hex_bytes, quantity
@@ -43,8 +43,10 @@ class Look:
 
 
 async def look(source: Source, account: Address, hashes: Iterable[bytes], finality: int) -> Look:
-    """The account and its transactions now; as the one says that is furthest behind, where endpoints have to
-    agree. Raises EndpointError."""
+    """The account and its transactions now; where endpoints have to agree, as far as all of them say so.
+
+    Raises EndpointError.
+    """
     names = tuple(hashes)
 
     async def ask(endpoint: Endpoint) -> Look:
@@ -57,7 +59,27 @@ async def look(source: Source, account: Address, hashes: Iterable[bytes], finali
         return Look(head, count, spent, {each.transaction: each for each in found if each is not None})
 
     seen = [each for _, each in await source.witnessed(ask)]
-    return min(seen, key=lambda each: (each.head.number, len(each.receipts)))
+    behind = min(seen, key=lambda each: each.head.number)
+    receipts = {
+        name: receipt
+        for name, receipt in behind.receipts.items()
+        if all(_agree(receipt, each.receipts.get(name)) for each in seen)
+    }
+    return Look(behind.head, min(each.count for each in seen), min(each.spent for each in seen), receipts)
+
+
+def _agree(one: Receipt, other: Receipt | None) -> bool:
+    return other is not None and replace(one, logs=()) == replace(other, logs=())
+
+
+async def pending(source: Source, account: Address) -> int:
+    """The account's next nonce behind what waits in the pool; where endpoints have to agree, the least that
+    one says. Raises EndpointError."""
+
+    async def ask(endpoint: Endpoint) -> int:
+        return quantity(await endpoint.rpc("eth_getTransactionCount", [account, "pending"]))
+
+    return min(found for _, found in await source.witnessed(ask))
 
 
 async def find(source: Source, name: bytes) -> Receipt | None:
@@ -82,7 +104,8 @@ async def find(source: Source, name: bytes) -> Receipt | None:
 
 async def spender(source: Source, account: Address, nonce: int, before: int, after: int) -> bytes | None:
     """The hash of the account's transaction that spent a nonce which is spent at block `after`; it is looked
-    for from block `before` on, and earlier if need be. None where the blocks do not show it.
+    for from block `before` on, and earlier if need be. None where the blocks do not show it, or endpoints do
+    not agree that have to.
 
     Raises DecodeError, and EndpointError, as when the states of those blocks are gone.
     """
@@ -108,7 +131,8 @@ async def spender(source: Source, account: Address, nonce: int, before: int, aft
         found = [name for who, number, name in sent if (who, number) == (account.lower(), nonce)]
         return hex_bytes(found[0]) if found else None
 
-    return (await source.witnessed(ask))[0][1]
+    found = {name for _, name in await source.witnessed(ask)}
+    return found.pop() if len(found) == 1 else None
 
 
 async def _count(endpoint: Endpoint, account: Address, block: int) -> int:

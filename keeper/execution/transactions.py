@@ -19,7 +19,7 @@ from keeper.execution.fees import Fees, bumped, fees
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import INCLUDED, State
 from keeper.execution.journal.tables import Intent, Transaction
-from keeper.execution.look import Look, Receipt, look, spender
+from keeper.execution.look import Look, Receipt, look, pending, spender
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 TRANSFER_GAS: Final = 21_000
 """Of a transfer to oneself, which cancels what has the same nonce."""
+FOREIGN: Final = 16
+"""How many transactions of the account may wait that are not in the journal: as many as a node is sure to
+keep of one account (geth's `txpool.accountslots`)."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,23 @@ class Transactions:
                 seen=f"{balance:,}",
                 where=f"{self.address} on chain {self.source.chain_id}",
             )
-        pending = quantity(await self.source.rpc("eth_getTransactionCount", [self.address, "pending"]))
-        self.journal.draft(wanted, nonce=max(seen.count, pending), fee=offer, since=seen.head.number)
+        nonce = max(seen.count, await self._pending(seen))
+        self.journal.draft(wanted, nonce=nonce, fee=offer, since=seen.head.number)
+
+    async def _pending(self, seen: Look) -> int:
+        """The account's next nonce behind what waits, be it somebody else's. Every nonce that is skipped gets
+        an empty transfer, so an endpoint that shows very many is not believed."""
+        found = await pending(self.source, self.address)
+        known = max(seen.count, self.journal.next_nonce(self.source.chain_id, self.address))
+        if found > known + FOREIGN:
+            raise EndpointError(
+                "An endpoint shows more waiting transactions of the account than can be believed",
+                expected=f"a next nonce of at most {known + FOREIGN}",
+                seen=found,
+                where=f"{self.address} on chain {self.source.chain_id}",
+                hint="Ask other endpoints; and no other program should send from this account.",
+            )
+        return found
 
     def intent(
         self, key: str, purpose: str, target: Address, data: bytes, gas: int, valid_until: int | None = None
@@ -182,21 +200,22 @@ class Transactions:
     async def _pursue(self, group: Sequence[Transaction], seen: Look) -> None:
         """Offers the transaction that stands for the nonce; puts another in its place where it is too old."""
         (row,) = [row for row in group if row.at is not State.REPLACED]
+        if row.at is State.REORGED:
+            # It waits again, be it only to be replaced.
+            self.journal.move(row, State.BROADCAST, since=seen.head.number)
         intent = self.journal.intent(row.intent)
         until, way = intent.valid_until, self._way(group, row, intent, seen)
         expired = until is not None and not row.cancels and seen.head.timestamp > until
         if expired or way == "cancel":
-            if self._supersede(group, row, seen, cancels=True, unseen=way == "cancel"):
+            if self._supersede(group, seen, cancels=True, unseen=way == "cancel"):
                 return
-        elif self._is_due(group, row, seen) and self._supersede(group, row, seen, cancels=row.cancels):
+        elif self._is_due(group, row, seen) and self._supersede(group, seen, cancels=row.cancels):
             return
         if row.at is State.DRAFTED:
             self._sign(row, intent)
-        if row.at in {State.SIGNED, State.REORGED}:
-            first = row.at is State.SIGNED
+        if row.at is State.SIGNED:
             self.journal.move(row, State.BROADCAST, since=seen.head.number)
-            if first:
-                self._tell_sent(row, intent)
+            self._tell_sent(row, intent)
         await self._send(row, seen, private=way != "public")
 
     def _way(
@@ -221,13 +240,13 @@ class Transactions:
     def _supersede(
         self,
         group: Sequence[Transaction],
-        row: Transaction,
         seen: Look,
         *,
         cancels: bool,
         unseen: bool = False,
     ) -> bool:
-        old = Fees(row.max_fee, row.tip)
+        # The dearest may be another than the one that stands: the same price twice would be the same bytes.
+        old = Fees(max(each.max_fee for each in group), max(each.tip for each in group))
         offer = bumped(self.policy, old, seen.head.base_fee)
         if offer is None and unseen and seen.head.base_fee <= old.max_fee:
             # Nodes that do not know what it replaces take it at the same price.

@@ -2,19 +2,22 @@
 out once, and becomes final."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from counting import CHAIN, FINALITY, Counting, order
-from network_faults import ROWS, TIMEOUT, Row
+from counting import CHAIN, FINALITY, GWEI, Counting, order
+from network_faults import ROWS, TIMEOUT
 
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint, Source
 from keeper.config import parse
-from keeper.errors import WrongChainError
+from keeper.errors import EndpointError, WrongChainError
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.states import State
+from keeper.execution.transactions import FOREIGN
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.proxy import Fault, Proxy
 
@@ -31,11 +34,10 @@ def proxies(anvil: Anvil) -> Iterator[Proxies]:
 
 
 @asynccontextmanager
-async def reached(proxies: Proxies, row: Row) -> AsyncIterator[Source]:
-    """The chain as a row of the table has it: by one endpoint, or by two."""
-    urls = [proxy.url for proxy in proxies[: 1 + row.beside]]
-    endpoints = [{"url": url, "timeout": TIMEOUT} for url in urls]
-    settings = parse({"endpoints": endpoints, "agreement": row.agreement}, ChainEndpoints)
+async def reached(proxies: Sequence[Proxy], agreement: int) -> AsyncIterator[Source]:
+    """The chain through the proxies, of which so many have to agree."""
+    endpoints = [{"url": proxy.url, "timeout": TIMEOUT} for proxy in proxies]
+    settings = parse({"endpoints": endpoints, "agreement": agreement}, ChainEndpoints)
     async with Pool(CHAIN, settings) as pool:
         yield pool
 
@@ -63,7 +65,7 @@ async def test_an_order_survives_the_network(
     chain: Endpoint, journal: Journal, proxies: Proxies, name: str
 ) -> None:
     row, number = ROWS[name], 1_000 + list(ROWS).index(name)
-    async with reached(proxies, row) as source:
+    async with reached(proxies[: 1 + row.beside], row.agreement) as source:
         world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
         await world.place()
         fault = row.fault(await chain.rpc("eth_getBlockByNumber", ["latest", False]))
@@ -126,3 +128,71 @@ async def test_nothing_is_sent_to_another_chain(world: Counting, proxies: Proxie
         await world.carried_out(order(4_000))
     assert world.rows(order(4_000)) == []
     assert proxies[0].seen[SEND] == 0
+
+
+# AN ENDPOINT THAT LIES
+
+
+@pytest.mark.parametrize("lie", [100, 2**40])
+async def test_one_that_invents_waiting_transactions_gets_no_empty_transfers(
+    chain: Endpoint, journal: Journal, proxies: Proxies, lie: int
+) -> None:
+    invented = Fault("eth_getTransactionCount", where=_of_the_pool, change=lambda _: hex(lie))
+    proxies[0].faults = [invented]
+    async with Endpoint(proxies[0].url, CHAIN) as alone:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=alone)
+        await world.place()
+        with pytest.raises(EndpointError, match=f"a next nonce of at most {FOREIGN}, saw {lie}"):
+            await world.advance(order(50))
+    assert world.rows(order(50)) == []
+    async with reached(proxies, 2) as source:
+        world.sender = replace(world.sender, source=source)
+        await world.advance(order(50))
+    assert [row.nonce for row in world.rows(order(50))] == [0]
+
+
+async def test_one_of_two_that_names_another_as_spender_of_a_nonce_is_not_believed(
+    chain: Endpoint, journal: Journal, proxies: Proxies
+) -> None:
+    async with reached(proxies, 2) as source:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
+        await world.place()
+        wanted = order(51)
+        await world.advance(wanted)
+        await world.mine(FINALITY + 2, price=500 * GWEI)
+        stranger = {"from": world.address.lower(), "nonce": "0x0", "hash": "0x" + "66" * 32}
+        for liar in proxies:
+            liar.faults = [
+                Fault("eth_getTransactionCount", change=lambda _: "0x1"),
+                Fault("eth_getTransactionReceipt", change=lambda _: None),
+                Fault(
+                    "eth_getBlockByNumber",
+                    where=lambda p: p[1],
+                    change=lambda raw: {**raw, "transactions": [stranger]},
+                ),
+            ]
+            await world.advance()
+            assert State.DROPPED not in world.states(wanted)
+            liar.faults = []
+
+
+async def test_a_receipt_that_one_of_two_invents_is_not_believed(
+    chain: Endpoint, journal: Journal, proxies: Proxies
+) -> None:
+    async with reached(proxies, 2) as source:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
+        await world.place()
+        wanted, failed = order(52), lambda raw: raw and {**raw, "status": "0x0"}
+        await world.advance(wanted)
+        await world.mine()
+        for liar in proxies:
+            liar.faults = [Fault("eth_getTransactionReceipt", change=failed)]
+            await world.advance()
+            assert world.states(wanted) == [State.BROADCAST]
+            liar.faults = []
+        await world.advance()
+        assert world.states(wanted) == [State.MINED]
+
+
+def _of_the_pool(params: Any) -> bool:
+    return bool(params[1] == "pending")

@@ -167,6 +167,47 @@ async def test_what_is_reorganised_away_is_offered_again_at_the_head_at_which_it
     assert await world.count(wanted) == 1
 
 
+async def test_what_is_reorganised_away_and_has_expired_meanwhile_is_cancelled(world: Counting) -> None:
+    wanted = order(30, valid_until=(await world.chain.latest()).timestamp + 60)
+    await world.advance(wanted)
+    await world.mine()
+    await world.advance()
+    await world.reorganise(1)
+    await world.late(120)
+    await world.mine()
+    await world.advance()
+    assert world.states(wanted) == [State.REPLACED, State.DRAFTED]
+    await world.carried_out(order(31))
+    assert (await world.count(wanted), await world.count(order(31))) == (0, 1)
+
+
+async def test_what_is_offered_after_a_reorganisation_is_dearer_than_all_before(world: Counting) -> None:
+    world.sender = replace(world.sender, replacement=Replacement(blocks=2, times=9))
+    wanted = order(32)
+    await world.advance(wanted)
+    await world.mine(2, price=DEAR)
+    await world.advance()
+    await world.advance()
+    first, second = world.rows(wanted)
+    # The miner has only the first, and then even that is undone.
+    await world.drop(second)
+    await world.mine()
+    await world.offer(first)
+    await world.mine()
+    await world.advance()
+    assert world.states(wanted) == [State.MINED, State.REPLACED]
+    await world.reorganise(1)
+    await world.advance()
+    await world.mine(2, price=DEAR)
+    await world.advance()
+    await world.advance()
+    prices = [row.max_fee for row in world.rows(wanted)]
+    assert len(prices) == 3
+    assert prices == sorted(set(prices))
+    await world.carried_out(wanted)
+    assert await world.count(wanted) == 1
+
+
 async def test_complaint_01_a_hole_in_the_nonces_stops_new_sends_and_is_filled(world: Counting) -> None:
     await world.chain.send_raw(world.foreign(0).raw)
     await world.mine()

@@ -101,12 +101,8 @@ class Journal:
                 return
             session.merge(intent)
             session.flush()
-            top = session.exec(
-                select(func.max(Transaction.nonce)).where(
-                    Transaction.chain_id == intent.chain_id, Transaction.account == intent.account
-                )
-            ).one()
-            self._add(session, intent, nonce if top is None else max(nonce, top + 1), 0, fee, since)
+            free = self._next_nonce(session, intent.chain_id, intent.account)
+            self._add(session, intent, max(nonce, free), 0, fee, since)
 
     def fill(self, intent: Intent, *, nonce: int, fee: Fees, since: int) -> None:
         """Gives an intent the transaction of exactly this nonce, which no transaction has had."""
@@ -176,6 +172,11 @@ class Journal:
                 )
             ).one()
         return 0 if top is None else top + 1
+
+    def next_nonce(self, chain_id: int, account: Address) -> int:
+        """The lowest nonce behind all that the account's transactions have had."""
+        with self.read() as session:
+            return self._next_nonce(session, chain_id, account)
 
     def intent(self, key: str) -> Intent:
         """The intent of that key, which it must have."""
@@ -247,6 +248,14 @@ class Journal:
             return list(session.exec(select(Transition).order_by(col(Transition.id))))
 
     # STEPS
+
+    def _next_nonce(self, session: Session, chain_id: int, account: str) -> int:
+        top = session.exec(
+            select(func.max(Transaction.nonce)).where(
+                Transaction.chain_id == chain_id, Transaction.account == account
+            )
+        ).one()
+        return 0 if top is None else top + 1
 
     def _alive(self, session: Session, key: str) -> bool:
         rows = session.exec(
