@@ -11,7 +11,11 @@ from typing import Final
 
 _STRUCTURED: Final = re.compile(r"(?:^|[;,\s])(?:r|remaining)=(\d+).*?[;,\s](?:t|reset)=(\d+)")
 _EPOCH: Final = 1_000_000_000
-"""A reset beyond this is a time of day, not a number of seconds."""
+"""A reset beyond this is a moment, not a number of seconds."""
+_MILLISECONDS: Final = 100 * _EPOCH
+"""A moment beyond this is in milliseconds."""
+LONGEST_REST: Final = 3_600.0
+"""Seconds for which an endpoint is left alone at the most, whatever it says."""
 
 
 def rest_seconds(status: int, headers: Mapping[str, str]) -> float | None:
@@ -36,8 +40,11 @@ def rest_seconds(status: int, headers: Mapping[str, str]) -> float | None:
 def _seconds(text: str, headers: Mapping[str, str]) -> float | None:
     try:
         value = float(text) if text.replace(".", "", 1).isdigit() else _date(text)
-        return max(0.0, value - _date(headers["date"])) if value > _EPOCH else value
-    except (KeyError, TypeError, ValueError):
+        if value > _MILLISECONDS:
+            value /= 1000
+        rest = max(0.0, value - _date(headers["date"])) if value > _EPOCH else value
+        return min(rest, LONGEST_REST)
+    except (KeyError, TypeError, ValueError, OverflowError):
         # A pause that cannot be read is one of unknown length.
         return None
 

@@ -268,9 +268,10 @@ class Endpoint:
         self.requests += 1
         started = loop.time()
         try:
-            async with self._session.post(self._url, json=body) as response:
+            # Where it points instead is no endpoint of the operator's, and may be no address at all.
+            async with self._session.post(self._url, json=body, allow_redirects=False) as response:
                 data = await self._limited(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
             cut = isinstance(error, aiohttp.ClientPayloadError)
             raise EndpointDownError(
@@ -315,7 +316,7 @@ class Endpoint:
                 rest=rest,
                 where=self.public_url,
             )
-        if status >= 500:
+        if status >= 500 or 300 <= status < 400:
             raise EndpointDownError(
                 f"Endpoint of chain {self.chain_id} is not serving",
                 where=self.public_url,

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from keeper.chain.block import BlockRef
 from keeper.chain.rpc import Source
 from keeper.config import StrictModel
 from keeper.errors import KeeperError, LeaseError, RefusedError
@@ -59,11 +60,12 @@ class Head:
     async def follow(self, schedule: Schedule) -> None:
         """Looks every `poll` seconds."""
         while True:
-            try:
+            number = -1
+            with suppress(TimeoutError):
                 async with asyncio.timeout(schedule.deadline):
-                    number = (await self.source.latest()).number
-            except (KeeperError, TimeoutError):
-                number = -1
+                    # Whatever goes wrong here goes wrong in a pass, too, and is told there.
+                    (seen,) = await asyncio.gather(self.source.latest(), return_exceptions=True)
+                    number = seen.number if isinstance(seen, BlockRef) else -1
             if number != self.number:
                 self.number = number
                 self._moved.set()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from keeper.chain import lens
 from keeper.chain.block import BlockRef
-from keeper.chain.limits import rest_seconds
+from keeper.chain.limits import LONGEST_REST, rest_seconds
 from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.chain.snapshot import take
@@ -93,6 +93,18 @@ async def test_a_rate_limited_endpoint_is_left_alone_for_as_long_as_it_asks(
         assert 3_590 < pool.health()[-1].rests <= 3_600
 
 
+@pytest.mark.parametrize("where", ["http://..", "http://[bad", "/elsewhere"])
+async def test_an_endpoint_that_points_elsewhere_is_not_followed(
+    chain: Endpoint, two: tuple[Proxy, Proxy], where: str
+) -> None:
+    first, second = two
+    first.faults = [Fault(status=307, headers={"Location": where})]
+    async with pooled(first.url, second.url) as (pool, heard):
+        assert await pool.latest() == await chain.latest()
+        assert "HTTP 307" in str(heard)
+        assert second.seen["eth_getBlockByNumber"] == 1
+
+
 async def test_alone_it_waits_out_a_short_pause_and_refuses_a_long_one(
     chain: Endpoint, two: tuple[Proxy, Proxy]
 ) -> None:
@@ -143,6 +155,18 @@ async def test_a_limit_told_as_json_rpc_error_is_a_limit(two: tuple[Proxy, Proxy
             },
             20.0,
         ),
+        (
+            200,
+            {
+                "x-ratelimit-remaining": "0",
+                "x-ratelimit-reset": "1792567700000",
+                "date": DATE,
+            },
+            20.0,
+        ),
+        (429, {"retry-after": "31536000"}, LONGEST_REST),
+        (429, {"retry-after": "9" * 400}, None),
+        (429, {"retry-after": "Mon, 99999999999 Jan 2024 00:00:00 GMT", "date": DATE}, None),
         (200, {"ratelimit": "limit=100, remaining=0, reset=5"}, 5.0),
         (200, {"ratelimit": '"default";r=0;t=9'}, 9.0),
         (200, {"ratelimit": '"default";r=4;t=9'}, None),

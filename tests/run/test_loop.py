@@ -195,6 +195,15 @@ def down(proxy: Proxy) -> None:
     proxy.faults = [Fault(status=503)]
 
 
+def rests_beyond_time(proxy: Proxy) -> None:
+    forever = {"Retry-After": "Mon, 99999999999 Jan 2024 00:00:00 GMT"}
+    proxy.faults = [Fault(status=429, headers=forever)]
+
+
+def points_nowhere(proxy: Proxy) -> None:
+    proxy.faults = [Fault(status=307, headers={"Location": "http://.."})]
+
+
 def lies(proxy: Proxy) -> None:
     proxy.faults = [Fault("eth_getBlockByNumber", change=lambda block: {**block, "number": "0x0"})]
 
@@ -208,7 +217,14 @@ def lags(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(down, "HTTP 503"), (lies, "does not hash"), (lags, "time differ")]
+    ("fault", "words"),
+    [
+        (down, "HTTP 503"),
+        (rests_beyond_time, "HTTP 429"),
+        (points_nowhere, "HTTP 307"),
+        (lies, "does not hash"),
+        (lags, "time differ"),
+    ],
 )
 async def test_a_chain_that_fails_does_not_hold_up_another(
     devnet: Devnet,
