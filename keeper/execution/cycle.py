@@ -79,7 +79,7 @@ class Keeper:
         taken = await snapshot.take(
             {self.policy.vault.chain_id: self.endpoint},
             engine.calls(self.policy),
-            await self._reference_time(),
+            await self.reference_time(),
             self.policy.finality,
         )
         blocks = tuple((block.chain_id, block.number) for block in taken.blocks)
@@ -88,9 +88,10 @@ class Keeper:
         )
         return taken
 
-    async def _reference_time(self) -> int:
-        """The present; where blocks count only so many below the head, the time of the last that does. For a
-        later time another block would be the last, and signers refuse this one, as soon as the head moves."""
+    async def reference_time(self) -> int:
+        """When a plan made now would begin: the present; where blocks count only so many below the head, the
+        time of the last that does. For a later time another block would be the last, and signers refuse this
+        one, as soon as the head moves."""
         now, depth = await self.clock.now(), self.policy.finality[self.policy.vault.chain_id]
         if not depth:
             return now

@@ -34,8 +34,13 @@ from keeper.quorum.collect import Approval, TooFewSignaturesError
 from keeper.risk import limits
 from keeper.units import Address
 
-SILENT = frozenset({"unreachable", "timeout", "slow_answer"})
-"""Outcomes of signers that may have signed all the same."""
+SILENT = frozenset(
+    {
+        *("unreachable", "timeout", "slow_answer", "bad_answer", "bad_signature"),
+        *("equivocation", "key_unavailable"),
+    }
+)
+"""Outcomes of signers that may have signed, or promised the slot, all the same."""
 PATIENT = frozenset({"slot_taken", "over_budget", "not_your_turn", "not_final"})
 """Codes of signers' refusals that time alone ends: an older plan expires, a day passes, blocks follow."""
 LONGEST_EPOCH = 7 * DAY
@@ -210,8 +215,9 @@ class Duties:
         sent = any(row.at not in ENDED or executed(row) for row in rows)
         now = await self.keeper.clock.now()
         if now > plan.valid_until and not any(executed(row) for row in rows):
-            # What is on its way is being cancelled, and the plan ends with that.
-            if sent:
+            # What is on its way is being cancelled, and the plan ends with that; and who has signed it signs
+            # nothing in its place that could be carried out at the same moment.
+            if sent or await self.keeper.reference_time() <= plan.valid_until:
                 return None
             self._end(plan, EXPIRED)
             return f"gave up an expired {plan.kind}"

@@ -1,7 +1,8 @@
 """What a signer has promised: one plan per slot, on disk before anyone sees the signature.
 
 A slot is (chain, vault, kind, nonce key, nonce). A second plan may take it only once the first has expired by
-the chain's clock, as it can no longer be executed then.
+the chain's clock, as it can no longer be executed then, and only if it begins after that: so both signatures
+show by themselves that nothing was promised twice.
 """
 
 import sqlite3
@@ -56,14 +57,14 @@ class Promises:
         nothing.
 
         `now` is the hub chain's time in UNIX seconds. Returns None once the slot is the plan's, or the hash
-        of the other, unexpired plan that holds it. Raises PolicyError, and promises nothing, for a plan that
-        exceeds a budget with those promised before.
+        of the other plan that holds it, as that has not expired or had not when this one begins. Raises
+        PolicyError, and promises nothing, for a plan that exceeds a budget with those promised before.
         """
         nonce_key, nonce = plan.slot
         slot = (str(plan.chain_id), plan.vault, plan.kind.value, str(nonce_key), str(nonce))
         with self._database.transaction() as database:
             row = database.execute(_SELECT, slot).fetchone()
-            if row is not None and row[0] != plan.plan_hash and now <= row[1]:
+            if row is not None and row[0] != plan.plan_hash and min(now, plan.valid_after) <= row[1]:
                 return bytes(row[0])
             # In the same transaction, so that two plans at once do not both take what is left.
             budgets.check(policy, plan, _unexpired(database, plan.reference_time - DAY))

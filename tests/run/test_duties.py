@@ -22,11 +22,12 @@ from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
 from keeper.execution.treasury import GasLimits
 from keeper.planning.bounds import FeePolicy
-from keeper.planning.plan import Kind
+from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
+from keeper.quorum.equivocation import Sightings
 from keeper.quorum.record import Promises
 from keeper.quorum.requests import Proposer
-from keeper.quorum.signer import Signer
+from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
 
@@ -136,6 +137,64 @@ async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_h
             devnet.rpc("evm_mine")
             own, _, _ = await signer.examine(plan.to_bytes())
             assert own == plan
+
+
+async def test_where_blocks_have_to_lie_deep_a_second_plan_begins_after_the_first_one_has_expired(
+    stage: Staged, make: MakeDuties, tmp_path: Path
+) -> None:
+    deep, devnet = deeper(stage), stage.devnet
+    for _ in range(FINALITY):
+        devnet.rpc("evm_mine")
+    async with stage.endpoint() as endpoint:
+        clock = ChainClock(endpoint)
+        duties = make([DEAD])
+        duties = replace(duties, keeper=replace(duties.keeper, policy=deep.policy))
+        signer = Signer(
+            policy=deep.policy,
+            engine=engine,
+            endpoints={devnet.chain_id: endpoint},
+            clock=clock,
+            promises=Promises(tmp_path / "promises.sqlite"),
+            account=Account.from_key(devnet.key("signer1")),
+        )
+
+        async def one_pass() -> Plan:
+            await duties.perform(Report())
+            plan = duties.record.open_plan(Kind.SETTLEMENT)
+            assert plan is not None
+            return plan
+
+        first = await one_pass()
+        signature = await signer.approve(first.to_bytes())
+        devnet.warp(first.valid_until - stage.head.timestamp - FINALITY)
+        for _ in range(FINALITY):
+            devnet.warp(2)
+        assert stage.head.timestamp > first.valid_until
+        early = await duties.keeper.propose(Kind.SETTLEMENT)
+        with pytest.raises(PlanRefusedError, match=first.plan_hash.hex()):
+            await signer.approve(early.to_bytes())
+        assert await one_pass() == first
+        for _ in range(FINALITY):
+            devnet.rpc("evm_mine")
+        second = await one_pass()
+        sightings, quorum = Sightings(tmp_path / "seen.sqlite"), deep.policy.vault.quorum
+        assert sightings.see(first, signature, quorum) is None
+        assert sightings.see(second, await signer.approve(second.to_bytes()), quorum) is None
+
+
+@pytest.mark.parametrize("code", ["bad_answer", "bad_signature", "equivocation", "key_unavailable"])
+async def test_a_plan_that_a_signer_may_have_promised_is_not_replaced(
+    stage: Staged, make: MakeDuties, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    duties = make([])
+    outcomes = (Outcome(DEAD, code=code, reason="so it says"),)
+
+    async def refuse(self: Keeper, plan: Plan, **_: bool) -> Approval:
+        raise TooFewSignaturesError(Approval((), outcomes), stage.policy)
+
+    monkeypatch.setattr(Keeper, "approve", refuse)
+    await duties.perform(Report())
+    assert duties.record.open_plan(Kind.SETTLEMENT) is not None
 
 
 async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
