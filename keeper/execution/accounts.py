@@ -138,7 +138,7 @@ def _settlement(policy: Policy, plan: Plan, receipt: Receipt) -> Entry:
     (data,) = [
         hex_bytes(log["data"])
         for log in receipt.logs
-        if address(log["address"]) == plan.vault and log["topics"][0] == "0x" + SETTLED.hex()
+        if address(log["address"]) == plan.vault and log["topics"][:1] == ["0x" + SETTLED.hex()]
     ]
     _, _, accepted, _, _, paid, _ = decode(("uint256",) * 7, data)
     unit, idle = _unit(policy, policy.vault.asset), _idle(policy)
@@ -164,7 +164,7 @@ def _flows(policy: Policy, logs: Iterable[dict[str, Any]]) -> list[_Flow]:
     """What came to the portfolio and left it, in order."""
     found, here = [], policy.vault.portfolio
     for log in logs:
-        if log["topics"][0] != _TRANSFER or len(log["topics"]) != 3:
+        if log["topics"][:1] != [_TRANSFER] or len(log["topics"]) != 3:
             continue
         (amount,) = decode(("uint256",), hex_bytes(log["data"]))
         giver, taker = (address("0x" + topic[-40:]) for topic in log["topics"][1:])

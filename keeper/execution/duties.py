@@ -7,7 +7,6 @@ from keeper.book import Book
 from keeper.chain.snapshot import Snapshot
 from keeper.contracts import Contract
 from keeper.errors import (
-    EndpointError,
     KeeperError,
     LeaseError,
     ReconciliationError,
@@ -262,7 +261,10 @@ class Duties:
             self.breakers.judge(error)
             self._end(plan, DIVERGED, block)
             raise
-        except EndpointError as error:
+        except (LeaseError, JournalError):
+            raise
+        except KeeperError as error:
+            # An endpoint that lacks the block, or a policy by which that block cannot be read any more.
             if not late:
                 raise
             unknown = ReconciliationError("A plan's outcome could not be read in time", seen=error)

@@ -20,5 +20,5 @@ def fills_of(swap: SwapPolicy, logs: Iterable[Mapping[str, Any]]) -> tuple[Fill,
     return tuple(
         Fill(*decode(("uint256", "uint256"), hex_bytes(log["data"])))
         for log in logs
-        if address(log["address"]) == swap.handler and log["topics"][0] == SWAPPED
+        if address(log["address"]) == swap.handler and log["topics"][:1] == [SWAPPED]
     )

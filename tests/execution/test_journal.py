@@ -1,6 +1,8 @@
 """The journal on both databases, which are real: what it keeps, what it refuses, and who may write."""
 
 import asyncio
+import os
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from counting import CHAIN, COUNTER
 from hypothesis import given
 from hypothesis import strategies as st
+from postgresql_server import database
 from sqlmodel import SQLModel
 
 from keeper.chain.transaction import Signed
@@ -25,6 +28,7 @@ from keeper.execution.journal.database import open_engine
 from keeper.execution.journal.journal import Journal, JournalError
 from keeper.execution.journal.states import ALLOWED, ENDED, State, check
 from keeper.execution.journal.tables import Intent, Uint256
+from keeper.execution.journal.vaults import Breaker, VaultRecord
 
 WHO = COUNTER
 LEASE = 1.0
@@ -137,6 +141,28 @@ async def test_complaint_15_a_uint256_keeps_every_digit_and_its_order(place: str
         async with Journal(place) as journal:
             with pytest.raises(JournalError, match="Not a uint256"):
                 journal.draft(intent("wrong"), nonce=0, fee=Fees(wrong, 1), since=0)
+
+
+async def test_nobodys_words_keep_a_row_from_being_written(place: str) -> None:
+    said = "no\x00 such\ud800 é\nline\x1b[2J"
+    async with Journal(place) as journal:
+        record = VaultRecord(journal, 1, WHO)
+        record.beat(WHO, said, said)
+        record.trip(Breaker.ERRORS, said)
+        heartbeat = record.heartbeat()
+        assert heartbeat is not None
+        shown = "no\\x00 such\\ud800 é\nline\\x1b[2J"
+        assert [heartbeat.did, heartbeat.trouble, record.tripped()[Breaker.ERRORS].reason] == [shown] * 3
+
+
+def test_a_network_that_swallows_everything_is_given_up_within_a_lease(postgresql_url: str) -> None:
+    with database(postgresql_url) as url, connected(url) as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as wire:
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1_000 * LEASE
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 1
 
 
 # WHAT IT REFUSES

@@ -12,6 +12,7 @@ from staged import USDC, Staged
 
 from keeper import engine
 from keeper.clock import ChainClock
+from keeper.errors import PolicyError
 from keeper.events import Event, EventStream, PlanBuilt, SnapshotTaken, VaultValued, Waited
 from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
@@ -114,6 +115,30 @@ async def test_a_plan_that_somebody_else_relayed_is_reconciled_and_not_tried_aga
     assert report.did[0] == f"settlement in block {block}: epoch {plan.settlement.epoch}"
     assert duties.record.open_plan(Kind.SETTLEMENT) is None
     assert (duties.record.last_block(), stage.accounting().settled_epoch) == (block, plan.settlement.epoch)
+
+
+async def test_a_plan_whose_block_another_policy_cannot_read_ends_when_it_is_too_late_and_stops_risk(
+    stage: Staged, make: MakeDuties
+) -> None:
+    duties = make([DEAD])
+    plan = await stage.propose(Kind.SETTLEMENT)
+    duties.record.begin(plan)
+    stage.submit(plan)
+    signers = stage.policy.signers
+    more = signers.model_copy(update={"threshold": signers.threshold + 1})
+    other = stage.policy.model_copy(update={"signers": more})
+    changed = replace(duties, keeper=replace(duties.keeper, policy=other))
+    report = Report()
+    with pytest.raises(PolicyError):
+        await changed.perform(report)
+    assert (len(report.errors), duties.record.open_plan(Kind.SETTLEMENT)) == (1, plan)
+    stage.devnet.warp(plan.valid_until - stage.head.timestamp + 1)
+    late = Report()
+    with pytest.raises(PolicyError):
+        await changed.perform(late)
+    assert "could not be read in time" in str(late.errors[0])
+    assert duties.record.open_plan(Kind.SETTLEMENT) is None
+    assert set(duties.record.tripped()) == {Breaker.DIVERGENCE}
 
 
 async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_head_has_moved_on(

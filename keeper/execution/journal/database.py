@@ -118,7 +118,17 @@ def _postgresql(url: URL, lease_seconds: float) -> Engine:
     # A writer that stops in the middle of a transaction holds locks for no longer than its lease.
     limit = max(1, int(lease_seconds * 1000))
     options = f"-c idle_in_transaction_session_timeout={limit} -c synchronous_commit=on"
-    connect: dict[str, Any] = {"options": options, "connect_timeout": BUSY_SECONDS}
+    third = max(1, int(lease_seconds / 3))
+    connect: dict[str, Any] = {
+        "options": options,
+        "connect_timeout": BUSY_SECONDS,
+        # A network that swallows everything ends the connection about as soon: the keeper's one thread waits
+        # for it.
+        "tcp_user_timeout": limit,
+        "keepalives_idle": third,
+        "keepalives_interval": third,
+        "keepalives_count": 2,
+    }
     return create_engine(url, connect_args=connect, pool_pre_ping=True)
 
 

@@ -35,6 +35,23 @@ class Uint256(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+class Words(TypeDecorator[str]):
+    """What others have said. What cannot be printed is escaped: PostgreSQL takes no NUL, and nobody's words
+    may keep a row from being written."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in value)
+
+
+def _words() -> Any:
+    return Column(Words, nullable=False)
+
+
 def _uint(*, nullable: bool = False) -> Any:
     return Column(Uint256, nullable=nullable)
 
@@ -156,7 +173,7 @@ class BreakerRow(SQLModel, table=True):
     chain_id: int = Field(sa_column=_uint())
     vault: str
     breaker: str | None
-    reason: str
+    reason: str = Field(sa_column=_words())
     moment: int = Field(sa_column=Column(BigInteger, nullable=False))
     price: int | None = Field(default=None, sa_column=_uint(nullable=True))
     epoch: int | None = Field(default=None, sa_column=_uint(nullable=True))
@@ -183,5 +200,5 @@ class Heartbeat(SQLModel, table=True):
     vault: str = Field(primary_key=True)
     account: str
     moment: int = Field(sa_column=Column(BigInteger, nullable=False))
-    did: str
-    trouble: str
+    did: str = Field(sa_column=_words())
+    trouble: str = Field(sa_column=_words())
