@@ -11,7 +11,7 @@ from keeper.chain.call import Call
 from keeper.chain.pool import Replacement
 from keeper.chain.rpc import Source
 from keeper.events import AccountSeen, EventStream
-from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.journal import PLAN, Journal
 from keeper.execution.look import Receipt
 from keeper.execution.sending import Order, Sender
 from keeper.planning.plan import Plan
@@ -90,7 +90,7 @@ class Relayer:
 
 def key_of(plan: Plan) -> str:
     """The key of the order that carries out a plan."""
-    return f"plan/{plan.plan_hash.hex()}"
+    return PLAN + plan.plan_hash.hex()
 
 
 def _order(plan: Plan, call: Call[bytes], gas: int) -> Order:

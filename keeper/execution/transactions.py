@@ -188,7 +188,7 @@ class Transactions:
             self.journal.move(mined, State.BROADCAST, since=seen.head.number)
         if mined.at not in INCLUDED:
             after = State.MINED if receipt.succeeded else State.REVERTED
-            self.journal.move(mined, after, **_inclusion(receipt))
+            self.journal.move(mined, after, block=receipt.block.number, **_inclusion(receipt))
             self._tell_mined(receipt)
         if seen.head.number - receipt.block.number >= self.finality:
             # Itself last: what a crash leaves undone is found with it.

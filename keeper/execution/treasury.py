@@ -20,7 +20,7 @@ from keeper.config import StrictModel
 from keeper.events import EventStream, GasCapReached, GasLow
 from keeper.execution.fees import fees
 from keeper.execution.journal.costs import Charge, GasRecord
-from keeper.execution.journal.journal import executed
+from keeper.execution.journal.journal import PLAN, executed
 from keeper.execution.journal.states import ENDED
 from keeper.execution.relay import key_of
 from keeper.execution.transactions import TRANSFER_GAS
@@ -207,6 +207,8 @@ def spent_on(record: GasRecord, moment: int) -> Day:
 
 def counted(record: GasRecord, charges: Sequence[Charge], moment: int) -> Day:
     """Of these charges, those for plans that may add risk."""
-    names = {bytes.fromhex(key[5:]) for each in charges if (key := each.intent.key).startswith("plan/")}
+    names = {
+        bytes.fromhex(key.removeprefix(PLAN)) for each in charges if (key := each.intent.key).startswith(PLAN)
+    }
     risky = {key_of(plan) for plan in record.plans(names) if raises_risk(plan)}
     return day((each for each in charges if each.intent.key in risky), moment)

@@ -1,18 +1,21 @@
 """From a nonce to finality on a chain that does everything a chain may do."""
 
 import asyncio
+import secrets
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from counting import FINALITY, GWEI, Counting, order
+from counting import ANYONE, CHAIN, FINALITY, GWEI, Counting, order
 from network_faults import OFFERED, REORGANISED
 
 from keeper.chain.pool import Replacement
 from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
-from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.journal import PLAN, Journal
 from keeper.execution.journal.states import State
+from keeper.execution.journal.tables import PlanRow
+from keeper.execution.journal.vaults import EXECUTED
 
 DEAR = 500 * GWEI
 
@@ -205,6 +208,37 @@ async def test_what_is_offered_after_a_reorganisation_is_dearer_than_all_before(
     assert len(prices) == 3
     assert prices == sorted(set(prices))
     await world.carried_out(wanted)
+    assert await world.count(wanted) == 1
+
+
+async def test_a_plan_is_where_its_transaction_is_after_a_reorganisation(world: Counting) -> None:
+    name = secrets.token_bytes(32)
+    wanted = replace(order(33), key=PLAN + name.hex())
+    row = PlanRow(plan_hash=name, chain_id=CHAIN, vault=ANYONE, kind="batch", body=b"")
+
+    def ended_in(block: int) -> None:
+        row.ended, row.block = EXECUTED, block
+        with world.journal.write() as session:
+            session.merge(row)
+
+    def block() -> int | None:
+        with world.journal.read() as session:
+            return session.get_one(PlanRow, name).block
+
+    await world.advance(wanted)
+    await world.mine()
+    await world.advance()
+    ended_in((await world.chain.latest()).number)
+    await world.reorganise(1)
+    await world.mine()
+    await world.advance()
+    assert block() is None
+    (sent,) = world.rows(wanted)
+    await world.drop(sent)
+    await world.offer(sent)
+    await world.mine()
+    await world.advance()
+    assert block() == (await world.chain.latest()).number
     assert await world.count(wanted) == 1
 
 

@@ -19,10 +19,12 @@ from keeper.execution.fees import Fees
 from keeper.execution.journal import lease
 from keeper.execution.journal.database import open_engine, reason, shown
 from keeper.execution.journal.states import ENDED, INCLUDED, State, check
-from keeper.execution.journal.tables import Intent, Transaction, Transition
+from keeper.execution.journal.tables import Intent, PlanRow, Transaction, Transition
 from keeper.units import Address
 
 LEASE_SECONDS: Final = 30.0
+PLAN: Final = "plan/"
+"""What the key of an intent begins with that carries out a plan; the plan's hash follows, in hex."""
 _RENEWALS: Final = 3
 """In the length of a lease."""
 
@@ -127,13 +129,21 @@ class Journal:
         with self.write() as session:
             self._step(session, transaction, State.SIGNED, raw=signed.raw, hash=signed.hash)
 
-    def move(self, transaction: Transaction, after: State, **facts: Any) -> None:
-        """The transaction's next state, and what is known with it.
+    def move(self, transaction: Transaction, after: State, *, block: int | None = None, **facts: Any) -> None:
+        """The transaction's next state, and what is known with it. A plan that has ended with it is in its
+        `block` from now on, or, once that is no more, in none.
 
         Raises KeeperError for a step that the table of states lacks, or one from a state it is no longer in.
         """
         with self.write() as session:
             self._step(session, transaction, after, **facts)
+            plan = transaction.intent.removeprefix(PLAN)
+            if plan != transaction.intent and after in {*INCLUDED, State.REORGED}:
+                session.connection().execute(
+                    update(PlanRow)
+                    .where(col(PlanRow.plan_hash) == bytes.fromhex(plan), col(PlanRow.ended).is_not(None))
+                    .values(block=block if after is State.MINED else None)
+                )
 
     def give_up(self, key: str, until: int) -> None:
         """An intent is no longer wanted: it was valid until then, in seconds of the chain's time."""

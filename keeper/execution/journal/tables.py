@@ -150,7 +150,8 @@ class Transition(SQLModel, table=True):
 
 class PlanRow(SQLModel, table=True):
     """A plan the keeper has made up its mind about, before anybody is asked to sign it. `ended` says how it
-    ended; it is open until then. `block` is the one it was carried out in."""
+    ended; it is open until then. `block` is the one it was carried out in; none once that was reorganised
+    away, until its transaction is in another."""
 
     __tablename__ = "plans"
 
