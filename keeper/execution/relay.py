@@ -4,6 +4,7 @@ Anyone may relay; the quorum's signatures are the authority. The key here pays g
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Relayer:
-    """An account that submits approved plans through one source, and the journal of what it has sent."""
+    """An account that submits approved plans through one source, and the journal of what it has sent.
+    `policies` are those of all vaults that it does so for on the chain: whoever's pass it is, a transaction
+    keeps to its own vault's ceilings, and is final where it is for all of them."""
 
     endpoint: Source
     account: "LocalAccount"
     journal: Journal
     events: EventStream
     replacement: Replacement = field(default_factory=Replacement)
+    policies: Sequence[Policy] = ()
 
     async def submit(self, plan: Plan, approval: Approval, policy: Policy) -> Receipt:
         """Simulates and sends the signed plan and waits until it is mined; once, however often it is asked.
@@ -76,16 +80,20 @@ class Relayer:
         return await self._sender(policy).send(order)
 
     def _sender(self, policy: Policy) -> Sender:
-        finality = policy.finality[self.endpoint.chain_id]
         return Sender(
             self.endpoint,
             self.account,
             self.journal,
             self.events,
-            finality,
+            self.finality(policy),
             policy,
             self.replacement,
+            policies=self.policies,
         )
+
+    def finality(self, policy: Policy) -> int:
+        """How many blocks lie on one that stays, by the policy and all others of the chain."""
+        return max(each.finality[self.endpoint.chain_id] for each in (policy, *self.policies))
 
 
 def key_of(plan: Plan) -> str:

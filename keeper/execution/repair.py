@@ -327,7 +327,8 @@ class Surgeon:
             relayer.account,
             relayer.journal,
             relayer.events,
-            policy.finality[source.chain_id],
+            relayer.finality(policy),
             policy,
             replacement,
+            tuple(each for each in relayer.policies if each.vault != policy.vault),
         )

@@ -1,6 +1,7 @@
 """What is to be done once, done: simulated, written down, sent, and followed until it is mined."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,7 +63,7 @@ class Order:
 @dataclass(frozen=True)
 class Sender:
     """An account that sends calls to one chain, through a journal. `finality` is how many blocks lie on one
-    that stays; `policy` has the ceilings of the fees."""
+    that stays; `policy` has the ceilings of the fees, and `policies` those of the account's other vaults."""
 
     source: Source
     account: "LocalAccount"
@@ -72,6 +73,7 @@ class Sender:
     policy: Policy | None = None
     replacement: Replacement = field(default_factory=Replacement)
     patience: float = PATIENCE_SECONDS
+    policies: Sequence[Policy] = ()
 
     async def settle(self) -> None:
         """Carries on what the account has left undone, as far as it goes now. Raises EndpointError."""
@@ -105,6 +107,7 @@ class Sender:
             self.finality,
             self.policy,
             self.replacement,
+            self.policies,
         )
 
     async def _follow(self, desk: Transactions, order: Order, past: int) -> Receipt:

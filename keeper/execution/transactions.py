@@ -36,7 +36,8 @@ keep of one account (geth's `txpool.accountslots`)."""
 @dataclass(frozen=True)
 class Transactions:
     """What the journal holds for an account, carried on by `advance`. `finality` is how many blocks lie on a
-    block that stays; `policy` has the ceilings of the fees."""
+    block that stays; `policy` has the ceilings of the fees, and `policies` those of the account's other
+    vaults."""
 
     source: Source
     account: "LocalAccount"
@@ -45,6 +46,7 @@ class Transactions:
     finality: int
     policy: Policy | None
     replacement: Replacement
+    policies: Sequence[Policy] = ()
     _offered: dict[bytes | None, int] = field(default_factory=dict)
     """Head at which each was last sent by this process."""
     troubles: dict[int, KeeperError] = field(default_factory=dict)
@@ -207,9 +209,9 @@ class Transactions:
         until, way = intent.valid_until, self._way(group, row, intent, seen)
         expired = until is not None and not row.cancels and seen.head.timestamp > until
         if expired or way == "cancel":
-            if self._supersede(group, seen, cancels=True, unseen=way == "cancel"):
+            if self._supersede(group, intent, seen, cancels=True, unseen=way == "cancel"):
                 return
-        elif self._is_due(group, row, seen) and self._supersede(group, seen, cancels=row.cancels):
+        elif self._is_due(group, row, seen) and self._supersede(group, intent, seen, cancels=row.cancels):
             return
         if row.at is State.DRAFTED:
             self._sign(row, intent)
@@ -240,6 +242,7 @@ class Transactions:
     def _supersede(
         self,
         group: Sequence[Transaction],
+        intent: Intent,
         seen: Look,
         *,
         cancels: bool,
@@ -247,7 +250,7 @@ class Transactions:
     ) -> bool:
         # The dearest may be another than the one that stands: the same price twice would be the same bytes.
         old = Fees(max(each.max_fee for each in group), max(each.tip for each in group))
-        offer = bumped(self.policy, old, seen.head.base_fee)
+        offer = bumped(self._rules(intent), old, seen.head.base_fee)
         if offer is None and unseen and seen.head.base_fee <= old.max_fee:
             # Nodes that do not know what it replaces take it at the same price.
             offer = old
@@ -255,6 +258,10 @@ class Transactions:
             return False
         self.journal.supersede(group, fee=offer, since=seen.head.number, cancels=cancels)
         return True
+
+    def _rules(self, intent: Intent) -> Policy | None:
+        """The policy of the vault that pays for it; of one that is not known any more, the present one's."""
+        return next((each for each in self.policies if each.vault.vault == intent.vault), self.policy)
 
     def _sign(self, row: Transaction, intent: Intent) -> None:
         signed = sign(

@@ -171,7 +171,8 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
                 dry = Keeper(policy, pool, time, vault.signers, events, lifi=lifi, worker=worker)
                 tended.append(Tended(dry, None))
                 continue
-            relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement)
+            here = tuple(each for each in rules if each.vault.chain_id == hub)
+            relayer = Relayer(pool, account, journal, events, settings.chains[hub].replacement, here)
             keeper = Keeper(
                 policy, pool, time, vault.signers, events, relayer, proposer, sightings, lifi, worker
             )

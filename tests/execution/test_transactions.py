@@ -7,15 +7,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from counting import ANYONE, CHAIN, FINALITY, GWEI, Counting, order
+from counting import ANYONE, CHAIN, COUNTER, FINALITY, GWEI, Counting, order
 from network_faults import OFFERED, REORGANISED
+from planning.examples import policy_sections
 
 from keeper.chain.pool import Replacement
+from keeper.config import parse
 from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
 from keeper.execution.journal.journal import PLAN, Journal
 from keeper.execution.journal.states import State
 from keeper.execution.journal.tables import PlanRow
 from keeper.execution.journal.vaults import EXECUTED
+from keeper.planning.policy import Policy
+from keeper.units import Address
 
 DEAR = 500 * GWEI
 
@@ -240,6 +244,25 @@ async def test_a_plan_is_where_its_transaction_is_after_a_reorganisation(world: 
     await world.advance()
     assert block() == (await world.chain.latest()).number
     assert await world.count(wanted) == 1
+
+
+async def test_a_transaction_keeps_to_its_own_vaults_policy_whoever_carries_it_on(world: Counting) -> None:
+    sections = policy_sections()
+
+    def policy(vault: Address, ceiling: int) -> Policy:
+        fees = {"max_fee_per_gas": ceiling, "max_priority_fee_per_gas": ceiling}
+        return parse(sections | {"vault": {**sections["vault"], "vault": vault}, "fees": fees}, Policy)
+
+    lavish, frugal = policy(ANYONE, 10_000 * GWEI), policy(COUNTER, 10 * GWEI)
+    wanted = order(34)
+    world.sender = replace(world.sender, policy=frugal)
+    await world.advance(wanted)
+    await world.mine(2, price=DEAR)
+    world.sender = replace(world.sender, policy=lavish, policies=(lavish, frugal))
+    await world.advance()
+    assert world.states(wanted) == [State.BROADCAST]
+    await world.carried_out(wanted)
+    assert all(row.max_fee <= 10 * GWEI for row in world.rows(wanted))
 
 
 async def test_complaint_01_a_hole_in_the_nonces_stops_new_sends_and_is_filled(world: Counting) -> None:

@@ -141,6 +141,15 @@ async def test_a_plan_whose_block_another_policy_cannot_read_ends_when_it_is_too
     assert set(duties.record.tripped()) == {Breaker.DIVERGENCE}
 
 
+async def test_what_one_vault_waits_for_all_of_an_accounts_vaults_wait_for(
+    stage: Staged, make: MakeDuties
+) -> None:
+    relayer, deep = make([]).relayer, deeper(stage).policy
+    assert relayer.finality(stage.policy) == 0
+    both = replace(relayer, policies=(stage.policy, deep))
+    assert both.finality(stage.policy) == both.finality(deep) == FINALITY
+
+
 async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_head_has_moved_on(
     stage: Staged, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from network_faults import ROWS, TIMEOUT
@@ -112,3 +113,17 @@ async def test_an_endpoint_whose_head_stands_still_for_good_does_not_stop_a_keep
     proxies[0].faults = [stands]
     # After so long the strategy wants a batch as well, and nobody signs it.
     await closes_the_epoch(post, proxies)
+
+
+async def test_each_vault_of_an_account_knows_the_policies_of_the_others(
+    stage: Staged, post: Post, proxies: Proxies
+) -> None:
+    reach(post, proxies)
+    made, second = stage.deployment, stage.deployment.portfolio
+    text = made.policy_toml.replace(f'vault = "{made.vault}"', f'vault = "{second}"')
+    post.vault(Staged(stage.devnet, replace(made, policy_toml=text)), [DEAD], "second")
+    post.write()
+    async with opened(read_config(post.folder / "keeper.toml"), EventStream()) as loop:
+        for each in loop.vaults:
+            assert each.duties is not None
+            assert {rules.vault.vault for rules in each.duties.relayer.policies} == {made.vault, second}
