@@ -316,7 +316,14 @@ class Endpoint:
                 rest=rest,
                 where=self.public_url,
             )
-        if status >= 500 or 300 <= status < 400:
+        if 300 <= status < 400:
+            raise EndpointError(
+                f"Endpoint of chain {self.chain_id} points elsewhere",
+                where=self.public_url,
+                seen=f"HTTP {status}",
+                hint="Nothing is followed: name the address that it means.",
+            )
+        if status >= 500:
             raise EndpointDownError(
                 f"Endpoint of chain {self.chain_id} is not serving",
                 where=self.public_url,

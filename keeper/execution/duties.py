@@ -18,8 +18,8 @@ from keeper.execution.cycle import Keeper
 from keeper.execution.fees import FeeCeilingError
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import JournalError, executed
-from keeper.execution.journal.states import ENDED
-from keeper.execution.journal.vaults import DIVERGED, EXECUTED, EXPIRED, REFUSED, VaultRecord
+from keeper.execution.journal.states import DIVERGED, ENDED, EXECUTED, EXPIRED, REFUSED
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
@@ -35,8 +35,13 @@ from keeper.units import Address
 
 SILENT = frozenset(
     {
-        *("unreachable", "timeout", "slow_answer", "bad_answer", "bad_signature"),
-        *("equivocation", "key_unavailable"),
+        "unreachable",
+        "timeout",
+        "slow_answer",
+        "bad_answer",
+        "bad_signature",
+        "equivocation",
+        "key_unavailable",
     }
 )
 """Outcomes of signers that may have signed, or promised the slot, all the same."""

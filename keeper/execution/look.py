@@ -2,7 +2,7 @@
 not equally far, one may know that a nonce is spent and the other not by what."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from keeper.chain.block import BlockRef, hex_bytes, quantity
@@ -34,12 +34,14 @@ class Receipt:
 @dataclass(frozen=True)
 class Look:
     """`count` is the account's next nonce at the head, and `spent` where it was when blocks were mined that
-    are final now; `receipts` has those transactions, by hash, that are in a block of the chain."""
+    are final now; `receipts` has those transactions, by hash, that are in a block of the chain. `shown` are
+    those (hash, block's hash) that one endpoint at least shows."""
 
     head: BlockRef
     count: int
     spent: int
     receipts: dict[bytes, Receipt]
+    shown: frozenset[tuple[bytes, bytes]]
 
 
 async def look(source: Source, account: Address, hashes: Iterable[bytes], finality: int) -> Look:
@@ -56,20 +58,25 @@ async def look(source: Source, account: Address, hashes: Iterable[bytes], finali
         # One block more than finality: a node may know the nonce a moment before the receipt.
         spent = await _count(endpoint, account, head.number - finality - 1)
         found = [await find(endpoint, name) for name in names]
-        return Look(head, count, spent, {each.transaction: each for each in found if each is not None})
+        receipts = {each.transaction: each for each in found if each is not None}
+        return Look(head, count, spent, receipts, frozenset(map(_place, receipts.values())))
 
     seen = [each for _, each in await source.witnessed(ask)]
     behind = min(seen, key=lambda each: each.head.number)
-    receipts = {
-        name: receipt
-        for name, receipt in behind.receipts.items()
-        if all(_agree(receipt, each.receipts.get(name)) for each in seen)
-    }
-    return Look(behind.head, min(each.count for each in seen), min(each.spent for each in seen), receipts)
+    receipts = {}
+    for name in behind.receipts:
+        told = [each.receipts.get(name) for each in seen]
+        agreed = [each for each in told if each is not None]
+        if len(agreed) == len(seen) and len({(each.block, each.succeeded) for each in agreed}) == 1:
+            # Of its cost they may know more or less, as of what a rollup charges besides.
+            receipts[name] = max(agreed, key=lambda each: each.cost)
+    count, spent = min(each.count for each in seen), min(each.spent for each in seen)
+    shown = frozenset(place for each in seen for place in each.shown)
+    return Look(behind.head, count, spent, receipts, shown)
 
 
-def _agree(one: Receipt, other: Receipt | None) -> bool:
-    return other is not None and replace(one, logs=()) == replace(other, logs=())
+def _place(receipt: Receipt) -> tuple[bytes, bytes]:
+    return receipt.transaction, receipt.block.hash
 
 
 async def pending(source: Source, account: Address) -> int:

@@ -16,14 +16,14 @@ from keeper.contracts import Contract
 from keeper.errors import EndpointError, RefusedError
 from keeper.execution.carried import carried_out_by
 from keeper.execution.duties import Duties
-from keeper.execution.fees import Fees, bumped
+from keeper.execution.fees import bumped
 from keeper.execution.journal.journal import Journal, executed
-from keeper.execution.journal.states import State
+from keeper.execution.journal.states import OVERTAKEN, State
 from keeper.execution.journal.tables import Transaction
-from keeper.execution.journal.vaults import OVERTAKEN, VaultRecord
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.look import Look, find, look, spender
 from keeper.execution.relay import key_of
-from keeper.execution.transactions import Transactions
+from keeper.execution.transactions import Transactions, dearest
 from keeper.ledger.vault import Accounting
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind, Plan
@@ -168,21 +168,23 @@ class Inspection:
 
     def _waiting(self, group: Sequence[Transaction], seen: Look) -> Finding | None:
         """Of a transaction that waits: whether the loop has come to the end of what it may do for it."""
-        row, rules = group[-1], self.settings.replacement
-        if row.at is not State.BROADCAST or seen.head.number - row.since < rules.blocks:
+        rules = self.settings.replacement
+        row = next((each for each in group if each.at is State.BROADCAST), None)
+        if row is None or seen.head.number - row.since < rules.blocks:
             return None
         intent = self.journal.intent(row.intent)
         until = intent.valid_until
         expired = until is not None and seen.head.timestamp > until and not row.cancels
-        now = Fees(row.max_fee, row.tip)
-        offers = [bumped(policy, now, seen.head.base_fee) for policy in self.policies]
+        own = [each for each in self.policies if each.vault.vault == intent.vault] or self.policies
+        payers = self.policies if expired or row.cancels or until is None else own
+        offers = [bumped(policy, dearest(group), seen.head.base_fee) for policy in payers]
         dear = all(offer is None for offer in offers)
         if not dear and (expired or _bumps(group) < rules.times):
             return None
         return self._finding(
             Trouble.STUCK,
             f"nonce {row.nonce} of {row.account} waits since block {row.since}"
-            f" at {row.max_fee:,} wei per gas, for {intent.purpose}",
+            f" at {dearest(group).max_fee:,} wei per gas, for {intent.purpose}",
             "the policy's ceilings forbid more"
             if dear
             else f"it has been replaced {rules.times} times, and the base fee is {seen.head.base_fee:,}",
@@ -302,11 +304,11 @@ class Surgeon:
             raise RefusedError("Replace it or cancel it", expected="--ceiling or --cancel")
         row, relayer = group[-1], duties.relayer
         head = await relayer.endpoint.latest()
-        now = Fees(row.max_fee, row.tip)
+        now = dearest(group)
         if bumped(self.remedy.policy(duties.keeper.policy), now, head.base_fee) is None:
             raise RefusedError(
                 "The ceiling is too low for a replacement, which offers an eighth more",
-                expected=f"at least {max(-(-row.max_fee * 9 // 8), head.base_fee):,} wei per gas",
+                expected=f"at least {max(-(-now.max_fee * 9 // 8), head.base_fee):,} wei per gas",
                 hint="State a higher --ceiling.",
             )
         if self.remedy.cancel and not row.cancels:
@@ -330,5 +332,5 @@ class Surgeon:
             relayer.finality(policy),
             policy,
             replacement,
-            tuple(each for each in relayer.policies if each.vault != policy.vault),
+            tuple(map(self.remedy.policy, relayer.policies)),
         )

@@ -152,6 +152,9 @@ class Transactions:
     async def _advance(self, group: Sequence[Transaction], seen: Look) -> None:
         mined = next((row for row in group if row.hash in seen.receipts), None)
         receipt = None if mined is None or mined.hash is None else seen.receipts[mined.hash]
+        if mined is None and any((row.hash, row.block_hash) in seen.shown for row in group):
+            # One shows it where it was, and not all that have to.
+            return
         for row in group:
             if row.at in INCLUDED and (
                 row is not mined or receipt is None or receipt.block.hash != row.block_hash
@@ -181,16 +184,10 @@ class Transactions:
         self, group: Sequence[Transaction], mined: Transaction, receipt: Receipt, seen: Look
     ) -> None:
         others = [row for row in group if row is not mined]
-        for row in others:
-            if row.at is State.REORGED:
-                self.journal.move(row, State.BROADCAST, since=seen.head.number)
-            if row.at is not State.REPLACED:
-                self.journal.move(row, State.REPLACED)
-        if mined.at in {State.SIGNED, State.REORGED}:
-            self.journal.move(mined, State.BROADCAST, since=seen.head.number)
         if mined.at not in INCLUDED:
             after = State.MINED if receipt.succeeded else State.REVERTED
-            self.journal.move(mined, after, block=receipt.block.number, **_inclusion(receipt))
+            block, since = receipt.block.number, seen.head.number
+            self.journal.include(mined, after, others, block=block, since=since, **_inclusion(receipt))
             self._tell_mined(receipt)
         if seen.head.number - receipt.block.number >= self.finality:
             # Itself last: what a crash leaves undone is found with it.
@@ -218,7 +215,10 @@ class Transactions:
         if row.at is State.SIGNED:
             self.journal.move(row, State.BROADCAST, since=seen.head.number)
             self._tell_sent(row, intent)
-        await self._send(row, seen, private=way != "public")
+        # After a reorganisation another may stand than the dearest, which is signed as well.
+        signed = [each for each in group if each.raw is not None and each.cancels == row.cancels]
+        best = max(signed, key=lambda each: (each.max_fee, each.tip, each.attempt))
+        await self._send(best, seen, private=way != "public")
 
     def _way(
         self, group: Sequence[Transaction], row: Transaction, intent: Intent, seen: Look
@@ -248,9 +248,10 @@ class Transactions:
         cancels: bool,
         unseen: bool = False,
     ) -> bool:
-        # The dearest may be another than the one that stands: the same price twice would be the same bytes.
-        old = Fees(max(each.max_fee for each in group), max(each.tip for each in group))
-        offer = bumped(self._rules(intent), old, seen.head.base_fee)
+        old = dearest(group)
+        # What frees the nonce, or never will by itself, holds up all vaults of the account.
+        shared = cancels or intent.valid_until is None
+        offer = bumped(self.policy if shared else self._rules(intent), old, seen.head.base_fee)
         if offer is None and unseen and seen.head.base_fee <= old.max_fee:
             # Nodes that do not know what it replaces take it at the same price.
             offer = old
@@ -321,6 +322,12 @@ class Transactions:
                 succeeded=receipt.succeeded,
             )
         )
+
+
+def dearest(group: Sequence[Transaction]) -> Fees:
+    """The most that any of a nonce's transactions offers, whichever stands for it: the same price twice would
+    be the same bytes."""
+    return Fees(max(row.max_fee for row in group), max(row.tip for row in group))
 
 
 def _inclusion(receipt: Receipt | None) -> dict[str, Any]:

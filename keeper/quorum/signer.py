@@ -138,7 +138,7 @@ class Signer:
         return own, now, head
 
     def promise(self, own: Plan, head: BlockRef) -> None:
-        """Gives the plan its slot, on disk. Raises PlanRefusedError when another, unexpired one has it, or
+        """Gives the plan its slot, on disk. Raises PlanRefusedError when another has it, or
         when the budgets do not allow it beside what this signer has promised before."""
         try:
             # By the chain's time, as only that ends what was signed.
@@ -148,7 +148,7 @@ class Signer:
         if other is not None:
             raise PlanRefusedError(
                 "slot_taken",
-                "This signer has signed another plan for the same nonce, which has not expired",
+                "This signer has signed another plan for the same nonce, which is valid at the same time",
                 expected=other,
                 seen=own.plan_hash,
                 where=f"{own.kind} {own.slot}",

@@ -165,7 +165,7 @@ async def test_a_limit_told_as_json_rpc_error_is_a_limit(two: tuple[Proxy, Proxy
             20.0,
         ),
         (429, {"retry-after": "31536000"}, LONGEST_REST),
-        (429, {"retry-after": "9" * 400}, None),
+        (429, {"retry-after": "9" * 400, "date": DATE}, LONGEST_REST),
         (429, {"retry-after": "Mon, 99999999999 Jan 2024 00:00:00 GMT", "date": DATE}, None),
         (200, {"ratelimit": "limit=100, remaining=0, reset=5"}, 5.0),
         (200, {"ratelimit": '"default";r=0;t=9'}, 9.0),

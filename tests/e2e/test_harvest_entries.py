@@ -9,7 +9,8 @@ from keeper.execution.accounts import Accountant
 from keeper.execution.fills import fills_of
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import EXECUTED, VaultRecord
+from keeper.execution.journal.states import EXECUTED
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.treasury import GasLimits
 from keeper.ops.bookkeeping import as_beancount
 from keeper.simulation.swaps import REWARD

@@ -54,13 +54,14 @@ def write_points(journal: Journal) -> dict[str, Callable[[], object]]:
     plan = build_settlement(example_policy(), 3, 10**27, example_basis())
     record.begin(plan)
     unsigned = drafted(journal, "unsigned")
-    waiting, moving = sent(journal, "waiting"), sent(journal, "moving")
+    waiting, moving, late = (sent(journal, name) for name in ("waiting", "moving", "late"))
     return {
         "draft": lambda: drafted(journal, "another"),
         "fill": lambda: journal.fill(intent("hole"), nonce=99, fee=FEE, since=0),
         "supersede": lambda: journal.supersede([waiting], fee=FEE, since=0, cancels=True),
         "sign": lambda: journal.sign(unsigned, Signed(b"raw", b"hash")),
         "move": lambda: journal.move(moving, State.MINED, block_hash=b"block", succeeded=True),
+        "include": lambda: journal.include(late, State.MINED, [], block=1, since=0, succeeded=True),
         "give_up": lambda: journal.give_up("waiting", 1),
         "begin": lambda: record.begin(plan),
         "end": lambda: record.end(plan, "executed", 7),

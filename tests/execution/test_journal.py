@@ -155,7 +155,7 @@ async def test_nobodys_words_keep_a_row_from_being_written(place: str) -> None:
         assert [heartbeat.did, heartbeat.trouble, record.tripped()[Breaker.ERRORS].reason] == [shown] * 3
 
 
-def test_a_network_that_swallows_everything_is_given_up_within_a_lease(postgresql_url: str) -> None:
+def test_the_system_is_told_to_give_up_a_silent_network_within_a_lease(postgresql_url: str) -> None:
     with database(postgresql_url) as url, connected(url) as connection:
         driver = connection.connection.driver_connection
         assert driver is not None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from counting import CHAIN, FINALITY, GWEI, Counting, order
+from counting import CHAIN, FINALITY, Counting, order
 from network_faults import ROWS, TIMEOUT
 
 from keeper.chain.pool import ChainEndpoints, Pool
@@ -159,11 +159,10 @@ async def test_one_of_two_that_names_another_as_spender_of_a_nonce_is_not_believ
         await world.place()
         wanted = order(51)
         await world.advance(wanted)
-        await world.mine(FINALITY + 2, price=500 * GWEI)
+        await world.mine(FINALITY + 2)
         stranger = {"from": world.address.lower(), "nonce": "0x0", "hash": "0x" + "66" * 32}
         for liar in proxies:
             liar.faults = [
-                Fault("eth_getTransactionCount", change=lambda _: "0x1"),
                 Fault("eth_getTransactionReceipt", change=lambda _: None),
                 Fault(
                     "eth_getBlockByNumber",
@@ -172,8 +171,10 @@ async def test_one_of_two_that_names_another_as_spender_of_a_nonce_is_not_believ
                 ),
             ]
             await world.advance()
-            assert State.DROPPED not in world.states(wanted)
+            assert world.states(wanted) == [State.BROADCAST]
             liar.faults = []
+        await world.advance()
+        assert State.FINAL in world.states(wanted)
 
 
 async def test_a_receipt_that_one_of_two_invents_is_not_believed(
@@ -192,6 +193,27 @@ async def test_a_receipt_that_one_of_two_invents_is_not_believed(
             liar.faults = []
         await world.advance()
         assert world.states(wanted) == [State.MINED]
+
+
+async def test_what_two_know_of_a_cost_may_differ_and_one_that_lacks_a_receipt_undoes_nothing(
+    chain: Endpoint, journal: Journal, proxies: Proxies
+) -> None:
+    async with reached(proxies, 2) as source:
+        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
+        await world.place()
+        wanted = order(53)
+        await world.advance(wanted)
+        await world.mine()
+        dearer = Fault("eth_getTransactionReceipt", change=lambda raw: raw and {**raw, "l1Fee": "0x7"})
+        proxies[1].faults = [dearer]
+        await world.advance()
+        (row,) = world.rows(wanted)
+        assert (row.at, row.data_fee) == (State.MINED, 7)
+        for proxy in proxies:
+            proxy.faults = [Fault("eth_getTransactionReceipt", change=lambda _: None)]
+            await world.advance()
+            assert world.states(wanted) == [State.MINED]
+            proxy.faults = []
 
 
 def _of_the_pool(params: Any) -> bool:

@@ -15,9 +15,8 @@ from keeper.chain.pool import Replacement
 from keeper.config import parse
 from keeper.errors import EndpointError, RefusedError, RevertError, StaleHeadError
 from keeper.execution.journal.journal import PLAN, Journal
-from keeper.execution.journal.states import State
+from keeper.execution.journal.states import EXECUTED, State
 from keeper.execution.journal.tables import PlanRow
-from keeper.execution.journal.vaults import EXECUTED
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
@@ -205,7 +204,8 @@ async def test_what_is_offered_after_a_reorganisation_is_dearer_than_all_before(
     assert world.states(wanted) == [State.MINED, State.REPLACED]
     await world.reorganise(1)
     await world.advance()
-    await world.mine(2, price=DEAR)
+    # What stands is too cheap by now, and the dearest is good enough, so that is what is offered.
+    await world.mine(2, price=4 * DEAR)
     await world.advance()
     await world.advance()
     prices = [row.max_fee for row in world.rows(wanted)]
@@ -246,6 +246,34 @@ async def test_a_plan_is_where_its_transaction_is_after_a_reorganisation(world: 
     assert await world.count(wanted) == 1
 
 
+async def test_a_plan_that_another_has_carried_out_stays_where_it_is(world: Counting) -> None:
+    """As when our own transaction for it reverts, or is cancelled."""
+    head = await world.chain.latest()
+    for number, until in ((37, None), (38, head.timestamp + 60)):
+        name = secrets.token_bytes(32)
+        wanted = replace(order(number, valid_until=until), key=PLAN + name.hex())
+        row = PlanRow(plan_hash=name, chain_id=CHAIN, vault=ANYONE, kind="batch", body=b"")
+        await world.advance(wanted)
+        row.ended, row.block = EXECUTED, 7
+        with world.journal.write() as session:
+            session.merge(row)
+        if until is None:
+            await world.reverting()
+        else:
+            await world.mine(price=DEAR)
+            await world.late(120)
+            await world.mine(price=DEAR)
+        for _ in range(3):
+            await world.advance()
+            await world.mine()
+        await world.advance()
+        await world.reverting(False)
+        assert {State.REVERTED, State.MINED, State.FINAL} & set(world.states(wanted))
+        assert await world.count(wanted) == 0
+        with world.journal.read() as session:
+            assert session.get_one(PlanRow, name).block == 7
+
+
 async def test_a_transaction_keeps_to_its_own_vaults_policy_whoever_carries_it_on(world: Counting) -> None:
     sections = policy_sections()
 
@@ -254,15 +282,33 @@ async def test_a_transaction_keeps_to_its_own_vaults_policy_whoever_carries_it_o
         return parse(sections | {"vault": {**sections["vault"], "vault": vault}, "fees": fees}, Policy)
 
     lavish, frugal = policy(ANYONE, 10_000 * GWEI), policy(COUNTER, 10 * GWEI)
-    wanted = order(34)
+    wanted = order(34, valid_until=(await world.chain.latest()).timestamp + 1_000)
     world.sender = replace(world.sender, policy=frugal)
     await world.advance(wanted)
     await world.mine(2, price=DEAR)
     world.sender = replace(world.sender, policy=lavish, policies=(lavish, frugal))
     await world.advance()
     assert world.states(wanted) == [State.BROADCAST]
-    await world.carried_out(wanted)
-    assert all(row.max_fee <= 10 * GWEI for row in world.rows(wanted))
+    # Once it has expired, it is in everybody's way.
+    await world.late(2_000)
+    await world.mine(price=DEAR)
+    await world.advance()
+    assert world.states(wanted) == [State.REPLACED, State.DRAFTED]
+    await world.carried_out(order(35))
+    assert (await world.count(wanted), await world.count(order(35))) == (0, 1)
+
+
+async def test_what_never_expires_is_in_every_vaults_way(world: Counting) -> None:
+    frugal = parse(
+        policy_sections() | {"fees": {"max_fee_per_gas": 10 * GWEI, "max_priority_fee_per_gas": GWEI}}, Policy
+    )
+    wanted = order(36)
+    world.sender = replace(world.sender, policy=frugal)
+    await world.advance(wanted)
+    await world.mine(2, price=DEAR)
+    world.sender = replace(world.sender, policy=None, policies=(frugal,))
+    await world.advance()
+    assert world.states(wanted) == [State.REPLACED, State.DRAFTED]
 
 
 async def test_complaint_01_a_hole_in_the_nonces_stops_new_sends_and_is_filled(world: Counting) -> None:

@@ -18,7 +18,8 @@ from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import LONGEST_EPOCH, Duties, Report, only_waits
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.vaults import EXECUTED, Breaker
+from keeper.execution.journal.states import EXECUTED
+from keeper.execution.journal.vaults import Breaker
 from keeper.execution.loop import Loop, Schedule, Tended
 from keeper.execution.relay import Relayer
 from keeper.execution.treasury import GasLimits

@@ -20,9 +20,9 @@ from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties, Report
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.states import State
+from keeper.execution.journal.states import EXECUTED, State
 from keeper.execution.journal.tables import PlanRow, Transaction
-from keeper.execution.journal.vaults import EXECUTED, Breaker
+from keeper.execution.journal.vaults import Breaker
 from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer
 from keeper.execution.treasury import GasLimits

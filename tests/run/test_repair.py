@@ -21,9 +21,9 @@ from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
 from keeper.execution.duties import Duties
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.states import State
+from keeper.execution.journal.states import EXECUTED, State
 from keeper.execution.journal.tables import Intent, Transaction
-from keeper.execution.journal.vaults import EXECUTED, VaultRecord
+from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.relay import Relayer
 from keeper.execution.repair import Finding, Inspection, Remedy, Surgeon, Trouble
 from keeper.execution.transactions import Transactions

@@ -18,7 +18,7 @@ from keeper.errors import KeeperError, LeaseError
 from keeper.execution.fees import Fees
 from keeper.execution.journal import lease
 from keeper.execution.journal.database import open_engine, reason, shown
-from keeper.execution.journal.states import ENDED, INCLUDED, State, check
+from keeper.execution.journal.states import DIVERGED, ENDED, EXECUTED, INCLUDED, State, check
 from keeper.execution.journal.tables import Intent, PlanRow, Transaction, Transition
 from keeper.units import Address
 
@@ -129,21 +129,36 @@ class Journal:
         with self.write() as session:
             self._step(session, transaction, State.SIGNED, raw=signed.raw, hash=signed.hash)
 
-    def move(self, transaction: Transaction, after: State, *, block: int | None = None, **facts: Any) -> None:
-        """The transaction's next state, and what is known with it. A plan that has ended with it is in its
-        `block` from now on, or, once that is no more, in none.
+    def move(self, transaction: Transaction, after: State, **facts: Any) -> None:
+        """The transaction's next state, and what is known with it. A plan that has ended with it is in no
+        block while it is in none.
 
         Raises KeeperError for a step that the table of states lacks, or one from a state it is no longer in.
         """
         with self.write() as session:
             self._step(session, transaction, after, **facts)
-            plan = transaction.intent.removeprefix(PLAN)
-            if plan != transaction.intent and after in {*INCLUDED, State.REORGED}:
-                session.connection().execute(
-                    update(PlanRow)
-                    .where(col(PlanRow.plan_hash) == bytes.fromhex(plan), col(PlanRow.ended).is_not(None))
-                    .values(block=block if after is State.MINED else None)
-                )
+
+    def include(
+        self,
+        mined: Transaction,
+        after: State,
+        others: Sequence[Transaction],
+        *,
+        block: int,
+        since: int,
+        **facts: Any,
+    ) -> None:
+        """As `move`, for a transaction that is in a `block`, and for the `others` of its nonce, which are
+        not: all at once, so that there is always one that stands for the nonce. After a crash or a
+        reorganisation they are a step behind, and take that first, at head `since`."""
+        with self.write() as session:
+            for each in (mined, *others):
+                if each.at in {State.SIGNED, State.REORGED}:
+                    self._step(session, each, State.BROADCAST, since=since)
+            for each in others:
+                if each.at is not State.REPLACED:
+                    self._step(session, each, State.REPLACED)
+            self._step(session, mined, after, block=block, **facts)
 
     def give_up(self, key: str, until: int) -> None:
         """An intent is no longer wanted: it was valid until then, in seconds of the chain's time."""
@@ -301,8 +316,12 @@ class Journal:
         session.flush()
         self._note(session, made, None, State.DRAFTED, None)
 
-    def _step(self, session: Session, row: Transaction, after: State, **facts: Any) -> None:
+    def _step(
+        self, session: Session, row: Transaction, after: State, *, block: int | None = None, **facts: Any
+    ) -> None:
         check(row.at, after)
+        if State.MINED in (after, row.at) and after is not State.FINAL:
+            self._place(session, row, block)
         moved = session.connection().execute(
             update(Transaction)
             .where(col(Transaction.id) == row.id, col(Transaction.state) == row.state)
@@ -314,6 +333,19 @@ class Journal:
         self._note(session, row, row.at, after, facts.get("block_hash"))
         for name, value in {"state": after, **facts}.items():
             setattr(row, name, value)
+
+    def _place(self, session: Session, row: Transaction, block: int | None) -> None:
+        """A plan that has ended with this transaction is in that block from now on, or in none."""
+        plan = row.intent.removeprefix(PLAN)
+        if plan != row.intent and not row.cancels:
+            session.connection().execute(
+                update(PlanRow)
+                .where(
+                    col(PlanRow.plan_hash) == bytes.fromhex(plan),
+                    col(PlanRow.ended).in_((EXECUTED, DIVERGED)),
+                )
+                .values(block=block)
+            )
 
     def _note(
         self, session: Session, row: Transaction, before: State | None, after: State, block: bytes | None

@@ -45,6 +45,13 @@ ALLOWED: Final[Mapping[State | None, frozenset[State]]] = {
 }
 """What may follow each state; None is before the first. A state that is no key is the end."""
 
+EXECUTED: Final = "executed"
+EXPIRED: Final = "expired"
+REFUSED: Final = "refused"
+DIVERGED: Final = "diverged"
+OVERTAKEN: Final = "overtaken"
+"""How plans end."""
+
 ENDED: Final = frozenset(State) - {state for state in ALLOWED if state is not None}
 INCLUDED: Final = frozenset({State.MINED, State.REVERTED})
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from sqlmodel import Session, col, func, select
 
@@ -11,12 +10,6 @@ from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.tables import BreakerRow, Heartbeat, PlanRow
 from keeper.planning.plan import Kind, Plan
 from keeper.units import Address
-
-EXECUTED: Final = "executed"
-EXPIRED: Final = "expired"
-REFUSED: Final = "refused"
-DIVERGED: Final = "diverged"
-OVERTAKEN: Final = "overtaken"
 
 
 class Breaker(StrEnum):
