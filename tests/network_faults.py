@@ -77,7 +77,8 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "a third of answers is HTTP 503": Row(AGAIN, lambda _: Fault(where=_third(), status=503)),
     "429 with `Retry-After`": Row(
-        "the endpoint is left alone for as long, an hour at the most; a short pause is waited out where there is no other",
+        "the endpoint is left alone for as long, an hour at the most; a short pause is waited out where"
+        " there is no other",
         lambda _: Fault(times=1, status=429, headers={"Retry-After": "1"}),
         passes=True,
     ),
