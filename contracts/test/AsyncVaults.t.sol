@@ -263,6 +263,81 @@ contract AsyncVaultsTest is VaultFixture {
         entry.report(key);
     }
 
+    // LIMITS ARE NOT VALUES
+
+    /// @dev What EIP-4626 demands of a vault that is paused. What it has ready is still ours, and whoever came in
+    /// while it counted for nothing would own a part of it.
+    function test_class_T_class_V_what_a_paused_vault_has_ready_is_not_worth_nothing() public {
+        _supply(500 * UNIT);
+        settle();
+        _answer(abi.encodeCall(vault.maxDeposit, (address(entry))), 0);
+        _answer(abi.encodeCall(vault.maxMint, (address(entry))), 0);
+        _assertUnreadable();
+        vm.clearMockedCalls();
+        _expect(500 * UNIT);
+
+        _claim();
+        _requestRedeem(type(uint256).max);
+        settle();
+        _answer(abi.encodeCall(vault.maxWithdraw, (address(entry))), 0);
+        _answer(abi.encodeCall(vault.maxRedeem, (address(entry))), 0);
+        _assertUnreadable();
+        vm.clearMockedCalls();
+        _expect(500 * UNIT);
+    }
+
+    /// @dev A vault may shut one of its two doors only.
+    function test_class_T_class_V_one_limit_of_nothing_is_enough_to_doubt() public {
+        _supply(500 * UNIT);
+        settle();
+        _assertDoubted(abi.encodeCall(vault.maxDeposit, (address(entry))), 0);
+        _assertDoubted(abi.encodeCall(vault.maxMint, (address(entry))), 0);
+        _claim();
+        _requestRedeem(type(uint256).max);
+        settle();
+        _assertDoubted(abi.encodeCall(vault.maxWithdraw, (address(entry))), 0);
+        _assertDoubted(abi.encodeCall(vault.maxRedeem, (address(entry))), 0);
+    }
+
+    function test_class_T_class_V_a_limit_below_what_is_ready_hides_no_part_of_it() public {
+        _supply(500 * UNIT);
+        settle();
+        uint256 ready = vault.claimableDepositRequest(0, address(entry));
+        _assertLeast(abi.encodeCall(vault.maxDeposit, (address(entry))), ready - entry.assetDustOf(key));
+        _claim();
+        _requestRedeem(type(uint256).max);
+        settle();
+        ready = vault.claimableRedeemRequest(0, address(entry));
+        _assertLeast(abi.encodeCall(vault.maxRedeem, (address(entry))), ready - entry.dustOf(key));
+    }
+
+    /// @dev Anybody may make a request for it that is too small to become a share or a unit of the asset.
+    function test_M_51_class_T_so_little_may_be_ready_for_nothing() public {
+        _supply(500 * UNIT);
+        bytes memory ready = abi.encodeCall(vault.claimableDepositRequest, (0, address(entry)));
+        _answer(ready, entry.assetDustOf(key));
+        _expect(500 * UNIT);
+        _assertDoubted(ready, entry.assetDustOf(key) + 1);
+        vm.clearMockedCalls();
+        ready = abi.encodeCall(vault.claimableRedeemRequest, (0, address(entry)));
+        _answer(ready, entry.dustOf(key));
+        _expect(500 * UNIT);
+        _assertDoubted(ready, entry.dustOf(key) + 1);
+    }
+
+    function test_class_V_a_vault_that_does_not_say_what_is_ready_is_impaired() public {
+        _supply(500 * UNIT);
+        vm.mockCallRevert(
+            address(vault), abi.encodeCall(vault.claimableDepositRequest, (0, address(entry))), ""
+        );
+        _assertUnreadable();
+        vm.clearMockedCalls();
+        vm.mockCallRevert(
+            address(vault), abi.encodeCall(vault.claimableRedeemRequest, (0, address(entry))), ""
+        );
+        _assertUnreadable();
+    }
+
     function test_class_E_a_vault_that_redeems_at_once_takes_no_requests() public {
         PlainShares plain = new PlainShares(token);
         key = bytes32(uint256(uint160(address(plain))));
@@ -288,6 +363,29 @@ contract AsyncVaultsTest is VaultFixture {
 
     function _requestRedeem(uint256 shares) private {
         owner.act(entry, abi.encodeCall(entry.requestRedeem, (key, shares)));
+    }
+
+    /// @dev What the vault says from here on.
+    function _answer(bytes memory call, uint256 said) private {
+        vm.mockCall(address(vault), call, abi.encode(said));
+    }
+
+    function _assertLeast(bytes memory call, uint256 least) private {
+        _answer(call, least);
+        _expect(500 * UNIT);
+        _assertDoubted(call, least - 1);
+    }
+
+    function _assertDoubted(bytes memory call, uint256 said) private {
+        _answer(call, said);
+        _assertUnreadable();
+        vm.clearMockedCalls();
+        _expect(500 * UNIT);
+    }
+
+    function _assertUnreadable() private {
+        vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
+        entry.report(key);
     }
 
     function _expect(uint256 value) private view {

@@ -55,6 +55,10 @@ contract PricedVault is ERC20 {
     function pendingRedeemRequest(uint256, address) external pure returns (uint256) {
         return 0;
     }
+
+    function claimableRedeemRequest(uint256, address) external pure returns (uint256) {
+        return 0;
+    }
 }
 
 /// @title Shares that a vault says are worth nothing
@@ -99,10 +103,12 @@ contract WorthlessSharesTest is Test {
     function test_M_40_class_V_a_few_shares_may_be_worth_nothing() public {
         uint256[5] memory digits = [uint256(6), 2, 18, 36, type(uint256).max];
         uint256[5] memory dust = [uint256(1e3), 1e3, 1e15, 1e24, 1e3];
+        uint256[5] memory assetDust = [uint256(1e3), 1e7, 1e3, 1e3, 1e3];
         for (uint256 i; i < 10; ++i) {
             _open(digits[i / 2], i % 2 == 1);
             target.set(true, true);
             assertEq(connector.dustOf(key), dust[i / 2]);
+            assertEq(connector.assetDustOf(key), assetDust[i / 2]);
             target.mint(address(connector), dust[i / 2]);
             assertEq(_value(), 0);
             target.mint(address(connector), 1);

@@ -34,6 +34,7 @@ from keeper.units import Address
 _IS_ASYNC: Final = Function("isAsync(bytes32)", "(bool,bool)")
 _TOKEN_OF: Final = Function("tokenOf(bytes32)", "(address)")
 _DUST_OF: Final = Function("dustOf(bytes32)", "(uint256)")
+_ASSET_DUST_OF: Final = Function("assetDustOf(bytes32)", "(uint256)")
 _ANSWERS: Final = Function("answers(bytes32)", "((uint256,bool,uint256)[11])")
 _ASSET: Final = Function("asset()", "(address)")
 _MAX_DECIMALS: Final = 36
@@ -42,8 +43,12 @@ _HELD: Final = "balanceOf(address)"
 _MAX_DEPOSIT: Final = "maxDeposit(address)"
 _MAX_MINT: Final = "maxMint(address)"
 _MAX_WITHDRAW: Final = "maxWithdraw(address)"
+_MAX_REDEEM: Final = "maxRedeem(address)"
 _ENTERING: Final = "pendingDepositRequest(uint256,address)"
 _LEAVING: Final = "pendingRedeemRequest(uint256,address)"
+_READY_TO_ENTER: Final = "claimableDepositRequest(uint256,address)"
+_READY_TO_LEAVE: Final = "claimableRedeemRequest(uint256,address)"
+_REQUESTS: Final = (_ENTERING, _LEAVING, _READY_TO_ENTER, _READY_TO_LEAVE)
 
 _ODD: Final = (
     "previewDeposit",
@@ -67,12 +72,13 @@ class ERC4626:
         """What our connector knows of the vault, what the vault holds for it, and `answers`. Some fail, as a
         synchronous vault knows no requests; only those that count are asked to succeed."""
         params, holder = parse_params(ERC4626Params, ref), ref.address
-        limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW)
+        limits = (_HELD, _MAX_DEPOSIT, _MAX_MINT, _MAX_WITHDRAW, _MAX_REDEEM)
+        ours = (_IS_ASYNC, _TOKEN_OF, _DUST_OF, _ASSET_DUST_OF, _ANSWERS)
         return (
-            *(_of_connector(ref, each) for each in (_IS_ASYNC, _TOKEN_OF, _DUST_OF, _ANSWERS)),
+            *(_of_connector(ref, each) for each in ours),
             _ASSET.at(params.vault, owner="ERC4626"),
             *(_view(params.vault, signature, holder) for signature in limits),
-            *(_view(params.vault, signature, 0, holder) for signature in (_ENTERING, _LEAVING)),
+            *(_view(params.vault, signature, 0, holder) for signature in _REQUESTS),
             *_totals(params),
         )
 
@@ -152,18 +158,39 @@ def _must(answer: int | None, what: str, ref: PositionRef) -> int:
 
 
 def _holding(ref: PositionRef, params: ERC4626Params, read: Read) -> tuple[int, Requests]:
-    """(our shares, our requests)."""
+    """(our shares, our requests).
+
+    What is ready counts by the vault's limits. ValuationError where these leave out more of it than rounding
+    may (`ERC4626Connector._checkReady`): they are 0 while a vault is paused, and say nothing of what is ours.
+    """
     deposits, redemptions = required(read, _of_connector(ref, _IS_ASYNC), ref)
 
     def number(signature: str, *args: Any) -> int:
         return _must(_answer(read, _view(params.vault, signature, *args)), signature, ref)
 
     requests = Requests(deposits, redemptions)
+
+    def require_ready(claimable: str, worth: int, limit: str, dust: Function) -> None:
+        ready, least = number(claimable, 0, ref.address), required(read, _of_connector(ref, dust), ref)
+        if ready <= least:
+            return
+        allowed = number(limit, ref.address) if worth else 0
+        if allowed < ready - least:
+            raise ValuationError(
+                "The vault holds back what it has ready for us",
+                expected=f"{ready:,}, but for {least:,}",
+                seen=f"{allowed:,}",
+                where=f"{ref.venue}: {limit}",
+                hint="The position counts as impaired until the vault lets all of it go.",
+            )
+
     if deposits:
         entering, mintable = number(_ENTERING, 0, ref.address), number(_MAX_MINT, ref.address)
+        require_ready(_READY_TO_ENTER, mintable, _MAX_DEPOSIT, _ASSET_DUST_OF)
         requests = replace(requests, entering=entering, mintable=mintable)
     if redemptions:
         leaving, ready = number(_LEAVING, 0, ref.address), number(_MAX_WITHDRAW, ref.address)
+        require_ready(_READY_TO_LEAVE, ready, _MAX_REDEEM, _DUST_OF)
         requests = replace(requests, leaving=leaving, ready=ready)
     return number(_HELD, ref.address), requests
 

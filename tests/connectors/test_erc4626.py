@@ -25,6 +25,7 @@ ANSWERS = "0x5f3560e01c806401000000001754602757806402000000001754600435029054015
 """Code of a vault that answers by selector: the word in that slot, plus the argument times the word in slot
 2^33 + selector; it fails where slot 2^32 + selector is not empty."""
 TARGETS_SLOT = 1
+ASSET_DUST_SLOT = 2
 VIEWS = (
     "balanceOf(address)",
     "maxDeposit(address)",
@@ -36,6 +37,11 @@ VIEWS = (
     "totalAssets()",
     "totalSupply()",
 )
+READY = {
+    "claimableDepositRequest(uint256,address)": ("maxDeposit(address)", "maxMint(address)"),
+    "claimableRedeemRequest(uint256,address)": ("maxRedeem(address)", "maxWithdraw(address)"),
+}
+"""What a vault has ready, and the limits by which it counts."""
 CONVERSIONS = ("previewRedeem(uint256)", "convertToAssets(uint256)", "previewDeposit(uint256)")
 
 
@@ -105,15 +111,28 @@ def draw_vault(walk: Walk, holder: Holder, state: State) -> None:
     kind, token = walk.draw(4), int(holder.stage.token(holder.symbol), 16)
     stored = token | (kind & 1) << 160 | (kind >> 1) << 168 | magnitude(walk, 2**80 - 1) << 176
     state.put(holder.address, slot(TARGETS_SLOT, key_of(vault)), stored)
+    state.put(holder.address, slot(ASSET_DUST_SLOT, key_of(vault)), magnitude(walk, 10**24))
     state.put(vault, selector("asset()"), token)
     state.put(vault, selector("decimals()"), walk.draw(30))
-    for signature in (*VIEWS, *CONVERSIONS):
+    for signature in (*VIEWS, *READY, *CONVERSIONS):
         most = (10**12, 10**30, MAX_UINT256)[walk.draw(25) // 12]
         state.put(vault, selector(signature), magnitude(walk, most))
         if signature in CONVERSIONS:
             state.put(vault, 2**33 + selector(signature), magnitude(walk, 10**6))
         if walk.draw(12) == 0:
             state.put(vault, 2**32 + selector(signature), 1)
+    for signature, limits in READY.items():
+        draw_ready(walk, state, vault, signature, limits)
+
+
+def draw_ready(walk: Walk, state: State, vault: Address, signature: str, limits: tuple[str, str]) -> None:
+    """Most vaults let all of it go, or have nothing ready."""
+    if walk.draw(3) == 0:
+        state.put(vault, selector(signature), 0)
+    elif walk.draw(3):
+        amount = magnitude(walk, 10**30)
+        state.put(vault, selector(signature), amount)
+        state.put(vault, selector(limits[0]), max(0, amount - magnitude(walk, 10**24) * walk.draw(2)))
 
 
 def check_report(holder: Holder, met: Counter[str]) -> None:
@@ -124,9 +143,10 @@ def check_report(holder: Holder, met: Counter[str]) -> None:
     report = REPORT.at(holder.address, holder.ref.key)
     theirs = reported(holder.stage.read(state, [report])(report))
     if theirs is None:
-        with pytest.raises(ValuationError):
+        with pytest.raises(ValuationError) as refusal:
             holder.position(state).report(state.at)
         met["a revert"] += 1
+        met["held back"] += "holds back" in str(refusal.value)
         return
     position = holder.position(state)
     ours = position.report(state.at)
@@ -135,6 +155,7 @@ def check_report(holder: Holder, met: Counter[str]) -> None:
     met[ours.status.name] += 1
     met["entering"] += position.requests.entering > 0
     met["leaving"] += position.requests.leaving > 0
+    met["ready"] += position.requests.ready > 0
     met["a range"] += ours.low < ours.high < MAX_UINT256
     met["unsound"] += not position.sound
 
@@ -149,7 +170,8 @@ def run_reports(walk: Walk, states: int) -> Counter[str]:
 
 def test_reports_are_the_connectors_whatever_a_vault_answers(walk: Walk) -> None:
     met = run_reports(walk, STATES)
-    kinds = ("OK", "STALE", "UNAVAILABLE", "entering", "leaving", "a range", "unsound", "a revert")
+    kinds = ("OK", "STALE", "UNAVAILABLE", "entering", "leaving", "ready", "a range", "unsound", "a revert")
+    assert met["held back"] > 3, met
     assert all(met[kind] > 3 for kind in kinds), met
 
 
@@ -253,6 +275,37 @@ def test_a_request_to_one_of_our_own_vaults_counts_from_the_start(walk: Walk) ->
     assert (leg.role, leg.amount) == (Role.HELD, assets)
     with pytest.raises(PlanError, match="would refuse"):
         after.after_withdraw(EVERYTHING, state.at)
+
+
+def test_what_a_paused_vault_has_ready_is_not_worth_nothing(walk: Walk) -> None:
+    # A vault that redeems on request: what it has ready, and its limits in shares and in assets.
+    holder = Holder(walk, Address(walk.devnet.manifest["metamorpho"]["vault"]))
+    state = State(at=walk.now(), code={holder.vault: ANSWERS})
+    stored = int(holder.stage.asset, 16) | 1 << 168 | 1000 << 176
+    state.put(holder.address, slot(TARGETS_SLOT, key_of(holder.vault)), stored)
+    state.put(holder.vault, selector("asset()"), int(holder.stage.asset, 16))
+    claimable, limits = list(READY.items())[1]
+    for ready, limit, worth, held_back in (
+        (10**9, 10**9, 10**9, False),
+        (10**9, 10**9 - 1000, 10**9, False),
+        (10**9, 10**9 - 1001, 10**9, True),
+        (10**9, 0, 0, True),
+        (10**9, 10**9, 0, True),
+        (1001, 0, 0, True),
+        (1000, 0, 0, False),
+    ):
+        for signature, answer in ((claimable, ready), (limits[0], limit), (limits[1], worth)):
+            state.put(holder.vault, selector(signature), answer)
+        report = REPORT.at(holder.address, holder.ref.key)
+        theirs = reported(holder.stage.read(state, [report])(report))
+        if held_back:
+            assert theirs is None
+            with pytest.raises(ValuationError, match="holds back"):
+                holder.position(state)
+        else:
+            assert holder.position(state).report(state.at) == theirs
+            assert theirs is not None
+            assert theirs.low == worth
 
 
 def test_no_step_of_a_request_changes_the_value(walk: Walk) -> None:

@@ -68,6 +68,10 @@ contract ERC4626Connector is Connector, IIsolated {
 
     mapping(bytes32 key => Target) private _targets;
 
+    /// @notice Units of the vault's asset that may be ready to become shares without a doubt while no share can be
+    /// taken for them: a share may begin at many units, and anybody may ask for less than one on our behalf.
+    mapping(bytes32 key => uint256) public assetDustOf;
+
     /// @param keys vaults that may be entered
     /// @param rewards tokens that third parties may send here for holding shares
     constructor(address portfolio_, bytes32[] memory keys, address[] memory rewards) Connector(portfolio_) {
@@ -87,6 +91,7 @@ contract ERC4626Connector is Connector, IIsolated {
                 asyncRedeem: ERC165Checker.supportsInterface(target, type(IERC7540Redeem).interfaceId),
                 dust: _dust(target, token)
             });
+            assetDustOf[keys[i]] = _dust(token, target);
         }
         _allowCollecting(asset);
         for (uint256 i = 0; i < rewards.length; i++) {
@@ -336,10 +341,18 @@ contract ERC4626Connector is Connector, IIsolated {
         uint256 waiting = 0;
         if (target.asyncDeposit) {
             waiting = _view(key, abi.encodeCall(IERC7540Deposit.pendingDepositRequest, (0, address(this))));
-            shares += _view(key, abi.encodeCall(IERC4626.maxMint, (address(this))));
+            uint256 mintable = _view(key, abi.encodeCall(IERC4626.maxMint, (address(this))));
+            uint256 ready =
+                _view(key, abi.encodeCall(IERC7540Deposit.claimableDepositRequest, (0, address(this))));
+            _checkReady(key, ready, mintable, IERC4626.maxDeposit.selector, assetDustOf[key]);
+            shares += mintable;
         }
         if (target.asyncRedeem) {
-            waiting += _view(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+            uint256 payable_ = _view(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+            uint256 ready =
+                _view(key, abi.encodeCall(IERC7540Redeem.claimableRedeemRequest, (0, address(this))));
+            _checkReady(key, ready, payable_, IERC4626.maxRedeem.selector, target.dust);
+            waiting += payable_;
             shares += _view(key, abi.encodeCall(IERC7540Redeem.pendingRedeemRequest, (0, address(this))));
             most = shares == 0 ? 0 : _view(key, abi.encodeCall(IERC4626.convertToAssets, (shares)));
             _checkWorth(key, shares, most);
@@ -348,6 +361,17 @@ contract ERC4626Connector is Connector, IIsolated {
             (least, most, sound) = _held(key, shares);
         }
         (least, most) = (least + waiting, most + waiting);
+    }
+
+    /// @dev What is ready counts by the vault's limits. EIP-4626 demands that they are 0 while the vault is paused,
+    /// and lets it lower them at any time: where they leave out more than rounding may, nothing says what is ready.
+    /// @param ready what the vault has ready of requests
+    /// @param worth what that comes to by the vault's limit
+    /// @param limit the view of how much of `ready` it lets go
+    function _checkReady(bytes32 key, uint256 ready, uint256 worth, bytes4 limit, uint256 dust) private view {
+        if (ready <= dust) return;
+        if (worth == 0) revert Unreadable(key);
+        if (_view(key, abi.encodeWithSelector(limit, address(this))) < ready - dust) revert Unreadable(key);
     }
 
     /// @dev What leaving with `shares` pays; not sound if the vault does not say.
@@ -475,11 +499,11 @@ contract ERC4626Connector is Connector, IIsolated {
         return total < MANY * MANY ? MANY * total + 7 : 0;
     }
 
-    /// @dev Shares begin at a unit of the asset each, in as many more digits as they have.
-    function _dust(address target, address token) private view returns (uint80) {
-        (uint256 ofShare, bool knownOfShare) = PriceMath.readDecimals(target);
-        (uint256 ofToken, bool knownOfToken) = PriceMath.readDecimals(token);
-        uint256 spare = knownOfShare && knownOfToken ? _less(ofShare, ofToken) : 0;
+    /// @dev Shares begin at a unit of the asset each. Of the two, `one` is counted, in as many more digits as it has.
+    function _dust(address one, address other) private view returns (uint80) {
+        (uint256 ofOne, bool knownOfOne) = PriceMath.readDecimals(one);
+        (uint256 ofOther, bool knownOfOther) = PriceMath.readDecimals(other);
+        uint256 spare = knownOfOne && knownOfOther ? _less(ofOne, ofOther) : 0;
         // forge-lint: disable-next-line(unsafe-typecast) at most 10^24
         return uint80(DUST_UNITS * 10 ** Math.min(spare, MOST_SPARE_DECIMALS));
     }
