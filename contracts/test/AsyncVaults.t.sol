@@ -9,12 +9,18 @@ import {Token} from "./fixtures/Tokens.sol";
 
 /// @dev What a connector asks of its portfolio, of another vault than the one it enters.
 contract OtherPortfolio {
+    uint256 public REPORT_GAS = 250_000;
+
     address public immutable vault = address(0xdead);
     address public immutable registry = address(0xbeef);
     address public immutable asset;
 
     constructor(address asset_) {
         asset = asset_;
+    }
+
+    function setReportGas(uint256 reportGas) external {
+        REPORT_GAS = reportGas;
     }
 
     function act(ERC4626Connector connector, bytes calldata data) external returns (bytes memory) {
@@ -261,6 +267,33 @@ contract AsyncVaultsTest is VaultFixture {
         );
         vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
         entry.report(key);
+    }
+
+    /// @dev With something at every place, and nothing read before. Cooling forgets slots, but not the vault's account.
+    function test_class_V_a_report_of_requests_costs_no_more_than_was_estimated() public {
+        _supply(500 * UNIT);
+        settle();
+        _claim();
+        uint256 held = vault.balanceOf(address(entry));
+        _requestRedeem(held / 3);
+        _supply(200 * UNIT);
+        settle();
+        _requestRedeem(held / 3);
+        _supply(100 * UNIT);
+        vm.cool(address(vault));
+        vm.cool(address(entry));
+        uint256 spent = gasleft();
+        entry.report(key);
+        spent = spent - gasleft() + 2_500;
+        emit log_named_uint("gas of a report", spent);
+
+        vm.cool(address(vault));
+        owner.setReportGas(spent - 1);
+        vm.expectPartialRevert(Connector.ReportTooDear.selector);
+        _connector(key);
+        vm.cool(address(vault));
+        owner.setReportGas(spent * 5 / 4);
+        _connector(key);
     }
 
     // LIMITS ARE NOT VALUES

@@ -112,6 +112,8 @@ contract HostileProtocolsTest is Test {
 
     // THE VAULT'S SIDE
 
+    uint256 public constant REPORT_GAS = 250_000;
+
     function vault() external view returns (address) {
         return address(this);
     }

@@ -18,6 +18,8 @@ import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
 /// @title What a connector that says it is isolated promises, on the real protocols
 contract IsolatedConnectorsTest is Devnet {
+    uint256 public constant REPORT_GAS = 250_000;
+
     address public asset;
 
     function setUp() public {

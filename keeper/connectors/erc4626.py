@@ -6,7 +6,7 @@ vault changes, fees of a vault whose shares do not simply follow from its totals
 vault's own protocol exists, as for MetaMorpho, that one knows more.
 
 What shares are worth our connector asks the vault itself: in the one pass of a snapshot, though the number of
-shares follows from other reads, and with the 200,000 gas per view that its report gives.
+shares follows from other reads, and with the 220,000 gas per view that its report gives.
 """
 
 from __future__ import annotations

@@ -18,17 +18,27 @@ import {Connector} from "./Connector.sol";
 /// vault that says by ERC-165 that it redeems on request is asked by `requestRedeem`, and what it then has ready
 /// leaves by `claim` or `withdraw`; one that takes deposits on request is asked by `supply`. Requests of such a
 /// vault must all be one (id 0).
+/// @dev A vault that takes more to read than a report has is refused when the connector is made. What curators add
+/// later nobody can refuse: for a vault with a queue of markets (MetaMorpho) there is room for one more at first. There
+/// is for five in all where the assets are the same, and for three where two feeds price the vault's.
 contract ERC4626Connector is Connector, IIsolated {
     /// @dev Largest part of a deposit that entering may cost in fees and rounding, and least that leaving is
     /// thought to cost where a vault does not say: 10 bps. The minimum of `previewDeposit` alone would follow a
     /// share price that somebody has just inflated.
     uint256 private constant LOSS_DIVISOR = 1000;
 
-    /// @dev What one view may cost of the 250k of a report: a MetaMorpho vault of three markets, cold, takes 130k.
-    uint256 private constant VIEW_GAS = 200_000;
+    /// @dev What one view may cost of the 250k of a report: a MetaMorpho vault of five markets, cold, takes 205k.
+    uint256 private constant VIEW_GAS = 220_000;
 
-    /// @dev The same of a limit, which no report waits for: that MetaMorpho vault's `maxRedeem` takes over 200k.
+    /// @dev The same of a limit, which no report waits for: that MetaMorpho vault's `maxRedeem` takes 425k.
     uint256 private constant LIMIT_GAS = 500_000;
+
+    /// @dev What a report costs when nothing has been read before: besides the vault's views, for a token to be
+    /// priced at least, for the views of a MetaMorpho vault, and for each of its markets.
+    uint256 private constant REPORT_GAS = 15_000;
+    uint256 private constant PRICE_GAS = 75_000;
+    uint256 private constant QUEUE_GAS = 22_000;
+    uint256 private constant MARKET_GAS = 38_000;
 
     bytes4 private constant ERC7575_SHARE = 0x2f0a18c5;
 
@@ -92,6 +102,7 @@ contract ERC4626Connector is Connector, IIsolated {
                 dust: _dust(target, token)
             });
             assetDustOf[keys[i]] = _dust(token, target);
+            _checkGas(keys[i]);
         }
         _allowCollecting(asset);
         for (uint256 i = 0; i < rewards.length; i++) {
@@ -328,6 +339,45 @@ contract ERC4626Connector is Connector, IIsolated {
         }
     }
 
+    // WHAT A VAULT TAKES TO READ
+
+    /// @dev Markets that a key before this one has read, or that have not lent anything yet, seem to cost little.
+    /// They count in full, and one more than there are.
+    function _checkGas(bytes32 key) private view {
+        Target memory target = _targets[key];
+        uint256 used = _viewGas(key, target);
+        (bool queued, uint256 markets) = _tryView(key, abi.encodeCall(IMetaMorpho.withdrawQueueLength, ()));
+        if (queued) {
+            markets = Math.min(markets, type(uint64).max);
+            used = Math.max(used, QUEUE_GAS + MARKET_GAS * markets) + MARKET_GAS;
+        }
+        if (used > VIEW_GAS) revert ReportTooDear(used, VIEW_GAS);
+        _checkReportGas(REPORT_GAS + used + _priceGas(target.token, PRICE_GAS));
+    }
+
+    /// @dev Of all views that a report may ask for.
+    function _viewGas(bytes32 key, Target memory target) private view returns (uint256 used) {
+        used = gasleft();
+        _tryView(key, abi.encodeCall(IERC4626(address(0)).balanceOf, (address(this))));
+        if (target.asyncDeposit) {
+            _tryView(key, abi.encodeCall(IERC7540Deposit.pendingDepositRequest, (0, address(this))));
+            _tryView(key, abi.encodeCall(IERC7540Deposit.claimableDepositRequest, (0, address(this))));
+            _tryView(key, abi.encodeCall(IERC4626.maxMint, (address(this))));
+            _tryView(key, abi.encodeCall(IERC4626.maxDeposit, (address(this))));
+        }
+        bool known = false;
+        if (target.asyncRedeem) {
+            _tryView(key, abi.encodeCall(IERC7540Redeem.pendingRedeemRequest, (0, address(this))));
+            _tryView(key, abi.encodeCall(IERC7540Redeem.claimableRedeemRequest, (0, address(this))));
+            _tryView(key, abi.encodeCall(IERC4626.maxWithdraw, (address(this))));
+            _tryView(key, abi.encodeCall(IERC4626.maxRedeem, (address(this))));
+        } else {
+            (known,) = _tryView(key, abi.encodeCall(IERC4626.previewRedeem, (target.dust)));
+        }
+        if (!known) _tryView(key, abi.encodeCall(IERC4626.convertToAssets, (target.dust)));
+        used -= gasleft();
+    }
+
     // WHAT A VAULT SAYS
 
     /// @dev In the vault's asset: what waits to become shares, what is shares, what waits to be redeemed, and
@@ -512,6 +562,11 @@ contract ERC4626Connector is Connector, IIsolated {
         target = _targets[key];
         if (target.token == address(0)) revert UnknownKey(key);
     }
+}
+
+/// @dev What is read of a vault that lends to a queue of markets.
+interface IMetaMorpho {
+    function withdrawQueueLength() external view returns (uint256);
 }
 
 /// @dev What is read of a vault whose share may be another contract (ERC-7575).
