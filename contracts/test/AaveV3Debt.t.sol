@@ -115,6 +115,20 @@ contract AaveV3DebtTest is AaveFixture {
         assertGt(debt, 1_000e6);
     }
 
+    /// @dev Ether of a stranger comes before the dollars: worth nothing to a unit, it bears that unit of the debt.
+    function test_class_S_dust_on_an_earlier_key_does_not_hide_the_health() public {
+        _supplyOf("USDC", 300_000e6);
+        lender.borrow(_keyOf(_token("DAI")), 200_000e18);
+        _supplyAsStranger("WETH", 1e6);
+        (uint256 low, uint256 high, uint256 debt, uint256 health) = _unpacked(collateralKey);
+        assertEq(low, 0);
+        assertEq(high, 0);
+        assertEq(debt, 1, "at one end");
+        assertEq(health, _health());
+        (,,, health) = _unpacked(key);
+        assertEq(health, _health());
+    }
+
     function _state(bytes32 which) private view returns (uint256 state) {
         (,, state) = connector.report(which);
     }

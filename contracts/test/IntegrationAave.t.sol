@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
@@ -106,5 +108,69 @@ contract IntegrationAaveTest is IntegrationFixture {
         _thenBuy(BORROWED, 14.8e18);
         _then(address(lender), weth, 14.8e18, abi.encodeCall(IConnector.supply, (etherKey, 14.8e18)));
         _thenKeep(weth);
+    }
+}
+
+/// @title An account of several keys inside the batches of a real vault
+contract IntegrationAaveKeysTest is IntegrationFixture {
+    AaveV3Connector private lender;
+    IAaveV3Pool private pool;
+    bytes32 private etherKey;
+    bytes32 private dollarKey;
+
+    function _connect() internal override {
+        (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
+        pool = IAaveV3Pool(_address(".aave.pool"));
+        AaveV3Connector.Terms memory terms;
+        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](2), new bytes32[](2), 1.05e18);
+        (terms.keys[0], terms.keys[1]) = (etherKey, dollarKey);
+        (terms.borrowable[0], terms.borrowable[1]) = (dollarKey, etherKey);
+        lender = new AaveV3Connector(address(portfolio), pool, terms);
+        _list(address(lender), etherKey);
+        _list(address(lender), dollarKey);
+        _allowPlain(address(lender));
+        _may(address(lender), lender.borrow.selector);
+        _may(address(lender), lender.setEMode.selector);
+    }
+
+    // DEFENCE
+
+    function test_class_S_a_strangers_dust_does_not_stop_a_defence() public {
+        _shortEther();
+        registry.pauseRisk(address(vault));
+        registry.setExitOnly(address(vault), address(lender));
+        _supplyAsStranger(weth, 1e6);
+        _thenSupplyDollars(2_000e6);
+        _run(10e6);
+        assertGt(_health(), 1.16e18);
+    }
+
+    // STEPS
+
+    /// @dev Dollars against 20 Ether, which are dearer now: health is 1.147.
+    function _shortEther() private {
+        _thenSupplyDollars(100_000e6);
+        _then(address(lender), abi.encodeCall(lender.borrow, (etherKey, 20e18)));
+        _thenKeep(weth);
+        _run(2_000e6);
+        _push("ETH/USD", 3400e8);
+        assertLt(_health(), 1.15e18);
+    }
+
+    function _thenSupplyDollars(uint256 assets) private {
+        _then(address(lender), usdc, assets, abi.encodeCall(IConnector.supply, (dollarKey, assets)));
+    }
+
+    function _supplyAsStranger(address given, uint256 amount) private {
+        address stranger = makeAddr("stranger");
+        deal(given, stranger, amount);
+        vm.startPrank(stranger);
+        SafeERC20.forceApprove(IERC20(given), address(pool), amount);
+        pool.supply(given, amount, address(lender), 0);
+        vm.stopPrank();
+    }
+
+    function _health() private view returns (uint256 health) {
+        (,,,,, health) = pool.getUserAccountData(address(lender));
     }
 }

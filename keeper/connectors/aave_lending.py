@@ -115,11 +115,9 @@ class AaveAccountPosition:
         debt = own.debt_high if own.status is Status.UNAVAILABLE else own.debt_low
         if debt == 0:
             return Report(low, high, own.status)
-        health = 0
-        if own.debt_high:
-            # A report goes on without a health factor, at the worst there is.
-            data = self.pool.data(supplied, owed)
-            health = 0 if data is None else min(data.health, MAX_HEALTH)
+        # A report goes on without a health factor, at the worst there is.
+        data = self.pool.data(supplied, owed)
+        health = 0 if data is None else min(data.health, MAX_HEALTH)
         return Report(low, high, own.status, min(debt, MAX_DEBT), health)
 
     def _debts(self, own: Equity, owed: Balances) -> list[Leg]:

@@ -123,7 +123,8 @@ contract AaveV3Connector is LendingConnector {
             owed.debtLow -= own.debtLow;
             owed.debtHigh -= own.debtHigh;
         }
-        return _net(own, own.debtHigh == 0 ? 0 : _healthOrNothing());
+        // Dust bears a unit of debt at one end alone, and a health of 0 would be one that nobody can read.
+        return _net(own, (own.debtLow | own.debtHigh) == 0 ? 0 : _healthOrNothing());
     }
 
     function _owed(uint256 configuration) private view returns (Equity memory owed) {
