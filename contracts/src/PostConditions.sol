@@ -170,15 +170,20 @@ abstract contract PostConditions is Valuation {
             t.raised = t.grown && (t.borrowed || !_isDefended(a));
             change.raised = change.raised || t.raised;
             change.grown = change.grown || t.grown;
-            change.relieved = change.relieved || t.repaid || (a.readable && a.healthAfter > a.healthBefore);
+            change.relieved = change.relieved || t.repaid || (a.readable && _isHealthier(a));
         }
     }
 
     /// @dev More collateral than health needs would be an ordinary investment, and so would be what adds nothing to
-    /// health: a unit that is owned has to count half a unit at least. Health 0 is one that could not be read.
+    /// health: a unit that is owned has to count half a unit at least.
     function _isDefended(Account memory a) private pure returns (bool) {
-        return a.healthBefore != 0 && a.healthAfter > a.healthBefore && a.healthAfter <= DEFENDED_HEALTH
+        return _isHealthier(a) && a.healthAfter <= DEFENDED_HEALTH
             && a.growth * (WAD / 2) <= (a.healthAfter - a.healthBefore) * a.debtAfter;
+    }
+
+    /// @dev Health 0 is one that could not be read, and has not risen where it can be now.
+    function _isHealthier(Account memory a) private pure returns (bool) {
+        return a.healthBefore != 0 && a.healthAfter > a.healthBefore;
     }
 
     /// @dev Debts of a shared account move from key to key with what is supplied: only their sum says something,

@@ -205,6 +205,74 @@ contract AaveV3DebtTest is AaveFixture {
         lender.setCollateral(_keyOf(token), true);
     }
 
+    // GIFTS
+
+    function test_class_S_M_51_anyone_drops_a_gift_and_nothing_else() public {
+        bytes32 gift = _keyOf(_token("wstETH"));
+        _supplyAsStranger("wstETH", 1e18);
+        _supplyAsStranger("DAI", 10_000e18);
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(asset), 150_000e6);
+        (uint256 low, uint256 high, uint256 debt, uint256 health) = _report();
+        vm.startPrank(makeAddr("anyone"));
+        lender.dropGift(gift);
+        lender.dropGift(_keyOf(_token("DAI")));
+        lender.dropGift(gift);
+        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.NotAGift.selector, collateralKey));
+        lender.dropGift(collateralKey);
+        vm.stopPrank();
+        (uint256 lowNow, uint256 highNow, uint256 debtNow, uint256 healthNow) = _report();
+        assertEq(lowNow, low);
+        assertEq(highNow, high);
+        assertEq(debtNow, debt);
+        assertLt(healthNow, health, "it was no security of the vault's own");
+        assertApproxEqRel(healthNow, 2 * _threshold(), 1e9);
+        // Given once more it stays what it is.
+        _supplyAsStranger("wstETH", 1e18);
+        assertEq(_health(), healthNow);
+    }
+
+    function test_class_S_a_gift_that_secures_a_debt_is_not_dropped_where_health_is_low() public {
+        bytes32 gift = _keyOf(_token("DAI"));
+        _supplyAsStranger("DAI", 100_000e18);
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(asset), 240_000e6);
+        assertGt(_health(), FLOOR);
+        vm.expectPartialRevert(LendingConnector.HealthBelowFloor.selector);
+        lender.dropGift(gift);
+        _repay(60_000e6);
+        lender.dropGift(gift);
+        assertGt(_health(), FLOOR);
+    }
+
+    /// @dev Else a few dollars would stop what is most in need of a health that can be read.
+    function test_class_S_below_the_floor_what_counts_for_little_is_dropped_all_the_same() public {
+        bytes32 gift = _keyOf(_token("DAI"));
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(asset), 150_000e6);
+        _supplyAsStranger("DAI", 100e18);
+        _fallTo(1.0002e18);
+        vm.expectRevert(bytes4(keccak256("HealthFactorLowerThanLiquidationThreshold()")));
+        lender.dropGift(gift);
+        _fallTo(1.02e18);
+        uint256 health = _health();
+        lender.dropGift(gift);
+        assertLt(_health(), health);
+    }
+
+    function test_class_S_a_gift_without_a_price_is_dropped() public {
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(asset), 50_000e6);
+        uint256 health = _health();
+        _supplyAsStranger("wstETH", 1e18);
+        vm.etch(_feed("wstETH/USD", "proxy"), hex"fe");
+        (,,, uint256 told) = _report();
+        assertEq(told, 0, "Aave misses a price");
+        lender.dropGift(_keyOf(_token("wstETH")));
+        (,,, told) = _report();
+        assertEq(told, health);
+    }
+
     function test_class_N_S_an_efficiency_mode_moves_health_and_no_value() public {
         uint8 mode = _addEMode("WETH", "USDC", 9300, 9500);
         _pledge(COLLATERAL);

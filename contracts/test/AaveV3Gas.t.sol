@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
@@ -14,7 +16,8 @@ import {ConnectorFixture} from "./fixtures/ConnectorFixture.sol";
 
 /// @title The dearest reports that terms allow, in a transaction that has touched nothing before
 abstract contract AaveV3GasTest is ConnectorFixture {
-    AaveV3Connector private lender;
+    AaveV3Connector internal lender;
+    IAaveV3Pool internal pool;
     bytes32[] private keys;
 
     /// @dev With the least stipend that the terms are accepted for.
@@ -24,7 +27,7 @@ abstract contract AaveV3GasTest is ConnectorFixture {
         virtual
         returns (string[] memory supplied, string[] memory borrowed, bool rewarded, uint256 stipend);
 
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         address reward = _address(".aave.reward.token");
         _priceAll(reward);
@@ -39,7 +42,7 @@ abstract contract AaveV3GasTest is ConnectorFixture {
             terms.rewards[0] = reward;
         }
         terms.minHealth = 1.05e18;
-        IAaveV3Pool pool = IAaveV3Pool(_address(".aave.pool"));
+        pool = IAaveV3Pool(_address(".aave.pool"));
         uint256 stipend = REPORT_GAS--;
         vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, stipend, stipend - 1));
         new AaveV3Connector(address(this), pool, terms);
@@ -66,16 +69,26 @@ abstract contract AaveV3GasTest is ConnectorFixture {
         _measure(keys[keys.length - 1], false);
     }
 
+    /// @dev With no more gas than the stipend it says what it says with any.
     function _measure(bytes32 which, bool indebted) private {
+        uint256 stipend = REPORT_GAS;
         uint256 start = gasleft();
-        (uint256 low,, uint256 state) = connector.report(which);
+        (uint256 low, uint256 high, uint256 state) = connector.report{gas: stipend}(which);
         uint256 used = start - gasleft();
         emit log_named_uint("gas", used);
-        assertLt(used, REPORT_GAS);
         assertGt(low, 0);
-        (uint256 status, uint256 debt,) = ReportLib.unpack(state);
+        (uint256 status, uint256 debt, uint256 health) = ReportLib.unpack(state);
         assertEq(status, uint256(Status.OK));
         assertEq(debt != 0, indebted);
+        (,,,,, uint256 whole) = pool.getUserAccountData(address(lender));
+        assertEq(health, indebted && _tellsHealth() ? whole : 0);
+        (uint256 lowAtEase, uint256 highAtEase,) = connector.report(which);
+        assertEq(low, lowAtEase);
+        assertEq(high, highAtEase);
+    }
+
+    function _tellsHealth() internal pure virtual returns (bool) {
+        return true;
     }
 
     function _priceAll(address reward) private {
@@ -154,6 +167,44 @@ contract AaveV3RewardGasTest is AaveV3GasTest {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
         (rewarded, stipend) = (true, 298_000);
+    }
+}
+
+/// @dev The same, and strangers have supplied every other reserve for the account: Aave's health takes more than what
+/// is left, and of the report that alone is missing.
+contract AaveV3GiftGasTest is AaveV3RewardGasTest {
+    string[4] internal given = ["USDT", "DAI", "wstETH", "WBTC"];
+
+    function setUp() public virtual override {
+        super.setUp();
+        address stranger = makeAddr("stranger");
+        vm.startPrank(stranger);
+        for (uint256 i = 0; i < given.length; i++) {
+            address token = _token(given[i]);
+            deal(token, stranger, 1000);
+            SafeERC20.forceApprove(IERC20(token), address(pool), 1000);
+            pool.supply(token, 1000, address(lender), 0);
+        }
+        vm.stopPrank();
+    }
+
+    function _tellsHealth() internal pure virtual override returns (bool) {
+        return false;
+    }
+}
+
+/// @dev The same once more, when somebody has dropped what was given.
+contract AaveV3DroppedGiftGasTest is AaveV3GiftGasTest {
+    function setUp() public override {
+        super.setUp();
+        for (uint256 i = 0; i < given.length; i++) {
+            vm.prank(makeAddr("another"));
+            lender.dropGift(_keyOf(_token(given[i])));
+        }
+    }
+
+    function _tellsHealth() internal pure override returns (bool) {
+        return true;
     }
 }
 

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
-import {Batch, Status} from "../src/interfaces/Types.sol";
+import {Batch, Call, Status} from "../src/interfaces/Types.sol";
 import {Margin} from "./fixtures/Margin.sol";
 import {MarginFixture} from "./fixtures/MarginFixture.sol";
 
@@ -59,6 +59,16 @@ contract DebtDefenceTest is MarginFixture {
         own.setHealthUnknown();
         refusedAsRisk(one(supplying(own, A, 5 * UNIT)));
         run(one(repaying(own, A, 5 * UNIT)));
+    }
+
+    /// @dev What others make dear to read is cheaper the second time.
+    function test_class_S_a_health_that_can_be_read_again_relieves_nobody() public {
+        lever(own, A, 1.1e18);
+        exitsAreOverdue();
+        Call[] memory nothing = one(supplying(own, A, 0));
+        own.setHealthUnknown();
+        own.willTellHealth();
+        refused(nothing, abi.encodeWithSelector(IPortfolio.ExitsOverdue.selector, vault.overdueExits()));
     }
 
     function test_class_S_defence_stays_within_the_cap() public {

@@ -8,7 +8,7 @@ import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
-import {Batch} from "../src/interfaces/Types.sol";
+import {Batch, Value} from "../src/interfaces/Types.sol";
 import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
 
 /// @title Leverage at Aave inside the batches of a real vault
@@ -112,11 +112,11 @@ contract IntegrationAaveTest is IntegrationFixture {
 }
 
 /// @title An account of several keys inside the batches of a real vault
-contract IntegrationAaveKeysTest is IntegrationFixture {
-    AaveV3Connector private lender;
-    IAaveV3Pool private pool;
-    bytes32 private etherKey;
-    bytes32 private dollarKey;
+abstract contract IntegrationAaveKeys is IntegrationFixture {
+    AaveV3Connector internal lender;
+    IAaveV3Pool internal pool;
+    bytes32 internal etherKey;
+    bytes32 internal dollarKey;
 
     function _connect() internal override {
         (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
@@ -133,8 +133,35 @@ contract IntegrationAaveKeysTest is IntegrationFixture {
         _may(address(lender), lender.setEMode.selector);
     }
 
-    // DEFENCE
+    /// @dev Dollars against 20 Ether, which are dearer now: health is 1.147.
+    function _shortEther() internal {
+        _thenSupplyDollars(100_000e6);
+        _then(address(lender), abi.encodeCall(lender.borrow, (etherKey, 20e18)));
+        _thenKeep(weth);
+        _run(2_000e6);
+        _push("ETH/USD", 3400e8);
+        assertLt(_health(), 1.15e18);
+    }
 
+    function _thenSupplyDollars(uint256 assets) internal {
+        _then(address(lender), usdc, assets, abi.encodeCall(IConnector.supply, (dollarKey, assets)));
+    }
+
+    function _supplyAsStranger(address given, uint256 amount) internal {
+        address stranger = makeAddr("stranger");
+        deal(given, stranger, amount);
+        vm.startPrank(stranger);
+        SafeERC20.forceApprove(IERC20(given), address(pool), amount);
+        pool.supply(given, amount, address(lender), 0);
+        vm.stopPrank();
+    }
+
+    function _health() internal view returns (uint256 health) {
+        (,,,,, health) = pool.getUserAccountData(address(lender));
+    }
+}
+
+contract IntegrationAaveKeysTest is IntegrationAaveKeys {
     function test_class_S_a_strangers_dust_does_not_stop_a_defence() public {
         _shortEther();
         registry.pauseRisk(address(vault));
@@ -144,33 +171,61 @@ contract IntegrationAaveKeysTest is IntegrationFixture {
         _run(10e6);
         assertGt(_health(), 1.16e18);
     }
+}
 
-    // STEPS
+/// @dev Strangers have supplied every other reserve for the account.
+abstract contract IntegrationAaveGifts is IntegrationAaveKeys {
+    string[4] internal given = ["USDT", "DAI", "wstETH", "WBTC"];
 
-    /// @dev Dollars against 20 Ether, which are dearer now: health is 1.147.
-    function _shortEther() private {
-        _thenSupplyDollars(100_000e6);
-        _then(address(lender), abi.encodeCall(lender.borrow, (etherKey, 20e18)));
-        _thenKeep(weth);
-        _run(2_000e6);
+    function setUp() public virtual override {
+        super.setUp();
+        _shortEther();
+        for (uint256 i; i < given.length; ++i) {
+            _supplyAsStranger(_token(given[i]), 1000);
+        }
+    }
+}
+
+/// @dev A report cannot read its health the first time, and can the second.
+contract IntegrationAaveGiftsTest is IntegrationAaveGifts {
+    function test_class_S_M_51_gifts_take_the_health_and_not_the_value() public view {
+        (Value memory value, bool healthy) = portfolio.positionValue(address(lender), dollarKey);
+        assertTrue(healthy);
+        assertGt(value.low, 25_000e6);
+        (uint256 debt, uint256 health) = portfolio.positionDebt(address(lender), dollarKey);
+        assertGt(debt, 60_000e6);
+        assertEq(health, 0);
+    }
+
+    function test_class_S_a_health_that_is_read_in_the_end_relieves_nobody() public {
+        uint256 all = vault.balanceOf(alice);
+        vm.prank(alice);
+        vault.requestRedeem(all, alice, alice);
+        settle();
+        skip(2 days + 1);
         _push("ETH/USD", 3400e8);
-        assertLt(_health(), 1.15e18);
+        _push("USDC/USD", 1e8);
+        assertGt(vault.overdueExits(), 0);
+        _then(address(lender), abi.encodeCall(lender.setEMode, (0)));
+        Batch memory b = _queued(10e6);
+        vm.expectPartialRevert(IPortfolio.ExitsOverdue.selector);
+        portfolio.execute(b);
+    }
+}
+
+/// @dev Anyone has dropped them again.
+contract IntegrationAaveDroppedGiftsTest is IntegrationAaveGifts {
+    function setUp() public override {
+        super.setUp();
+        for (uint256 i; i < given.length; ++i) {
+            lender.dropGift(_keyOf(_token(given[i])));
+        }
+        registry.pauseRisk(address(vault));
     }
 
-    function _thenSupplyDollars(uint256 assets) private {
-        _then(address(lender), usdc, assets, abi.encodeCall(IConnector.supply, (dollarKey, assets)));
-    }
-
-    function _supplyAsStranger(address given, uint256 amount) private {
-        address stranger = makeAddr("stranger");
-        deal(given, stranger, amount);
-        vm.startPrank(stranger);
-        SafeERC20.forceApprove(IERC20(given), address(pool), amount);
-        pool.supply(given, amount, address(lender), 0);
-        vm.stopPrank();
-    }
-
-    function _health() private view returns (uint256 health) {
-        (,,,,, health) = pool.getUserAccountData(address(lender));
+    function test_class_S_M_51_what_gifts_stopped_is_defended_once_they_are_dropped() public {
+        _thenSupplyDollars(2_000e6);
+        _run(10e6);
+        assertGt(_health(), 1.16e18);
     }
 }

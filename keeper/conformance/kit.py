@@ -93,7 +93,8 @@ class Kit(ABC):
     """Units of the asset that one supply or withdrawal may lose to rounding."""
 
     open_functions: ClassVar[frozenset[str]] = frozenset()
-    """State-changing functions of the connector that anybody may call, by name: callbacks of the protocol."""
+    """State-changing functions of the connector that anybody may call, by name: callbacks of the protocol,
+    and what can do no harm."""
 
     untried: ClassVar[Mapping[str, str]] = {}
     """State-changing functions that no action tries, and why not."""

@@ -3,6 +3,10 @@
 Mirrors `AaveV3Connector.report`: a debt belongs to the account and comes off the keys one after the other;
 unclaimed rewards count at the high end only. Actions follow the pool (`keeper.connectors.aave_pool`) with
 the floor of health of our `LendingConnector`.
+
+The gas that a report has left for its health is not mirrored. Where strangers have supplied so many reserves
+for the account that it does not suffice, the connector reports a health of 0 and we another: nothing is
+proposed until somebody calls `dropGift`.
 """
 
 from __future__ import annotations

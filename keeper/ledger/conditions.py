@@ -96,10 +96,16 @@ class _Account:
     health_after: int
 
     @property
+    def healthier(self) -> bool:
+        """Health 0 is one that could not be read, and has not risen where it can be now."""
+        return 0 < self.health_before < self.health_after
+
+    @property
     def defended(self) -> bool:
         gain = self.health_after - self.health_before
         return (
-            0 < self.health_before < self.health_after <= DEFENDED_HEALTH
+            self.healthier
+            and self.health_after <= DEFENDED_HEALTH
             and self.growth * (WAD // 2) <= gain * self.debt_after
         )
 
@@ -180,7 +186,7 @@ def _judged(t: Touched, touched: Sequence[Touched]) -> Touched:
         repaid=repaid,
         grown=grown,
         raised=grown and (borrowed or not a.defended),
-        relieved=repaid or (a.readable and a.health_after > a.health_before),
+        relieved=repaid or (a.readable and a.healthier),
     )
 
 

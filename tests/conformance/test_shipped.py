@@ -37,7 +37,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["check", "result", "figure"]
-    assert lines[1].startswith("gas          pass    report 33,")
+    assert lines[1].startswith("gas          pass    report 34,")
     assert lines[2].startswith("permissions  pass")
     assert lines[-1] == "2 of 2 checks passed"
 

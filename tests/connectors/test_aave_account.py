@@ -24,7 +24,7 @@ from aave_states import RESERVES, slot
 from conftest import Walk
 
 from keeper.connectors.aave_lending import AaveAccountPosition
-from keeper.connectors.base import EVERYTHING, Role
+from keeper.connectors.base import EVERYTHING, Report, Role, key_of
 from keeper.errors import PlanError
 from keeper.units import MAX_UINT256, WAD
 
@@ -44,6 +44,12 @@ def after(staged: Stage, before: AaveAccountPosition, action: str, symbol: str, 
         return before.after_repay(asset, amount, at)[0]
     except PlanError:
         return None
+
+
+def told(staged: Stage, symbol: str) -> Report:
+    """What the connector reports of a key at the head."""
+    call = staged.report_calls()[staged.keys.index(symbol)]
+    return staged.reported(staged.ask([call], staged.walk.now()).read(call))
 
 
 def drawn(walk: Walk, before: AaveAccountPosition, staged: Stage) -> tuple[str, str, int]:
@@ -288,13 +294,32 @@ def test_a_debt_that_only_the_high_end_of_a_key_bears_comes_with_the_accounts_he
         assert staged.act(SUPPLY, key(staged, symbol), amount, at=walk.now() + 1)
     assert staged.act(BORROW, key(staged, "USDC"), 1_000 * USDC, at=walk.now() + 1)
     at = walk.now()
-    call, _ = staged.report_calls()
-    told = staged.reported(staged.ask([call], at).read(call))
+    seen = told(staged, "WETH")
     data = staged.position("WETH").account_data(at)
     # Ten units of 1e18 are worth from nothing to one unit.
     assert data is not None
-    assert (told.low, told.debt, told.health) == (0, 1, data.health)
-    assert staged.position("WETH").report(at) == told
+    assert (seen.low, seen.debt, seen.health) == (0, 1, data.health)
+    assert staged.position("WETH").report(at) == seen
+
+
+def test_a_strangers_gift_counts_in_health_until_anyone_drops_it(walk: Walk) -> None:
+    staged = indebted(walk)
+    alone = staged.position("WETH")
+    gift, stranger, pool = staged.asset("DAI"), "whale", staged.aave["pool"]
+    approve, supply = "approve(address,uint256)", "supply(address,uint256,address,uint16)"
+    assert walk.send(stranger, gift, approve, pool, 1_000 * ETHER, at=walk.now() + 1)
+    assert walk.send(stranger, pool, supply, gift, 1_000 * ETHER, staged.connector, 0, at=walk.now() + 1)
+    with_gift = staged.position("WETH")
+    assert told(staged, "WETH") == with_gift.report(walk.now())
+    assert with_gift.pool.account.uses_as_collateral(with_gift.pool.reserves[gift])
+    drop = "dropGift(bytes32)"
+    assert not walk.send(stranger, staged.connector, drop, key(staged, "WETH"), at=walk.now() + 1)
+    assert walk.send(stranger, staged.connector, drop, key_of(gift), at=walk.now() + 1)
+    dropped = staged.position("WETH")
+    at = walk.now()
+    assert dropped.pool.account.configuration == alone.pool.account.configuration
+    assert dropped.report(at).health == alone.report(at).health < with_gift.report(at).health
+    assert told(staged, "WETH") == dropped.report(at)
 
 
 def test_legs_show_each_debt_once_over_all_keys(walk: Walk) -> None:

@@ -33,6 +33,7 @@ contract AaveV3Connector is LendingConnector {
     }
 
     error InvalidReward(address reward);
+    error NotAGift(bytes32 key);
     error UnknownReward(address reward);
 
     /// @dev What a report costs when nothing has been read before: once, for every balance, for every reserve
@@ -42,6 +43,12 @@ contract AaveV3Connector is LendingConnector {
     uint256 private constant RESERVE_GAS = 27_000;
     uint256 private constant PRICE_GAS = 75_000;
     uint256 private constant REWARD_GAS = 80_000;
+
+    /// @dev What is left of it once all but health is known.
+    uint256 private constant LAST_GAS = 3_000;
+
+    /// @dev Part of health that a gift may count for and be dropped all the same where little is left.
+    uint256 private constant SLIGHT = 1000;
 
     uint256 private constant RAY = 1e27;
     uint256 private constant VARIABLE_RATE = 2;
@@ -98,19 +105,20 @@ contract AaveV3Connector is LendingConnector {
     function report(bytes32 key) external view override returns (uint256 low, uint256 high, uint256 state) {
         address aToken = _aToken(key);
         uint256 configuration = _configuration();
-        if (configuration & BORROWING != 0) (low, high, state) = _reportInDebt(key, configuration);
-        else (low, high, state) = _worth(_addressOf(key), _balance(aToken, address(this)));
-        if (address(rewardsController) != address(0)) high = _plus(high, _unclaimed(key));
+        Equity memory own;
+        if (configuration & BORROWING != 0) own = _inDebt(key, configuration);
+        else _addAssets(own, _addressOf(key), _balance(aToken, address(this)));
+        uint256 unclaimed = address(rewardsController) == address(0) ? 0 : _unclaimed(key);
+        // Last, because it may take what gas is left. Dust bears a unit of debt at one end alone, and a health of 0
+        // would be one that nobody can read.
+        uint256 health = (own.debtLow | own.debtHigh) == 0 ? 0 : _healthOrNothing();
+        (low, high, state) = _net(own, health);
+        high = _plus(high, unclaimed);
     }
 
     /// @dev Debts reduce the keys one after the other; what no key can bear stays with the last.
-    function _reportInDebt(bytes32 key, uint256 configuration)
-        private
-        view
-        returns (uint256 low, uint256 high, uint256 state)
-    {
+    function _inDebt(bytes32 key, uint256 configuration) private view returns (Equity memory own) {
         Equity memory owed = _owed(configuration);
-        Equity memory own;
         uint256 last = _keys.length - 1;
         for (uint256 i = 0; i <= last; i++) {
             bytes32 current = _keys[i];
@@ -123,8 +131,6 @@ contract AaveV3Connector is LendingConnector {
             owed.debtLow -= own.debtLow;
             owed.debtHigh -= own.debtHigh;
         }
-        // Dust bears a unit of debt at one end alone, and a health of 0 would be one that nobody can read.
-        return _net(own, (own.debtLow | own.debtHigh) == 0 ? 0 : _healthOrNothing());
     }
 
     function _owed(uint256 configuration) private view returns (Equity memory owed) {
@@ -284,15 +290,31 @@ contract AaveV3Connector is LendingConnector {
         (,,,,, health) = pool.getUserAccountData(address(this));
     }
 
-    /// @dev A report goes on without it, at the worst there is.
+    /// @dev For what may be done without a price that Aave misses: then nothing is known to have been lower.
+    function _healthIfKnown() private view returns (uint256) {
+        return _configuration() & BORROWING == 0 ? type(uint256).max : _healthOrNothing();
+    }
+
+    /// @dev A report goes on without it, at the worst there is. Anybody may supply other reserves for this account,
+    /// and the pool then goes through these as well: what that takes must not be missing for the value.
     function _healthOrNothing() private view returns (uint256) {
-        try pool.getUserAccountData(address(this)) returns (
+        try pool.getUserAccountData{gas: _less(gasleft(), LAST_GAS)}(address(this)) returns (
             uint256, uint256, uint256, uint256, uint256, uint256 health
         ) {
             return health;
         } catch {
             return 0;
         }
+    }
+
+    /// @notice Takes what a stranger has supplied of a reserve that is no key out of the collateral. Anyone may: as
+    /// long as it counts there, the account's health takes more gas to read, and a report may lack it. What really
+    /// secures a debt stays where health is low; and Aave keeps whatever the account would be liquidated without.
+    function dropGift(bytes32 key) external {
+        if (aTokenOf[key] != address(0)) revert NotAGift(key);
+        uint256 before = _healthIfKnown();
+        pool.setUserUseReserveAsCollateral(_addressOf(key), false);
+        _checkHealth(key, before - before / SLIGHT);
     }
 
     /// @dev Two bits for every reserve of the pool: collateral and, below it, debt.

@@ -34,7 +34,7 @@ abstract contract LendingConnector is Connector {
     /// @dev Health in WAD of whatever `key` can be liquidated with; the greatest number without debt.
     function _health(bytes32 key) internal view virtual returns (uint256);
 
-    function _checkHealth(bytes32 key, uint256 before) private view {
+    function _checkHealth(bytes32 key, uint256 before) internal view {
         uint256 health = _health(key);
         if (health < minHealth && health < before) revert HealthBelowFloor(health, minHealth);
     }

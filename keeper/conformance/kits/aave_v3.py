@@ -25,6 +25,7 @@ class AaveV3Kit(Kit):
 
     decimals: ClassVar = tuple(_SYMBOLS)
     rounding: ClassVar = 3
+    open_functions: ClassVar = frozenset({"dropGift"})
     untried: ClassVar = {"claimRewards": "this deployment lists no reward token"}
 
     def asset(self, world: World, decimals: int) -> Address:
