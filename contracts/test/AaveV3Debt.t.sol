@@ -330,6 +330,26 @@ contract AaveV3DebtTest is AaveFixture {
         connector.withdraw(key, EVERYTHING);
     }
 
+    /// @dev Aave would pay, and so does the connector.
+    function test_class_E_what_secures_no_debt_leaves_while_aave_misses_a_price() public {
+        _pledge(COLLATERAL);
+        lender.borrow(_keyOf(_token("DAI")), 50_000e18);
+        _supplyOf("USDC", 100_000e6);
+        lender.setCollateral(key, false);
+        _push("ETH/USD", 0);
+        vm.expectRevert();
+        connector.withdraw(collateralKey, 1);
+        vm.expectRevert();
+        lender.borrow(key, 1e6);
+        vm.expectRevert();
+        lender.setCollateral(collateralKey, false);
+        assertEq(connector.withdraw(key, 40_000e6), 40_000e6);
+        assertApproxEqAbs(connector.withdraw(key, EVERYTHING), 60_000e6, 2);
+        _push("ETH/USD", 3000e8);
+        vm.expectPartialRevert(LendingConnector.HealthBelowFloor.selector);
+        connector.withdraw(collateralKey, 79.2e18);
+    }
+
     function test_class_E_a_paused_reserve_says_so_and_a_frozen_one_lets_go() public {
         _pledge(COLLATERAL);
         (uint256 low, uint256 high,,) = _report();

@@ -192,9 +192,11 @@ class AaveAccountPosition:
         return replace(self, pool=self.pool.supply(self.params.asset, assets, at))
 
     def after_withdraw(self, assets: int, at: int) -> tuple[AaveAccountPosition, int]:
-        """(state after, assets received). Refused where it would leave too little health."""
+        """(state after, assets received). Refused where it would leave too little health, but not
+        for want of a price: without one the pool itself lets go no more than what secures no debt."""
         moved, received = self.pool.withdraw(self.params.asset, assets, at)
-        self._require_floor(moved, at)
+        if not self.pool.account.borrows or self.account_data(at) is not None:
+            self._require_floor(moved, at)
         return replace(self, pool=moved), received
 
     def after_borrow(self, asset: Address, assets: int, at: int) -> AaveAccountPosition:

@@ -260,6 +260,25 @@ def test_what_secures_nothing_may_leave_whatever_the_health(walk: Walk) -> None:
     assert (left.pool, received) == (staged.position("USDC").pool, 400 * USDC)
 
 
+def test_what_secures_nothing_may_leave_while_the_pool_misses_a_price(walk: Walk) -> None:
+    staged = indebted(walk)
+    staged.give("USDC", 1_000 * USDC)
+    assert staged.act(SUPPLY, key(staged, "USDC"), 1_000 * USDC, at=walk.now() + 1)
+    assert staged.act("setCollateral(bytes32,bool)", key(staged, "USDC"), False, at=walk.now() + 1)
+    feed = walk.devnet.manifest["feeds"]["ETH/USD"]["aggregator"]
+    assert walk.send("oracle", feed, "push(int256)", 0, at=walk.now() + 1)
+    ether, dollars = staged.position("WETH"), staged.position("USDC")
+    at = walk.now() + 10
+    assert dollars.account_data(at) is None
+    with pytest.raises(PlanError, match="a price is missing"):
+        ether.after_withdraw(1, at)
+    assert not staged.act(WITHDRAW, key(staged, "WETH"), 1, at=at)
+    at = walk.now() + 10
+    left, received = dollars.after_withdraw(400 * USDC, at)
+    assert staged.act(WITHDRAW, key(staged, "USDC"), 400 * USDC, at=at)
+    assert (left.pool, received) == (staged.position("USDC").pool, 400 * USDC)
+
+
 def test_a_move_of_one_key_is_seen_from_the_other(walk: Walk) -> None:
     staged = indebted(walk)
     staged.give("USDC", 3_000 * USDC)

@@ -77,6 +77,14 @@ contract AaveV3Connector is LendingConnector {
     /// @dev The tokens whose holders are rewarded, by the key whose report counts what they have earned.
     mapping(bytes32 key => address[]) private _incentivised;
 
+    /// @dev For ways out. What secures no debt may leave while Aave misses a price: it changes no health. Anything
+    /// else Aave itself holds back until it knows one.
+    modifier keepsHealthIfKnown(bytes32 key) {
+        uint256 before = _healthIfKnown();
+        _;
+        if (before != 0) _checkHealth(key, before);
+    }
+
     constructor(address portfolio_, IAaveV3Pool pool_, Terms memory terms)
         LendingConnector(portfolio_, terms.minHealth)
     {
@@ -179,7 +187,7 @@ contract AaveV3Connector is LendingConnector {
         external
         override
         onlyPortfolio
-        keepsHealth(key)
+        keepsHealthIfKnown(key)
         returns (uint256 withdrawn)
     {
         address aToken = _aToken(key);
@@ -290,7 +298,7 @@ contract AaveV3Connector is LendingConnector {
         (,,,,, health) = pool.getUserAccountData(address(this));
     }
 
-    /// @dev For what may be done without a price that Aave misses: then nothing is known to have been lower.
+    /// @dev For what may be done while Aave misses a price: then nothing is known to be lower than it was.
     function _healthIfKnown() private view returns (uint256) {
         return _configuration() & BORROWING == 0 ? type(uint256).max : _healthOrNothing();
     }
