@@ -115,6 +115,34 @@ contract AaveV3DebtTest is AaveFixture {
         assertGt(debt, 1_000e6);
     }
 
+    /// @dev What a key bears rests on the prices of those before it, and on no others.
+    function test_class_V_a_key_that_bears_what_others_may_is_in_doubt_with_them() public {
+        _supplyOf("WETH", 10e18);
+        _supplyOf("USDC", 50_000e6);
+        lender.borrow(_keyOf(_token("DAI")), 20_000e18);
+        (uint256 owed, uint256 owedHigh) = _debts();
+        bytes32 last = _keyOf(_token("WBTC"));
+
+        _push("ETH/USD", 0);
+        (uint256 low,, uint256 state) = connector.report(key);
+        (uint256 status, uint256 debt,) = ReportLib.unpack(state);
+        assertEq(status, uint256(Status.UNAVAILABLE));
+        assertApproxEqAbs(low, 50_000e6 - owedHigh, 1, "worth what it is");
+        assertEq(debt, owedHigh, "and owing what it may have to bear");
+        (status,,) = ReportLib.unpack(_state(last));
+        assertEq(status, uint256(Status.OK), "nothing there");
+
+        _push("ETH/USD", 3000e8);
+        _supplyOf("WBTC", 1e8);
+        _push("BTC/USD", 0);
+        (, debt,) = ReportLib.unpack(_state(collateralKey));
+        assertEq(debt, owed);
+        (status,,) = ReportLib.unpack(_state(key));
+        assertEq(status, uint256(Status.OK));
+        (status,,) = ReportLib.unpack(_state(last));
+        assertEq(status, uint256(Status.UNAVAILABLE));
+    }
+
     /// @dev Ether of a stranger comes before the dollars: worth nothing to a unit, it bears that unit of the debt.
     function test_class_S_dust_on_an_earlier_key_does_not_hide_the_health() public {
         _supplyOf("USDC", 300_000e6);

@@ -99,6 +99,35 @@ contract DebtTest is MarginFixture {
     // A DEBT THAT GROWS
 
     /// @dev Idle rises and so does nothing that the position is worth: before debts counted, a reduction.
+    /// @dev By its mark, where nothing can be read; an account per key is a debt of its own.
+    function test_class_N_what_owes_is_split_off_from_an_isolated_connector_alone() public {
+        lever(shared, A, 1.6e18);
+        lever(own, A, 1.6e18);
+        shared.setBroken(true);
+        own.setBroken(true);
+        portfolio.announce();
+        skip(30 minutes);
+        bytes memory owes = abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(shared), A);
+        vm.expectRevert(owes);
+        portfolio.splitOff(address(shared), A);
+        vm.expectRevert(owes);
+        portfolio.splitOff(address(shared), B);
+        portfolio.splitOff(address(own), A);
+    }
+
+    /// @dev By what is read, where the mark says nothing yet.
+    function test_class_N_a_debt_that_nobody_has_marked_is_not_split_off() public {
+        run(one(supplying(shared, A, 100 * UNIT)));
+        shared.set(A, 100 * UNIT, 100 * UNIT);
+        shared.setStatus(Status.STALE);
+        portfolio.announce();
+        skip(30 minutes);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(shared), A));
+        portfolio.splitOff(address(shared), A);
+        shared.set(A, 0, 0);
+        portfolio.splitOff(address(shared), A);
+    }
+
     function test_class_S_borrowing_is_new_risk() public {
         run(one(supplying(own, A, 100 * UNIT)));
         registry.pauseRisk(address(vault));

@@ -130,7 +130,18 @@ abstract contract IntegrationAaveKeys is IntegrationFixture {
         _list(address(lender), dollarKey);
         _allowPlain(address(lender));
         _may(address(lender), lender.borrow.selector);
+        _may(address(lender), lender.repay.selector);
         _may(address(lender), lender.setEMode.selector);
+    }
+
+    /// @dev Ether and dollars against dollars: the Ether comes first and bears the debt.
+    function _leverEther() internal {
+        _thenBuy(90_000e6, 29.5e18);
+        _then(address(lender), weth, 29.5e18, abi.encodeCall(IConnector.supply, (etherKey, 29.5e18)));
+        _thenKeep(weth);
+        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, 45_000e6)));
+        _thenSupplyDollars(100_000e6);
+        _run(2_000e6);
     }
 
     /// @dev Dollars against 20 Ether, which are dearer now: health is 1.147.
@@ -170,6 +181,61 @@ contract IntegrationAaveKeysTest is IntegrationAaveKeys {
         _thenSupplyDollars(2_000e6);
         _run(10e6);
         assertGt(_health(), 1.16e18);
+    }
+
+    // TWO READINGS
+
+    function test_class_V_two_readings_count_a_debt_once() public {
+        _leverEther();
+        (uint256 low,) = _nav();
+        portfolio.announce();
+        skip(30 minutes);
+        _push("ETH/USD", 0);
+        (Value memory value, bool healthy,) = portfolio.twoReadings();
+        assertTrue(healthy);
+        assertApproxEqAbs(value.low, low, 100e6, "of the first of them alone");
+    }
+
+    /// @dev The other way around: what could not be read is sound when it counts.
+    function test_class_V_the_second_of_two_readings_counts_a_debt_once() public {
+        _leverEther();
+        (uint256 low,) = _nav();
+        _push("ETH/USD", 0);
+        portfolio.announce();
+        skip(30 minutes);
+        _push("ETH/USD", 3000e8);
+        (Value memory value, bool healthy,) = portfolio.twoReadings();
+        assertTrue(healthy);
+        assertApproxEqAbs(value.low, low, 100e6);
+    }
+
+    /// @dev The dollars bear the debt while nobody can read the Ether: who leaves with a part of the pocket would have
+    /// paid it twice.
+    function test_class_N_a_key_of_an_account_that_owes_is_not_split_off() public {
+        _leverEther();
+        _push("ETH/USD", 0);
+        portfolio.announce();
+        skip(30 minutes);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(lender), etherKey));
+        portfolio.splitOff(address(lender), etherKey);
+    }
+
+    /// @dev The other key has nothing, and its price is no matter.
+    function test_M_52_a_debt_against_a_key_in_doubt_is_repaid_beside_an_empty_one() public {
+        _thenBuy(90_000e6, 29.5e18);
+        _then(address(lender), weth, 29.5e18, abi.encodeCall(IConnector.supply, (etherKey, 29.5e18)));
+        _thenKeep(weth);
+        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, 45_000e6)));
+        _run(2_000e6);
+        skip(1 days + 1);
+        _push("USDC/USD", 1e8);
+        (Value memory value, bool healthy) = portfolio.positionValue(address(lender), etherKey);
+        assertFalse(healthy);
+        assertGt(value.low, 0);
+        _then(address(lender), usdc, 10_000e6, abi.encodeCall(lender.repay, (dollarKey, 10_000e6)));
+        _run(1e6);
+        (uint256 debt,) = portfolio.positionDebt(address(lender), etherKey);
+        assertApproxEqAbs(debt, 35_000e6, 100e6);
     }
 }
 

@@ -59,7 +59,7 @@ class AaveAccountPosition:
     def report(self, at: int) -> Report:
         """`AaveV3Connector.report(key)` at `at`."""
         supplied, owed = self.pool.balances(at)
-        if self._borrowed:
+        if self.pool.account.borrows:
             report = self._net(self._equity(supplied, owed), supplied, owed)
         else:
             asset = self.params.asset
@@ -90,10 +90,11 @@ class AaveAccountPosition:
         return tuple(legs)
 
     def _equity(self, supplied: Balances, owed: Balances) -> Equity:
-        """`_reportInDebt`: each key bears what it can, the last all that is left."""
+        """`_inDebt`: each key bears what it can, the last all that is left; what has or bears anything is in
+        doubt with the keys before it."""
         worth = self.prices.worth
         low = high = 0
-        worst = Status.OK
+        worst = doubt = Status.OK
         for asset in self._borrowed:
             quote = worth(asset, owed.get(asset, 0))
             low, high = min(low + quote.low, MAX_UINT256), min(high + quote.high, MAX_UINT256)
@@ -109,7 +110,10 @@ class AaveAccountPosition:
             if key == self.params.asset:
                 break
             low, high = low - debt_low, high - debt_high
+            doubt = max(doubt, quote.status)
         status = max(worst, quote.status)
+        if quote.low or debt_high:
+            status = max(status, doubt)
         return Equity(quote.low, quote.high, debt_low, debt_high, status, total - high, total)
 
     def _net(self, own: Equity, supplied: Balances, owed: Balances) -> Report:

@@ -24,6 +24,8 @@ def split_off(ledger: Ledger, m: Message, connector: Address, key: bytes) -> Led
     if portfolio.pocketed is not None:
         raise refused("PocketIsOpen", *portfolio.pocketed.position)
     _check_worthless(ledger, m, position)
+    if not section.isolated[connector]:
+        _check_owes_nothing(ledger, m, connector)
     portfolio = replace(portfolio, pocketed=Pocketed(position, m.at))
     vault = replace(ledger.vault, pockets=(*ledger.vault.pockets, Pocket()))
     return replace(ledger, portfolio=portfolio, vault=vault)
@@ -86,6 +88,15 @@ def _check_worthless(ledger: Ledger, m: Message, position: PositionId) -> None:
     require(position in ledger.registry.positions, "PositionNotListed", *position)
     seen = see(ledger.portfolio, m, position, asks=True)
     require(made.of(position).worthless and seen.worthless, "PositionNotImpaired", *position)
+
+
+def _check_owes_nothing(ledger: Ledger, m: Message, connector: Address) -> None:
+    """No key of the account owes, by its mark or by what is read."""
+    for position in ledger.registry.positions:
+        if position[0] == connector:
+            seen = see(ledger.portfolio, m, position, asks=True)
+            owes = bool(ledger.portfolio.mark(position).debt or seen.debt)
+            require(not owes, "AccountOwes", *position)
 
 
 def _joined(ledger: Ledger, m: Message, pocketed: Pocketed, low: int) -> Ledger:

@@ -124,10 +124,15 @@ contract AaveV3Connector is LendingConnector {
         high = _plus(high, unclaimed);
     }
 
-    /// @dev Debts reduce the keys one after the other; what no key can bear stays with the last.
+    /// @dev Debts reduce the keys one after the other; what no key can bear stays with the last. So what a key bears
+    /// rests on the prices of those before it, and it is in doubt with them: else two readings would take the one
+    /// from when it was sound, less the debt, and the other from when it had to bear the same debt. Its value stays
+    /// what it is. What has nothing and bears nothing is in no such doubt, or it would stop repayments
+    /// (`PostConditions._isAllowed`).
     function _inDebt(bytes32 key, uint256 configuration) private view returns (Equity memory own) {
         Equity memory owed = _owed(configuration);
         uint256 last = _keys.length - 1;
+        uint256 doubt;
         for (uint256 i = 0; i <= last; i++) {
             bytes32 current = _keys[i];
             own = Equity(0, 0, 0, 0, owed.status);
@@ -138,7 +143,9 @@ contract AaveV3Connector is LendingConnector {
             if (current == key) break;
             owed.debtLow -= own.debtLow;
             owed.debtHigh -= own.debtHigh;
+            doubt = Math.max(doubt, own.status);
         }
+        if ((own.assetsLow | own.debtHigh) != 0) own.status = Math.max(own.status, doubt);
     }
 
     function _owed(uint256 configuration) private view returns (Equity memory owed) {

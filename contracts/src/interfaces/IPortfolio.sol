@@ -55,6 +55,7 @@ interface IPortfolio {
     error ExitsNotOverdue(uint256 owed, uint256 idle);
     error NotReducing();
     error PositionNotImpaired(address connector, bytes32 key);
+    error AccountOwes(address connector, bytes32 key);
     error PocketIsOpen(address connector, bytes32 key);
     error NoPocket();
     error ReadingTooOld(uint256 at, uint256 since);
@@ -105,7 +106,8 @@ interface IPortfolio {
 
     /// @notice Splits a position off that was in doubt and worth nothing at the low end in both of two readings
     /// (see `announce`). From then on NAV leaves it out, whatever it reports, and whoever is paid by a settlement
-    /// keeps a part of it (`IVault.residualOf`). One at a time. Guardian or governor.
+    /// keeps a part of it (`IVault.residualOf`). One at a time, and none of an account that owes something, by what
+    /// is read or was marked, unless its connector is isolated. Guardian or governor.
     function splitOff(address connector, bytes32 key) external;
 
     /// @notice Joins the position again when two readings later than the split both found it healthy and agree on

@@ -36,6 +36,7 @@ library SplitLib {
         Pocketed storage pocket = self.pocket;
         require(!self.ledger.pocketed, IPortfolio.PocketIsOpen(pocket.connector, pocket.key));
         _checkWorthless(self, connector, key);
+        if (!registry.isIsolated(address(vault), connector)) _checkOwesNothing(self, connector);
         self.ledger.pocketed = true;
         (pocket.connector, pocket.since, pocket.key) = (connector, uint64(block.timestamp), key);
         emit IPortfolio.SplitOff(vault.openPocket(), connector, key);
@@ -98,6 +99,18 @@ library SplitLib {
                 && ReadingLib.isWorthless(self.report(connector, key, false)),
             IPortfolio.PositionNotImpaired(connector, key)
         );
+    }
+
+    /// @dev The debt of an account comes off whichever of its keys can be read. A key that is split off comes back less
+    /// a debt which the others have borne meanwhile, and who left would have paid it twice.
+    function _checkOwesNothing(PortfolioState storage self, address connector) private view {
+        (address[] memory connectors, bytes32[] memory keys) = ReadingLib.list();
+        for (uint256 i; i < keys.length; ++i) {
+            if (connectors[i] != connector) continue;
+            bool owes =
+                self.marks[connector][keys[i]].indebted || self.report(connector, keys[i], false).debt != 0;
+            require(!owes, IPortfolio.AccountOwes(connector, keys[i]));
+        }
     }
 
     /// @param low what is left in the position
