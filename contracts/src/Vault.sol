@@ -44,7 +44,7 @@ contract Vault is Requests {
 
     /// @notice See `IVault.closeEpoch`.
     function closeEpoch() external override nonReentrant {
-        state.closeEpoch();
+        state.closeEpoch(totalSupply());
     }
 
     /// @notice See `IVault.settle`.

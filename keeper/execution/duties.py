@@ -24,6 +24,7 @@ from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
 from keeper.execution.treasury import GasLimits, Treasury
+from keeper.ledger.vault import is_dust
 from keeper.planning import defence, exits
 from keeper.planning.bounds import DAY
 from keeper.planning.build import NothingToDoError
@@ -71,7 +72,7 @@ def to_close(book: Book) -> bool:
     """Whether the open epoch has lasted long enough, and anybody waits for what its end brings; or whether it
     has lasted as long as one may, and there are holders."""
     a, p = book.accounting, book.params
-    waits = a.open_deposits or a.closed_deposits or a.open_redeems or a.queued_shares >= p.min_redeem
+    waits = a.open_deposits or a.closed_deposits or a.open_redeems or not is_dust(a, p)
     overlong = a.total_supply and book.at >= a.epoch_opened_at + LONGEST_EPOCH
     due = book.at >= a.epoch_opened_at + p.min_epoch_length
     return bool(waits or overlong) and a.closed_epoch is None and due

@@ -18,6 +18,7 @@ from keeper.ledger.vault import (
     Accounting,
     Params,
     Settled,
+    is_dust,
     management_shares,
     settle,
 )
@@ -121,7 +122,7 @@ def close_epoch(ledger: Ledger, m: Message) -> Ledger:
     a = replace(
         a,
         # Dust is not what anybody waits for.
-        queued_since=m.at if a.queued_shares < vault.params.min_redeem else a.queued_since,
+        queued_since=m.at if is_dust(a, vault.params) else a.queued_since,
         queued_shares=queue.shares,
         closed_deposits=a.closed_deposits + a.open_deposits,
         open_redeems=0,

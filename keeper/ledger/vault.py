@@ -13,6 +13,8 @@ from keeper.units import WAD, YEAR, Value, mul_div_down, mul_div_up
 
 PPS_ONE: Final = 10**27
 VIRTUAL_SHARES: Final = 10**6
+DUST: Final = 10**6
+"""At most this part of all shares is dust."""
 RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
 """One per cent of the first price; below it deposits roll."""
 MAX_FALL: Final = WAD // 10
@@ -132,10 +134,15 @@ def redeem_limit(a: Accounting, p: Params, at: int) -> int:
     return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.priced_at), WAD)
 
 
+def is_dust(a: Accounting, p: Params) -> bool:
+    """Whether the queue is less than anybody waits for (`SettlementLib._dust`)."""
+    return a.queued_shares < min(p.min_redeem, a.total_supply // DUST + 1)
+
+
 def overdue(a: Accounting, p: Params, at: int) -> bool:
     """Whether the redemption queue is older than it may be (`Vault.overdueExits`): only batches that free
     assets pass then."""
-    return a.queued_shares >= p.min_redeem and at > a.queued_since + p.max_age
+    return not is_dust(a, p) and at > a.queued_since + p.max_age
 
 
 def management_shares(a: Accounting, p: Params, at: int) -> int:

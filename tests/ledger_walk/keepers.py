@@ -9,6 +9,7 @@ from eth_hash.auto import keccak
 
 from keeper.contracts import Function, encode_call
 from keeper.ledger.state import EVERYTHING, PositionId
+from keeper.ledger.vault import is_dust
 from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
 from keeper.units import WAD, Address
@@ -260,7 +261,7 @@ class Keepers:
     def force_deallocate(self) -> None:
         """Half of the time only once the queue is too old."""
         vault = self.stage.ledger.vault
-        if self.draws.coin() and vault.accounting.queued_shares >= vault.params.min_redeem:
+        if self.draws.coin() and not is_dust(vault.accounting, vault.params):
             left = vault.accounting.queued_since + vault.params.max_age - self.stage.now
             if left > 0:
                 self.call(self.anyone(), "announce()", wait=left)

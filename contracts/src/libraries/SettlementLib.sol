@@ -50,6 +50,8 @@ library SettlementLib {
     uint256 private constant YEAR = 365 days;
     uint256 private constant PPS_ONE = 1e27;
     uint256 private constant VIRTUAL_SHARES = 1e6;
+    /// @dev At most this part of all shares is dust.
+    uint256 private constant DUST = 1e6;
     /// @dev One per cent of the first price; below it deposits roll.
     uint256 private constant RUINED_PPS = PPS_ONE / VIRTUAL_SHARES / 100;
     /// @dev Fall of the redemption price since the last settlement that opens a loss window. What one reading
@@ -95,13 +97,13 @@ library SettlementLib {
 
     // EPOCHS
 
-    function closeEpoch(VaultState storage s) external {
+    function closeEpoch(VaultState storage s, uint256 supply) external {
         uint64 epoch = s.currentEpoch;
         require(epoch == s.settledEpoch + 1, IVault.EpochNotSettled(epoch - 1));
         uint256 until = s.epochOpenedAt + s.params.minEpochLength;
         require(block.timestamp >= until, IVault.EpochNotOver(until));
         // Dust is not what anybody waits for.
-        if (s.queue.shares < s.params.minRedeem) s.queue.since = uint64(block.timestamp);
+        if (s.queue.shares < _dust(s, supply)) s.queue.since = uint64(block.timestamp);
         s.queue.shares += s.openRedeems;
         s.closedDeposits += s.openDeposits;
         s.openRedeems = 0;
@@ -117,8 +119,14 @@ library SettlementLib {
     /// @dev See `IVault.overdueExits`.
     function overdueExits(VaultState storage s, uint256 supply) external view returns (uint256) {
         uint256 shares = s.queue.shares;
-        if (shares < s.params.minRedeem || block.timestamp <= s.queue.since + s.params.maxAge) return 0;
+        if (shares < _dust(s, supply) || block.timestamp <= s.queue.since + s.params.maxAge) return 0;
         return shares.mulDiv(uint256(s.storedNav) + 1, supply + VIRTUAL_SHARES);
+    }
+
+    /// @dev Fewer queued shares than this nobody waits for. The smallest redemption is not enough to go by: after a
+    /// gift to an empty vault there may never be as many shares as that.
+    function _dust(VaultState storage s, uint256 supply) private view returns (uint256) {
+        return Math.min(s.params.minRedeem, supply / DUST + 1);
     }
 
     // SETTLEMENT
