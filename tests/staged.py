@@ -134,7 +134,7 @@ class Staged:
 
     def close_epoch(self) -> None:
         """Waits as long as an epoch has to last, closes it, and makes a block after it."""
-        until = self.accounting().epoch_opened_at + EPOCH_SECONDS
+        until = self.accounting().settled_at + EPOCH_SECONDS
         self.devnet.warp(max(until - self.head.timestamp, 1))
         self.act("user1", self.deployment.vault, "closeEpoch()")
         self.devnet.rpc("evm_mine")

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IVault} from "../src/interfaces/IVault.sol";
+import {IVault, Params} from "../src/interfaces/IVault.sol";
+import {ChangedParams} from "./fixtures/ChangedParams.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
-import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
-contract CancelTest is VaultFixture {
+contract CancelTest is ChangedParams {
     function test_a_deposit_of_the_open_epoch_is_cancelled_and_claimed_back() public {
         requestDeposit(alice, 100 * UNIT);
         cancelDeposit(alice);
@@ -43,6 +43,19 @@ contract CancelTest is VaultFixture {
         assertEq(vault.claimableCancelDepositRequest(0, alice), 107 * UNIT);
         assertEq(vault.accounting().closedDeposits, 0);
         assertEq(vault.accounting().openDeposits, 0);
+    }
+
+    function test_class_Q_a_rolled_deposit_may_leave_for_as_long_as_an_epoch_lasts() public {
+        rollLate();
+        mayLeaveFor(1 hours);
+    }
+
+    function test_class_Q_a_rolled_deposit_may_leave_for_ten_minutes_where_epochs_have_no_length() public {
+        Params memory p = defaultParams();
+        p.minEpochLength = 0;
+        changeParams(p);
+        rollLate();
+        mayLeaveFor(10 minutes);
     }
 
     function test_a_priced_deposit_is_no_longer_cancelled_only_the_new_one_is() public {
@@ -163,6 +176,31 @@ contract CancelTest is VaultFixture {
         uint256 owed = claimable(alice) + claimable(bob);
         assertApproxEqAbs(owed + vault.totalAssets(), paidIn, 2);
         assertEq(token.balanceOf(address(escrow)), vault.escrowed());
+    }
+
+    /// @dev Alice's deposit rolls in a settlement two days after its close.
+    function rollLate() private {
+        depositFor(bob, 100 * UNIT);
+        supply(A, 50 * UNIT);
+        requestDeposit(alice, 100 * UNIT);
+        closeEpoch();
+        connector.setMode(Holdings.Mode.REVERT);
+        skip(2 days);
+        vault.settle(settlement());
+    }
+
+    /// @dev Until the second in which anyone may close the epoch.
+    function mayLeaveFor(uint256 time) private {
+        uint256 until = block.timestamp + time;
+        vm.warp(until - 1);
+        vm.expectRevert(abi.encodeWithSelector(IVault.EpochNotOver.selector, until));
+        vault.closeEpoch();
+        uint256 state = vm.snapshotState();
+        cancelDeposit(alice);
+        vm.revertToState(state);
+        skip(1);
+        vault.closeEpoch();
+        cancelDepositReverts(alice);
     }
 
     function claimable(address user) private view returns (uint256) {

@@ -322,7 +322,7 @@ contract StolenQuorumTest is Theft {
     }
 
     function _settleIfDue() private {
-        if (block.timestamp < vault.accounting().epochOpenedAt + 1 hours) return;
+        if (block.timestamp < vault.accounting().settledAt + 1 hours) return;
         if (vault.accounting().windowEndsAt > block.timestamp) return;
         closeAndSettle();
         if (vault.maxDeposit(thief) != 0) {

@@ -9,8 +9,8 @@ import {Holdings} from "./fixtures/Holdings.sol";
 /// position sets, or fails to set.
 contract UnreadBaseTest is ChangedParams {
     /// @dev A stolen quorum settles an epoch whose queue is empty while a position is unreadable: no window, but
-    /// if the marked-down price became the base, a second later the next epoch would see no fall, and alice be
-    /// filled low without a warning.
+    /// if the marked-down price became the base, the next epoch would see no fall, and alice be filled low without
+    /// a warning.
     function test_class_O_an_unreadable_settlement_of_an_empty_queue_is_no_way_around_the_window() public {
         depositFor(alice, 500 * UNIT);
         depositFor(bob, 500 * UNIT);
@@ -18,13 +18,11 @@ contract UnreadBaseTest is ChangedParams {
         settle();
         closeEpoch();
         requestRedeem(alice, 100e12);
-        skip(1 hours);
-        // From here one actor, two blocks, each with its own moment in which the position cannot be read.
+        // From here one actor, two settlements, each with its own moment in which the position cannot be read.
         connector.setMode(Holdings.Mode.REVERT);
         vault.settle(settlement());
-        vault.closeEpoch();
         connector.setMode(Holdings.Mode.HONEST);
-        skip(12);
+        closeEpoch();
         connector.setMode(Holdings.Mode.REVERT);
         vault.settle(settlement());
         connector.setMode(Holdings.Mode.HONEST);
@@ -44,8 +42,7 @@ contract UnreadBaseTest is ChangedParams {
         requestRedeem(alice, 100e12);
         connector.setMode(Holdings.Mode.REVERT);
         vault.settle(settlement());
-        vault.closeEpoch();
-        skip(12);
+        closeEpoch();
         vault.settle(settlement());
         connector.setMode(Holdings.Mode.HONEST);
         assertEq(vault.maxRedeem(alice), 0, "filled at half of what it is worth, with no window");

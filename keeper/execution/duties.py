@@ -24,7 +24,7 @@ from keeper.execution.look import Receipt
 from keeper.execution.relay import Relayer, key_of
 from keeper.execution.sending import Order
 from keeper.execution.treasury import GasLimits, Treasury
-from keeper.ledger.vault import is_dust
+from keeper.ledger.vault import earliest_close, is_dust
 from keeper.planning import defence, exits
 from keeper.planning.bounds import DAY
 from keeper.planning.build import NothingToDoError
@@ -74,7 +74,7 @@ def to_close(book: Book) -> bool:
     a, p = book.accounting, book.params
     waits = a.open_deposits or a.closed_deposits or a.open_redeems or not is_dust(a, p)
     overlong = a.total_supply and book.at >= a.epoch_opened_at + LONGEST_EPOCH
-    due = book.at >= a.epoch_opened_at + p.min_epoch_length
+    due = book.at >= earliest_close(a, p)
     return bool(waits or overlong) and a.closed_epoch is None and due
 
 

@@ -18,6 +18,7 @@ from keeper.ledger.vault import (
     Accounting,
     Params,
     Settled,
+    earliest_close,
     is_dust,
     management_shares,
     settle,
@@ -116,7 +117,7 @@ def close_epoch(ledger: Ledger, m: Message) -> Ledger:
     """`closeEpoch`."""
     vault, a = ledger.vault, ledger.vault.accounting
     require(a.current_epoch == a.settled_epoch + 1, "EpochNotSettled", a.current_epoch - 1)
-    until = a.epoch_opened_at + vault.params.min_epoch_length
+    until = earliest_close(a, vault.params)
     require(m.at >= until, "EpochNotOver", until)
     queue = vault.queue.join(a.open_redeems)
     a = replace(

@@ -15,6 +15,8 @@ PPS_ONE: Final = 10**27
 VIRTUAL_SHARES: Final = 10**6
 DUST: Final = 10**6
 """At most this part of all shares is dust."""
+RESPITE: Final = 600
+"""Seconds in which those whose deposits rolled may leave, at least."""
 RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
 """One per cent of the first price; below it deposits roll."""
 MAX_FALL: Final = WAD // 10
@@ -132,6 +134,11 @@ def pps_high(nav: int, supply: int) -> int:
 def redeem_limit(a: Accounting, p: Params, at: int) -> int:
     """Most that a redemption is paid for a share at `at`; it bounds gains and never holds up a loss."""
     return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.priced_at), WAD)
+
+
+def earliest_close(a: Accounting, p: Params) -> int:
+    """When the open epoch may be closed (`SettlementLib.closeEpoch`), once the one before is settled."""
+    return a.settled_at + max(p.min_epoch_length, RESPITE)
 
 
 def is_dust(a: Accounting, p: Params) -> bool:

@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 
 from keeper.contracts import Function, encode_call
 from keeper.ledger.state import EVERYTHING, PositionId
-from keeper.ledger.vault import is_dust
+from keeper.ledger.vault import earliest_close, is_dust
 from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
 from keeper.units import WAD, Address
@@ -82,7 +82,7 @@ class Keepers:
 
     def close_epoch(self) -> None:
         a, p = self.stage.ledger.vault.accounting, self.stage.ledger.vault.params
-        left = a.epoch_opened_at + p.min_epoch_length - self.stage.now
+        left = earliest_close(a, p) - self.stage.now
         self.call(self.anyone(), "closeEpoch()", wait=self.wait() if self.rarely() else max(1, left))
 
     def settle(self, honest: bool = False) -> None:

@@ -167,7 +167,7 @@ interface IVault {
     function unlock() external;
 
     /// @notice Ends the open epoch: its requests are committed, and may be priced by readings taken from now
-    /// on. By anyone, once the minimum length has passed and the previous epoch is settled.
+    /// on. By anyone, once the minimum length, and 10 minutes, have passed since the previous epoch was settled.
     function closeEpoch() external;
 
     /// @notice Settles the closed epoch. Keeper only. After a fall of the redemption price by more than 10 %

@@ -59,6 +59,8 @@ library SettlementLib {
     uint256 private constant MAX_FALL = 0.1e18;
     uint256 private constant MAX_UNREAD_FALL = 0.01e18;
     uint256 private constant LOSS_WINDOW = 1 days;
+    /// @dev For so long at least those whose deposits rolled may leave.
+    uint256 private constant RESPITE = 10 minutes;
     /// @dev After so long without a settlement anyone may settle a closed epoch. It is longer than an announced
     /// reading stands, so that both readings are later than the close.
     uint256 internal constant PATIENCE = 3 days;
@@ -100,7 +102,9 @@ library SettlementLib {
     function closeEpoch(VaultState storage s, uint256 supply) external {
         uint64 epoch = s.currentEpoch;
         require(epoch == s.settledEpoch + 1, IVault.EpochNotSettled(epoch - 1));
-        uint256 until = s.epochOpenedAt + s.params.minEpochLength;
+        // Not from the last close: behind a late settlement anyone could close at once, and commit again what had
+        // rolled, before its owner may take it back.
+        uint256 until = s.settledAt + Math.max(s.params.minEpochLength, RESPITE);
         require(block.timestamp >= until, IVault.EpochNotOver(until));
         // Dust is not what anybody waits for.
         if (s.queue.shares < _dust(s, supply)) s.queue.since = uint64(block.timestamp);
