@@ -71,6 +71,27 @@ contract VaultEdgesTest is ChangedParams {
         assertEq(vault.pendingDepositRequest(0, alice), 5);
     }
 
+    /// @dev Claims are counted in 128 bits: shares beyond could be neither claimed nor given back.
+    function test_class_A_a_deposit_that_makes_more_shares_than_can_be_claimed_rolls() public {
+        Params memory p = defaultParams();
+        p.depositCap = type(uint128).max;
+        changeParams(p);
+        uint256 most = type(uint128).max / 1e6;
+        requestDeposit(alice, most + 1);
+        settle();
+        assertEq(vault.maxDeposit(alice), 0);
+        vm.prank(alice);
+        vault.cancelDepositRequest(0, alice);
+        requestDeposit(alice, most);
+        settle();
+        vm.prank(alice);
+        assertEq(vault.deposit(most, alice), most * 1e6);
+        requestDeposit(bob, UNIT);
+        settle();
+        assertEq(vault.maxDeposit(bob), 0);
+        assertEq(vault.pendingDepositRequest(0, bob), UNIT);
+    }
+
     function test_exits_owed_are_counted_at_the_price_of_the_last_settlement_rounded_down() public {
         depositFor(alice, 3 * UNIT);
         supply(A, 3 * UNIT);

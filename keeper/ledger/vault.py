@@ -15,6 +15,8 @@ PPS_ONE: Final = 10**27
 VIRTUAL_SHARES: Final = 10**6
 DUST: Final = 10**6
 """At most this part of all shares is dust."""
+MOST_SHARES: Final = 2**128 - 1
+"""Claims are counted in as many bits: a deposit that would make more rolls."""
 RESPITE: Final = 600
 """Seconds in which those whose deposits rolled may leave, at least."""
 RUINED_PPS: Final = PPS_ONE // VIRTUAL_SHARES // 100
@@ -199,7 +201,7 @@ def settle(
         return Settled(True, redeem_pps, deposit_pps, 0, 0, 0, 0, 0, 0, opened)
     sound = healthy and at >= risk_paused_until and low_pps >= RUINED_PPS
     narrow = deposit_pps <= redeem_pps + mul_div_down(redeem_pps, p.max_spread, WAD) + 1
-    accepted, minted = _accept(a, p, nav, sound and narrow, deposit_pps, max_pps)
+    accepted, minted = _accept(a, p, nav, supply, sound and narrow, deposit_pps, max_pps)
     filled, paid = _fill(a, p, redeem_pps, idle + accepted)
     burned = filled - mul_div_down(filled, p.exit_fee, WAD)
     before = supply + minted
@@ -246,13 +248,20 @@ def _waits(a: Accounting, redeem_pps: int, healthy: bool) -> bool:
 
 
 def _accept(
-    a: Accounting, p: Params, nav: Value, sound: bool, deposit_pps: int, max_pps: int | None
+    a: Accounting,
+    p: Params,
+    nav: Value,
+    supply: int,
+    sound: bool,
+    deposit_pps: int,
+    max_pps: int | None,
 ) -> tuple[int, int]:
     """(assets accepted, shares minted); (0, 0) when deposits roll."""
     minted = mul_div_down(a.closed_deposits, PPS_ONE, deposit_pps)
     narrow = nav.high - nav.low <= mul_div_down(nav.low, p.max_spread, WAD)
     dear = max_pps is not None and deposit_pps > max_pps
-    if not sound or not narrow or minted == 0 or dear:
+    claimable = 0 < minted <= MOST_SHARES - supply
+    if not sound or not narrow or not claimable or dear:
         return 0, 0
     return a.closed_deposits, minted
 

@@ -235,7 +235,9 @@ library SettlementLib {
         // After a near-total loss shares cost next to nothing, and a deposit would buy astronomically many.
         bool ruined = o.lowPps < RUINED_PPS;
         bool welcome = c.depositsOpen && c.healthy && narrow && !ruined;
-        if (!welcome || shares == 0 || o.depositPps > maxPps) {
+        // Claims are counted in 128 bits: what is more could never be claimed, nor cancelled.
+        bool claimable = shares != 0 && _supplyBefore(o, c) + shares <= type(uint128).max;
+        if (!welcome || !claimable || o.depositPps > maxPps) {
             emit IVault.DepositsRolled(s.settledEpoch + 1, assets);
             return;
         }
