@@ -158,6 +158,24 @@ contract PocketSharesTest is PocketTest {
         assertApproxEqAbs(leave(bob, vault.balanceOf(bob)), 400 * UNIT, 2);
     }
 
+    /// @dev While most leave, the high of the few who stay counts all of the pocket.
+    function test_class_V_an_open_pocket_is_no_base_for_the_price_of_deposits() public {
+        Params memory p = defaultParams();
+        p.maxStep = 0.01e18;
+        changeParams(p);
+        settle();
+        uint256 high = vault.accounting().lastPpsHigh;
+        split();
+        leave(alice, vault.balanceOf(alice));
+        leave(bob, vault.balanceOf(bob) - 4e12);
+        assertEq(vault.accounting().lastPpsHigh, high);
+        connector.setMode(A, Holdings.Mode.HONEST);
+        close();
+        requestDeposit(stranger, 1_000 * UNIT);
+        settle();
+        assertEq(vault.maxDeposit(stranger), 1_000 * UNIT);
+    }
+
     function test_a_settlement_without_the_quorum_issues_units_too() public {
         split();
         requestRedeem(alice, vault.balanceOf(alice));

@@ -48,6 +48,41 @@ contract UnreadBaseTest is ChangedParams {
         assertEq(vault.maxRedeem(alice), 0, "filled at half of what it is worth, with no window");
     }
 
+    /// @dev A high in doubt for one settlement: a deposit would wait for it to come down by hundreds of steps.
+    function test_class_O_a_high_in_doubt_is_no_base_for_the_price_of_deposits() public {
+        small(0.01e18);
+        uint256 high = vault.accounting().lastPpsHigh;
+        connector.setMode(A, Holdings.Mode.DEGRADED);
+        connector.setHeld(A, 100_000 * UNIT);
+        settle();
+        assertEq(vault.accounting().lastPpsHigh, high);
+        connector.setMode(A, Holdings.Mode.HONEST);
+        connector.setHeld(A, 100 * UNIT);
+        requestDeposit(bob, 1_000 * UNIT);
+        settle();
+        assertEq(vault.maxDeposit(bob), 1_000 * UNIT);
+    }
+
+    /// @dev It steps down all the same: nobody waits the longer for a loss because something was in doubt then.
+    function test_class_O_a_loss_lowers_the_price_of_deposits_while_something_is_in_doubt() public {
+        small(0.01e18);
+        uint256 high = vault.accounting().lastPpsHigh;
+        connector.setMode(A, Holdings.Mode.DEGRADED);
+        connector.setHeld(A, 50 * UNIT);
+        settle();
+        assertEq(vault.accounting().lastPpsHigh, high * 99 / 100);
+    }
+
+    /// @dev A tenth of it at work, and a price of deposits that falls by so much at a time.
+    function small(uint64 step) private {
+        Params memory p = defaultParams();
+        p.maxStep = step;
+        changeParams(p);
+        depositFor(alice, 1_000 * UNIT);
+        supply(A, 100 * UNIT);
+        settle();
+    }
+
     /// @dev The same, across the window that opens without a loss: what is paid in the end.
     function test_class_N_a_speck_that_stays_unreadable_does_not_hold_redemptions_at_an_old_price() public {
         speck();

@@ -219,7 +219,7 @@ def settle(
         stored_nav=nav_after,
         last_pps_low=low_pps if healthy else a.last_pps_low,
         priced_at=at if healthy else a.priced_at,
-        last_pps_high=deposit_pps,
+        last_pps_high=deposit_pps if healthy else min(deposit_pps, a.last_pps_high),
         high_water_mark=max(a.high_water_mark, settled_pps),
         window_pps=0,
         window_ends_at=0,

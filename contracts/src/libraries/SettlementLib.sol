@@ -285,7 +285,9 @@ library SettlementLib {
         // A price marked down for want of a reading is no base for the limit on gains: it would hold redemptions
         // there long after the position can be read again.
         if (c.healthy) (s.lastPpsLow, s.pricedAt) = (o.lowPps.toUint192(), uint64(block.timestamp));
-        s.lastPpsHigh = o.depositPps.toUint192();
+        // Nor is a high in doubt, or swollen by an open pocket, one for the price of deposits: these would roll
+        // until it has come down again, step by step.
+        if (c.healthy || o.depositPps < s.lastPpsHigh) s.lastPpsHigh = o.depositPps.toUint192();
         if (s.windowEndsAt != 0) (s.windowPps, s.windowEndsAt) = (0, 0);
         emit IVault.FeesAccrued(o.managementShares, o.performanceShares);
         emit IVault.Settled(

@@ -49,6 +49,7 @@ struct VaultState {
     uint64 pricedAt;
     uint64 settledAt;
     uint64 epochOpenedAt;
+    /// high PPS of the last settlement that could read every position, or of a later one that was lower
     uint192 lastPpsHigh;
     uint64 epochClosedAt;
     /// the price when the loss window opened, and when it ends; 0 without one

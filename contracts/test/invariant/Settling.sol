@@ -187,7 +187,8 @@ abstract contract Settling is WorldActions {
         assertGe(z.a.highWaterMark, before.a.highWaterMark, "5: the high-water mark fell");
         if (before.seen.healthy) assertLe(z.a.lastPpsLow, f.livePps, "2: a base above the live price");
         else assertEq(z.a.lastPpsLow, before.a.lastPpsLow, "7: a base from what could not be read");
-        assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
+        if (before.seen.healthy) assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
+        else assertLe(z.a.lastPpsHigh, before.a.lastPpsHigh, "7: a base from a price in doubt");
         assertLe(f.minted * f.redeemPps, f.accepted * PPS_ONE, "8: deposit and redeem profit at one price");
         assertLe(f.paid * PPS_ONE, f.filled * f.redeemPps, "2: redemptions paid above their price");
         if (f.minted == 0 || f.limited) return;
