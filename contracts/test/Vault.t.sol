@@ -201,6 +201,26 @@ contract VaultTest is VaultFixture {
         assertEq(vault.balanceOf(feeRecipient), fees);
     }
 
+    /// @dev The mark rises no further than the fee was charged.
+    function test_class_F_a_gain_that_is_held_back_is_charged_once_it_may_be_redeemed() public {
+        Params memory p = defaultParams();
+        (p.performanceFee, p.maxRate) = (0.2e18, 4e9);
+        setParams(p);
+        depositFor(alice, 1000 * UNIT);
+        supply(A, 500 * UNIT);
+        connector.setHeld(A, 600 * UNIT);
+        settle();
+        assertEq(vault.highWaterMark(), vault.accounting().lastPpsLow);
+        assertLt(vault.convertToAssets(vault.balanceOf(feeRecipient)), UNIT / 50, "for an hour's part of the gain");
+        skip(365 days);
+        settle();
+        assertApproxEqAbs(vault.convertToAssets(vault.balanceOf(feeRecipient)), 20 * UNIT, UNIT / 50);
+        assertEq(vault.highWaterMark(), settledPps());
+        uint256 fees = vault.balanceOf(feeRecipient);
+        settle();
+        assertEq(vault.balanceOf(feeRecipient), fees, "charged once");
+    }
+
     function test_exit_fee_is_taken_in_shares() public {
         Params memory p = defaultParams();
         p.exitFee = 0.01e18;

@@ -193,7 +193,8 @@ def settle(
     limit = redeem_limit(a, p, at) if a.total_supply else None
     performance = performance_shares(a.total_supply + management, nav.low, a, p, limit)
     supply = a.total_supply + management + performance
-    low_pps = _limited(pps_low(nav.low, supply), limit)
+    live_pps = pps_low(nav.low, supply)
+    low_pps = _limited(live_pps, limit)
     redeem_pps = min(low_pps, a.window_pps) if a.window_ends_at else low_pps
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
     if _waits(a, redeem_pps, healthy):
@@ -207,7 +208,8 @@ def settle(
     before = supply + minted
     supply = before - burned
     nav_after = nav.low + accepted - paid
-    settled_pps = pps_low(nav_after, supply)
+    # Up to where the performance fee was charged: what is held back is charged when it may be redeemed.
+    mark = pps_low(nav_after, supply) if low_pps == live_pps else low_pps
     after = replace(
         a,
         settled_epoch=a.settled_epoch + 1,
@@ -220,7 +222,7 @@ def settle(
         last_pps_low=low_pps if healthy else a.last_pps_low,
         priced_at=at if healthy else a.priced_at,
         last_pps_high=deposit_pps if healthy else min(deposit_pps, a.last_pps_high),
-        high_water_mark=max(a.high_water_mark, settled_pps),
+        high_water_mark=max(a.high_water_mark, mark),
         window_pps=0,
         window_ends_at=0,
     )

@@ -16,6 +16,8 @@ struct Outcome {
     uint256 performanceShares;
     /// low PPS within the limit on gains; what redemptions are paid but for a loss window
     uint256 lowPps;
+    /// whether the limit holds it back
+    bool limited;
     uint256 redeemPps;
     uint256 depositPps;
     uint256 accepted;
@@ -210,7 +212,8 @@ library SettlementLib {
         o.performanceShares =
             _performanceShares(s, supply, Math.min(_ppsDown(c.nav.low, supply), limit), performanceFee);
         supply += o.performanceShares;
-        o.lowPps = Math.min(_ppsDown(c.nav.low, supply), limit);
+        o.lowPps = _ppsDown(c.nav.low, supply);
+        if (o.lowPps > limit) (o.lowPps, o.limited) = (limit, true);
         o.redeemPps = o.lowPps;
         uint256 windowEndsAt = s.windowEndsAt;
         if (windowEndsAt != 0) {
@@ -273,7 +276,8 @@ library SettlementLib {
     {
         uint256 supply = _supplyBefore(o, c) - (o.filled - o.exitShares);
         uint256 nav = c.nav.low + o.accepted - o.paid;
-        uint192 pps = _ppsDown(nav, supply).toUint192();
+        // Up to where the performance fee was charged: what is held back is charged when it may be redeemed.
+        uint192 mark = (o.limited ? o.lowPps : _ppsDown(nav, supply)).toUint192();
         uint64 epoch = s.settledEpoch + 1;
         s.settledEpoch = epoch;
         s.queue.record(epoch + 1);
@@ -281,7 +285,7 @@ library SettlementLib {
         s.settledAt = uint64(block.timestamp);
         s.accruedAt = uint64(block.timestamp);
         s.storedNav = nav.toUint128();
-        if (pps > s.highWaterMark) s.highWaterMark = pps;
+        if (mark > s.highWaterMark) s.highWaterMark = mark;
         // A price marked down for want of a reading is no base for the limit on gains: it would hold redemptions
         // there long after the position can be read again.
         if (c.healthy) (s.lastPpsLow, s.pricedAt) = (o.lowPps.toUint192(), uint64(block.timestamp));

@@ -185,6 +185,9 @@ abstract contract Settling is WorldActions {
     /// @dev Invariants 5 and 8.
     function _assertPrices(Ledger memory before, Ledger memory z, Flows memory f) private pure {
         assertGe(z.a.highWaterMark, before.a.highWaterMark, "5: the high-water mark fell");
+        if (before.seen.healthy && z.a.lastPpsLow < f.livePps && z.a.highWaterMark != before.a.highWaterMark) {
+            assertEq(z.a.highWaterMark, z.a.lastPpsLow, "5: the mark rose above what was charged");
+        }
         if (before.seen.healthy) assertLe(z.a.lastPpsLow, f.livePps, "2: a base above the live price");
         else assertEq(z.a.lastPpsLow, before.a.lastPpsLow, "7: a base from what could not be read");
         if (before.seen.healthy) assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
