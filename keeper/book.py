@@ -16,7 +16,7 @@ from keeper.connectors.base import Position, Report
 from keeper.errors import ValuationError
 from keeper.exposures import Exposure, doubtful, gross, room
 from keeper.ledger.portfolio import Impaired
-from keeper.ledger.vault import PPS_ONE, Accounting, Params, overdue, pps_low, redeem_limit
+from keeper.ledger.vault import PPS_ONE, Accounting, Params, limited, overdue, pps_low, redeem_limit
 from keeper.oracle.quote import Status
 from keeper.permissions import check_parts, check_permissions
 from keeper.planning.policy import Policy
@@ -211,7 +211,8 @@ def _with_reserve(book: Book, policy: Policy) -> Book:
     a, p = book.accounting, book.params
     until = book.at + policy.time.validity
     growth = WAD + p.max_rate * policy.time.validity
-    price = min(mul_div_up(pps_low(book.total, a.total_supply), growth, WAD), redeem_limit(a, p, until))
+    grown = mul_div_up(pps_low(book.total, a.total_supply), growth, WAD)
+    price = limited(grown, redeem_limit(a, p, book.total, until))
     reserve = mul_div_up(a.queued_shares + a.open_redeems, price, PPS_ONE)
     return replace(book, reserve=min(reserve, book.total))
 

@@ -211,7 +211,9 @@ contract VaultTest is VaultFixture {
         connector.setHeld(A, 600 * UNIT);
         settle();
         assertEq(vault.highWaterMark(), vault.accounting().lastPpsLow);
-        assertLt(vault.convertToAssets(vault.balanceOf(feeRecipient)), UNIT / 50, "for an hour's part of the gain");
+        assertLt(
+            vault.convertToAssets(vault.balanceOf(feeRecipient)), UNIT / 50, "for an hour's part of the gain"
+        );
         skip(365 days);
         settle();
         assertApproxEqAbs(vault.convertToAssets(vault.balanceOf(feeRecipient)), 20 * UNIT, UNIT / 50);

@@ -133,8 +133,11 @@ def pps_high(nav: int, supply: int) -> int:
     return mul_div_up(nav + 1, PPS_ONE, supply + VIRTUAL_SHARES)
 
 
-def redeem_limit(a: Accounting, p: Params, at: int) -> int:
-    """Most that a redemption is paid for a share at `at`; it bounds gains and never holds up a loss."""
+def redeem_limit(a: Accounting, p: Params, nav_low: int, at: int) -> int | None:
+    """Most that a redemption is paid for a share at `at`; it bounds gains and never holds up a loss. There is
+    none while all shares are worth less than the smallest deposit."""
+    if mul_div_down(a.total_supply, nav_low + 1, a.total_supply + VIRTUAL_SHARES) < p.min_deposit:
+        return None
     return a.last_pps_low + mul_div_down(a.last_pps_low, p.max_rate * (at - a.priced_at), WAD)
 
 
@@ -162,15 +165,15 @@ def management_shares(a: Accounting, p: Params, at: int) -> int:
 
 def performance_shares(supply: int, nav_low: int, a: Accounting, p: Params, limit: int | None) -> int:
     """Shares that the performance fee mints on `supply` (`SettlementLib._performanceShares`)."""
-    pps = _limited(pps_low(nav_low, supply), limit)
+    pps = limited(pps_low(nav_low, supply), limit)
     if pps <= a.high_water_mark:
         return 0
     after = pps - mul_div_down(pps - a.high_water_mark, p.performance_fee, WAD)
     return mul_div_down(supply, pps - after, after)
 
 
-def _limited(pps: int, limit: int | None) -> int:
-    """A redemption price; no limit holds while there are no shares."""
+def limited(pps: int, limit: int | None) -> int:
+    """A redemption price within `redeem_limit`."""
     return pps if limit is None else min(pps, limit)
 
 
@@ -190,11 +193,11 @@ def settle(
     The caller checks that an epoch is closed and that no loss window is open.
     """
     management = management_shares(a, p, at)
-    limit = redeem_limit(a, p, at) if a.total_supply else None
+    limit = redeem_limit(a, p, nav.low, at)
     performance = performance_shares(a.total_supply + management, nav.low, a, p, limit)
     supply = a.total_supply + management + performance
     live_pps = pps_low(nav.low, supply)
-    low_pps = _limited(live_pps, limit)
+    low_pps = limited(live_pps, limit)
     redeem_pps = min(low_pps, a.window_pps) if a.window_ends_at else low_pps
     deposit_pps = max(pps_high(nav.high, supply), mul_div_up(a.last_pps_high, WAD - p.max_step, WAD))
     if _waits(a, redeem_pps, healthy):

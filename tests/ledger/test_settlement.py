@@ -83,7 +83,7 @@ class Ledger:
 
     def _count(self, before: Accounting, params: Params, mirror: Settled, nav: Value, at: int) -> None:
         supply = before.total_supply + mirror.management_shares + mirror.performance_shares
-        limit = redeem_limit(before, params, at)
+        limit = redeem_limit(before, params, nav.low, at)
         self.seen += Counter(
             {
                 "settled": 1,
@@ -94,7 +94,7 @@ class Ledger:
                 "management fee": mirror.management_shares > 0,
                 "performance fee": mirror.performance_shares > 0,
                 "exit fee": mirror.filled > 0 and params.exit_fee > 0,
-                "growth limited": limit < pps_low(nav.low, supply),
+                "growth limited": limit is not None and limit < pps_low(nav.low, supply),
             }
         )
 

@@ -204,9 +204,13 @@ library SettlementLib {
         private
         view
     {
-        // Without shares there is nobody to hold back, and a limit would only part the two prices for later.
+        // Without shares there is nobody to hold back, and a limit would only part the two prices for later: one share
+        // and a speck left behind would keep deposits away for years. So shares count as none while all of them are
+        // worth less than the smallest deposit, at the price of now: a reading that is made to soar pays them no more
+        // than that, where by an older price they could take whole deposits.
         uint256 supply = c.supply;
-        uint256 limit = supply == 0 ? type(uint256).max : _redeemLimit(s);
+        bool few = supply.mulDiv(c.nav.low + 1, supply + VIRTUAL_SHARES) < s.params.minDeposit;
+        uint256 limit = few ? type(uint256).max : _redeemLimit(s);
         o.managementShares = _managementShares(s, supply);
         supply += o.managementShares;
         o.performanceShares =

@@ -119,7 +119,7 @@ abstract contract Settling is WorldActions {
         f.feeShares = z.a.totalSupply + burned - f.minted - before.a.totalSupply;
         uint256 shares = before.a.totalSupply + f.feeShares + VIRTUAL_SHARES;
         f.livePps = (before.seen.low + 1) * PPS_ONE / shares;
-        f.redeemPps = _redeemPps(before.a, f.livePps, p);
+        f.redeemPps = _redeemPps(before, f.livePps, p);
         f.limited = f.redeemPps < f.livePps;
         _assertNav(before, z, f, shares);
         _assertPrices(before, z, f);
@@ -147,13 +147,15 @@ abstract contract Settling is WorldActions {
         ++times["loss window"];
     }
 
-    function _redeemPps(Accounting memory a, uint256 livePps, Params memory p)
+    /// @dev Shares that are worth less than the smallest deposit count as none, and nobody is held back.
+    function _redeemPps(Ledger memory before, uint256 livePps, Params memory p)
         private
         view
         returns (uint256 pps)
     {
         pps = livePps;
-        if (a.totalSupply != 0) {
+        Accounting memory a = before.a;
+        if (a.totalSupply * (before.seen.low + 1) / (a.totalSupply + VIRTUAL_SHARES) >= p.minDeposit) {
             uint256 limit = a.lastPpsLow + a.lastPpsLow * (p.maxRate * (block.timestamp - a.pricedAt)) / WAD;
             if (limit < pps) pps = limit;
         }
@@ -185,13 +187,17 @@ abstract contract Settling is WorldActions {
     /// @dev Invariants 5 and 8.
     function _assertPrices(Ledger memory before, Ledger memory z, Flows memory f) private pure {
         assertGe(z.a.highWaterMark, before.a.highWaterMark, "5: the high-water mark fell");
-        if (before.seen.healthy && z.a.lastPpsLow < f.livePps && z.a.highWaterMark != before.a.highWaterMark) {
+        if (before.seen.healthy && z.a.lastPpsLow < f.livePps && z.a.highWaterMark != before.a.highWaterMark)
+        {
             assertEq(z.a.highWaterMark, z.a.lastPpsLow, "5: the mark rose above what was charged");
         }
         if (before.seen.healthy) assertLe(z.a.lastPpsLow, f.livePps, "2: a base above the live price");
         else assertEq(z.a.lastPpsLow, before.a.lastPpsLow, "7: a base from what could not be read");
-        if (before.seen.healthy) assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
-        else assertLe(z.a.lastPpsHigh, before.a.lastPpsHigh, "7: a base from a price in doubt");
+        if (before.seen.healthy) {
+            assertLe(f.redeemPps, z.a.lastPpsHigh, "8: deposits cheaper than redemptions");
+        } else {
+            assertLe(z.a.lastPpsHigh, before.a.lastPpsHigh, "7: a base from a price in doubt");
+        }
         assertLe(f.minted * f.redeemPps, f.accepted * PPS_ONE, "8: deposit and redeem profit at one price");
         assertLe(f.paid * PPS_ONE, f.filled * f.redeemPps, "2: redemptions paid above their price");
         if (f.minted == 0 || f.limited) return;
