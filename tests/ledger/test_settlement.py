@@ -276,6 +276,42 @@ async def test_a_position_that_reports_something_strange(rewound: Devnet, case: 
     assert mirror.redeem_pps <= mirror.deposit_pps
 
 
+async def test_one_share_and_a_gain_left_behind_settle_as_the_mirror_says(rewound: Devnet) -> None:
+    ledger = await open_ledger(rewound, (0, WAD // 5, 0, *FEES["tight"][3:]), 1_000_000 * USDC)
+    stage = ledger.stage
+    # Fees are shares as well: there are none before the first gain.
+    assert stage.accounting().total_supply == stage.shares("user1")
+    stage.request_redeem("user1", stage.shares("user1") - 1)
+    stage.close_epoch()
+    while ledger.settle().accounting.queued_shares:
+        await stage.allocate()
+        stage.close_epoch()
+    position = next(each for each in stage.policy.positions if stage.read(*_value(stage, each))[0][0] == 0)
+    rewound.rpc("anvil_setCode", position.address, _reports(5 * USDC, 5 * USDC, 0))
+    stage.request_deposit("user2", 1_000 * USDC)
+    stage.close_epoch()
+    assert ledger.settle().accepted == 1_000 * USDC
+    assert ledger.seen["growth limited"] == 0
+    # Now there is somebody whose gains are held back, and charged no sooner than they may be redeemed.
+    rewound.rpc("anvil_setCode", position.address, _reports(500 * USDC, 500 * USDC, 0))
+    stage.close_epoch()
+    settled = ledger.settle()
+    assert ledger.seen["growth limited"] == 1
+    assert settled.accounting.high_water_mark == settled.accounting.last_pps_low
+
+
+async def test_a_high_in_doubt_is_left_out_as_the_mirror_says(rewound: Devnet) -> None:
+    ledger = await open_ledger(rewound, FEES["tight"], 1_000_000 * USDC)
+    stage = ledger.stage
+    position = max(stage.policy.positions, key=lambda each: stage.read(*_value(stage, each))[0][0])
+    (low, _), _ = stage.read(*_value(stage, position))
+    rewound.rpc("anvil_setCode", position.address, _reports(low, 2 * low, 1))
+    high = stage.accounting().last_pps_high
+    stage.close_epoch()
+    settled = ledger.settle()
+    assert settled.accounting.last_pps_high == high < settled.deposit_pps
+
+
 def _value(stage: Staged, position: Any) -> tuple[Any, ...]:
     return stage.portfolio, "positionValue", position.address, position.key
 

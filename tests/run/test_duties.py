@@ -328,6 +328,19 @@ async def test_fees_are_charged_while_nobody_comes_or_goes(stage: Staged, make: 
     assert stage.shares("treasury") > treasury
 
 
+async def test_no_epoch_ends_right_behind_a_late_settlement(stage: Staged, make: MakeDuties) -> None:
+    stage.devnet.warp(EPOCH_SECONDS)
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    await stage.allocate()
+    stage.request_deposit("user3", 500_000 * USDC)
+    early, late = Report(), Report()
+    await make([]).perform(early)
+    assert (early.did, early.errors) == ([], [])
+    stage.devnet.warp(EPOCH_SECONDS)
+    await make([]).perform(late)
+    assert late.did == ["closed epoch 3"]
+
+
 async def test_a_pass_goes_by_one_state_whatever_happens_meanwhile(stage: Staged, make: MakeDuties) -> None:
     stage.submit(await stage.propose(Kind.SETTLEMENT))
     stage.request_deposit("user3", 500_000 * USDC)
