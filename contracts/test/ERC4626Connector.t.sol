@@ -529,7 +529,7 @@ contract ERC4626GasTest is ConnectorFixture, CheckedEther {
         this.connect();
     }
 
-    function test_class_V_a_price_leaves_gas_for_fewer_markets() public {
+    function test_class_V_with_a_price_a_report_of_fewer_markets_stays_within_its_gas() public {
         _priceByFeeds();
         _open(3);
         uint256 needed = _tooDear();
@@ -550,7 +550,7 @@ contract ERC4626GasTest is ConnectorFixture, CheckedEther {
     // THE ESTIMATE
 
     /// @dev It counts a market more than there is, which is added before the report.
-    function test_class_V_a_report_costs_no_more_than_was_estimated() public {
+    function test_class_V_a_report_stays_within_its_gas_as_estimated() public {
         for (uint256 number = 1; number < 5; ++number) {
             _open(number);
             REPORT_GAS = 1;
@@ -568,7 +568,7 @@ contract ERC4626GasTest is ConnectorFixture, CheckedEther {
         }
     }
 
-    function test_class_V_without_a_price_the_dearest_oracle_is_assumed() public {
+    function test_class_V_without_a_price_the_dearest_oracle_has_to_stay_within_its_gas() public {
         _priceByFeeds();
         _push("ETH/USD", 0);
         _open(1);
