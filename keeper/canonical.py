@@ -18,16 +18,32 @@ Plain = bool | int | bytes | str | list["Plain"] | dict[str, "Plain"] | None
 """What `decode` returns."""
 
 
-def _plain_key(key: object, path: str) -> str:
+_Path = tuple["_Path", int | str] | None
+"""Where a value stands, as (where what holds it stands, its index or key); None for the whole value."""
+
+
+def _where(path: _Path) -> str:
+    """A path for people. Made only when there is something to tell: made on the way, the paths of many items
+    under one long key would take the square of the data's length."""
+    parts: list[str] = []
+    while path is not None:
+        path, part = path
+        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+    return "$" + "".join(reversed(parts))
+
+
+def _plain_key(key: object, path: _Path) -> str:
     if not isinstance(key, str):
-        raise KeeperError("Canonical maps have str keys", seen=type(key).__name__, where=path)
+        raise KeeperError("Canonical maps have str keys", seen=type(key).__name__, where=_where(path))
     return str(key)
 
 
-def _plain(value: object, path: str, depth: int) -> Plain:
+def _plain(value: object, path: _Path, depth: int) -> Plain:
     """A copy made of exact built-in types, so that no subclass chooses its own encoding."""
     if depth > MAX_DEPTH:
-        raise KeeperError("Canonical value nested too deeply", expected=f"at most {MAX_DEPTH}", where=path)
+        raise KeeperError(
+            "Canonical value nested too deeply", expected=f"at most {MAX_DEPTH}", where=_where(path)
+        )
     match value:
         case None | bool():
             return value
@@ -38,15 +54,108 @@ def _plain(value: object, path: str, depth: int) -> Plain:
         case bytes():
             return bytes(value)
         case list() | tuple():
-            return [_plain(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+            return [_plain(item, (path, i), depth + 1) for i, item in enumerate(value)]
         case Mapping():
-            return {_plain_key(k, path): _plain(v, f"{path}.{k}", depth + 1) for k, v in value.items()}
+            return {_plain_key(k, path): _plain(v, (path, str(k)), depth + 1) for k, v in value.items()}
     raise KeeperError(
         "No canonical encoding for this type",
         expected="None, bool, int, bytes, str, list, tuple or dict",
         seen=type(value).__name__,
-        where=path,
+        where=_where(path),
     )
+
+
+class _Reader:
+    """Reads the few kinds of CBOR items that `encode` writes, in time and memory proportional to their bytes.
+
+    Our own, as a general decoder makes what strangers ask for before anyone can judge it: tags for shared
+    values make a graph of two hundred bytes that is endless as a tree. Whether the bytes are the canonical
+    ones of the value is not judged here.
+    """
+
+    def __init__(self, data: bytes, domain: str) -> None:
+        self._data, self._at, self._domain = data, 0, domain
+
+    def whole(self) -> Plain:
+        """The one item that the data is. Raises DecodeError."""
+        value = self._item(0)
+        if self._at != len(self._data):
+            raise self._wrong("one item", f"{len(self._data) - self._at} bytes behind it")
+        return value
+
+    def _item(self, depth: int) -> Plain:
+        # One more than a value may have: the list around it.
+        if depth > MAX_DEPTH + 1:
+            raise self._wrong(f"at most {MAX_DEPTH} levels", "more")
+        major, said = self._head()
+        match major:
+            case 0:
+                return said
+            case 1:
+                return -1 - said
+            case 2:
+                return self._take(said)
+            case 3:
+                return self._text(said)
+            case 4:
+                return [self._item(depth + 1) for _ in range(said)]
+            case 5:
+                return {self._key(): self._item(depth + 1) for _ in range(said)}
+            case 6:
+                return self._bignum(said)
+        if said not in _SIMPLE:
+            raise self._wrong("true, false or null", f"a float or simple value, {said}")
+        return _SIMPLE[said]
+
+    def _head(self) -> tuple[int, int]:
+        """(major type, argument) of the next item."""
+        first = self._take(1)[0]
+        major, said = first >> 5, first & 31
+        if said < 24:
+            return major, said
+        if said > 27:
+            raise self._wrong("items of definite length", f"initial byte 0x{first:02x}")
+        return major, int.from_bytes(self._take(1 << (said - 24)))
+
+    def _take(self, length: int) -> bytes:
+        end = self._at + length
+        if end > len(self._data):
+            raise self._wrong(f"{length} more bytes", str(len(self._data) - self._at))
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
+
+    def _text(self, length: int) -> str:
+        try:
+            return self._take(length).decode()
+        except UnicodeDecodeError as error:
+            raise self._wrong("UTF-8", str(error)) from error
+
+    def _key(self) -> str:
+        major, length = self._head()
+        if major != 3:
+            raise self._wrong("text for a key", f"major type {major}")
+        return self._text(length)
+
+    def _bignum(self, tag: int) -> int:
+        if tag not in (2, 3):
+            raise self._wrong("no tag but a bignum's", f"tag {tag}")
+        major, length = self._head()
+        if major != 2:
+            raise self._wrong("a bignum's bytes", f"major type {major}")
+        number = int.from_bytes(self._take(length))
+        return number if tag == 2 else -1 - number
+
+    def _wrong(self, expected: str, seen: str) -> DecodeError:
+        return DecodeError(
+            "Not canonical CBOR",
+            expected=expected,
+            seen=f"{seen}, before byte {self._at}",
+            where=self._domain,
+        )
+
+
+_SIMPLE: Final = {20: False, 21: True, 22: None}
 
 
 def encode(value: object, *, domain: str, version: int) -> bytes:
@@ -54,7 +163,7 @@ def encode(value: object, *, domain: str, version: int) -> bytes:
 
     Raises KeeperError, naming the path, for floats and any other type outside the list above.
     """
-    body = [domain, version, _plain(value, "$", 0)]
+    body = [domain, version, _plain(value, None, 0)]
     try:
         # All keys are text, for which the length-first order of `canonical` is section 4.2's bytewise order.
         return cbor2.dumps(body, canonical=True)
@@ -68,10 +177,7 @@ def decode(data: bytes, *, domain: str, version: int) -> Plain:
     Raises DecodeError when data is not CBOR, has another domain or version, or is any other encoding than
     the canonical one of its value.
     """
-    try:
-        body = cbor2.loads(data)
-    except (cbor2.CBORDecodeError, ValueError) as error:
-        raise DecodeError("Not canonical CBOR", seen=str(error), where=domain) from error
+    body = _Reader(data, domain).whole()
     if not isinstance(body, list) or len(body) != 3:
         raise DecodeError(
             "Canonical data is [domain, version, value]", seen=type(body).__name__, where=domain
@@ -82,11 +188,9 @@ def decode(data: bytes, *, domain: str, version: int) -> Plain:
             expected=f"{domain} version {version}",
             seen=f"{body[0]!r} version {body[1]!r}",
         )
+    value = body[2]
     try:
-        value = _plain(body[2], "$", 0)
         again = encode(value, domain=domain, version=version)
-    except DecodeError:
-        raise
     except KeeperError as error:
         raise DecodeError("Data holds a value without canonical encoding", seen=str(error)) from error
     if again != data:

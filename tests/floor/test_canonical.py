@@ -1,6 +1,8 @@
 from pathlib import Path
+from time import process_time
 from typing import Any
 
+import cbor2
 import pytest
 from eth_hash.auto import keccak
 from hypothesis import given
@@ -181,3 +183,79 @@ def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
     except DecodeError:
         return
     assert canonical.encode(value, **TAG) == data
+
+
+def shared(levels: int) -> bytes:
+    """Lists, each holding the one before it twice by reference: as a tree there are 2**levels."""
+    said = b"\xd8\x1c\x81\x00"
+    for i in range(levels):
+        reference = b"\xd8\x1d" + cbor2.dumps(i)
+        said += b"\xd8\x1c\x82" + reference + reference
+    return b"\x99" + (levels + 1).to_bytes(2) + said
+
+
+def named(times: int) -> bytes:
+    """A long string in a namespace, and short references to it."""
+    return b"\xd9\x01\x00\x99" + (times + 1).to_bytes(2) + cbor2.dumps("x" * 5_000) + b"\xd8\x19\x00" * times
+
+
+# The larger ones, once decoded by whoever follows references, fill the memory of any machine.
+BOMBS = {
+    "a few shared values": shared(12),
+    "shared values": shared(200),
+    "a few references to a string": named(10),
+    "references to a string": named(60_000),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_references_are_refused_before_anything_is_made_of_them(name: str) -> None:
+    with pytest.raises(DecodeError, match=r"no tag but a bignum's, saw tag (28|256),"):
+        canonical.decode(bytes.fromhex(PREFIX) + BOMBS[name], **TAG)
+
+
+@pytest.mark.parametrize("tag", [*range(2), *range(4, 300), 55_799, 2**64 - 1])
+def test_no_tag_but_a_bignums_is_read(tag: int) -> None:
+    head = cbor2.dumps(tag)
+    tagged = bytes([0xC0 | head[0]]) + head[1:] + b"\x41\x01"
+    with pytest.raises(DecodeError, match=f"saw tag {tag},"):
+        canonical.decode(bytes.fromhex(PREFIX) + tagged, **TAG)
+
+
+@pytest.mark.parametrize(
+    ("tail", "says"),
+    [
+        ("9bffffffffffffffff", "1 more bytes, saw 0"),
+        ("bbffffffffffffffff", "1 more bytes, saw 0"),
+        ("5bffffffffffffffff00", "more bytes, saw 1"),
+        ("7bffffffffffffffff00", "more bytes, saw 1"),
+        ("81" * 66 + "00", "at most 64 levels"),
+        ("81" * 100_000, "at most 64 levels"),
+        ("a1c24900ffffffffffffffff00", "text for a key"),
+    ],
+)
+def test_what_data_says_of_its_size_is_not_believed(tail: str, says: str) -> None:
+    with pytest.raises(DecodeError, match=says):
+        canonical.decode(bytes.fromhex(PREFIX + tail), **TAG)
+
+
+def seconds(value: object) -> float:
+    """That decoding takes, of this process's own."""
+    data = canonical.encode(value, **TAG)
+    began = process_time()
+    assert canonical.decode(data, **TAG) == value
+    return process_time() - began
+
+
+def test_a_long_key_costs_no_more_than_its_bytes() -> None:
+    flat = min(seconds([0] * 120_000) for _ in range(3))
+    assert min(seconds({"k" * 120_000: [0] * 120_000}) for _ in range(3)) < 4 * flat
+
+
+@given(st.binary(max_size=80) | values.map(lambda value: canonical.encode(value, **TAG)))
+def test_what_is_decoded_is_what_a_general_decoder_reads(data: bytes) -> None:
+    try:
+        value = canonical.decode(data, **TAG)
+    except DecodeError:
+        return
+    assert cbor2.loads(data) == [TAG["domain"], TAG["version"], value]

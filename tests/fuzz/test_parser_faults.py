@@ -9,7 +9,8 @@ import cbor2
 import pytest
 from aiohttp import web
 from local_http import Answer, serving
-from parsers import bundle, in_file, keystore, public_keys, unlocked
+from mutations import of_cbor
+from parsers import bundle, in_file, keystore, parsers, public_keys, unlocked
 
 from keeper import canonical
 from keeper.chain.block import BlockRef, quantity
@@ -164,3 +165,19 @@ def test_a_bundle_that_could_not_answer_is_refused() -> None:
     for change in changes:
         with pytest.raises(DecodeError):
             Bundle.from_bytes(canonical.encode(body | change, domain=bundles.DOMAIN, version=bundles.VERSION))
+
+
+@pytest.mark.parametrize("levels", [10, 200])
+def test_a_graph_that_is_endless_as_a_tree_is_refused_by_whoever_reads_canonical_bytes(
+    tmp_path: Path, levels: int
+) -> None:
+    doubled = b"\xd8\x1c\x81\x00"
+    for i in range(levels):
+        doubled += b"\xd8\x1c\x82" + 2 * (b"\xd8\x1d" + cbor2.dumps(i))
+    readers = [each for each in parsers(tmp_path) if each.mutate is of_cbor]
+    assert len(readers) == 5
+    for reader in readers:
+        domain, version, _ = cbor2.loads(reader.seeds[0])
+        data = b"\x83" + cbor2.dumps(domain) + cbor2.dumps(version) + b"\x99"
+        with pytest.raises(reader.refusal, match="saw tag 28,"):
+            reader.parse(data + (levels + 1).to_bytes(2) + doubled)
