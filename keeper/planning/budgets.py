@@ -1,13 +1,15 @@
 """Daily budgets: what all signed plans together may do in a day, if every one of them is executed.
 
 What is signed is counted, not what was sent: until a plan expires its signatures are as good as executed.
-Withdrawals move nothing here, and neither they nor settlements are refused for a budget that others used up.
+Withdrawals and repayments move nothing here, and neither they nor settlements are refused for a budget that
+others used up: a debt's defence that waits for tomorrow comes too late.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keeper.errors import PolicyError
+from keeper.planning.actions import REDUCING
 from keeper.planning.bounds import DAY, BudgetPolicy
 from keeper.planning.plan import BatchTerms, Plan
 from keeper.planning.policy import Policy
@@ -95,8 +97,12 @@ def _hint(policy: Policy, budgets: BudgetPolicy, plan: Plan, others: Sequence[Pl
 
 
 def _pushed(policy: Policy, plan: Plan) -> list[tuple[str, int]]:
-    """What a plan puts into venues, of the vault's asset."""
+    """What a plan puts into venues, of the vault's asset, but for what goes against debts."""
     if not isinstance(plan.terms, BatchTerms):
         return []
     asset = policy.vault.asset
-    return [(call.venue, call.amount) for call in plan.terms.calls if call.amount and call.token == asset]
+    return [
+        (call.venue, call.amount)
+        for call in plan.terms.calls
+        if call.amount and call.token == asset and call.function not in REDUCING
+    ]

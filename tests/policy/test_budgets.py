@@ -11,8 +11,10 @@ from planning.examples import AT, UNIT, account, example_basis, example_policy, 
 from keeper.config import parse
 from keeper.errors import ConfigError, PolicyError
 from keeper.planning import budgets
+from keeper.planning.actions import REPAY
 from keeper.planning.bounds import DAY
 from keeper.planning.build import build_batch, build_settlement
+from keeper.planning.calls import PlannedCall
 from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
@@ -114,6 +116,25 @@ def test_leaving_and_paying_out_are_refused_for_no_budget() -> None:
     budgets.check(rules, build_settlement(example_policy(), 3, 10**21, example_basis()), [plan()])
     with pytest.raises(PolicyError, match=r"budgets\.moved"):
         budgets.check(rules, mixed, [])
+
+
+def repaying(assets: int) -> PlannedCall:
+    args = {"key": b"\x01" * 32, "assets": assets}
+    return PlannedCall.of(REPAY.name, target=account(11), token=account(6), venue="morpho:A", args=args)
+
+
+def test_a_debts_repayment_is_refused_for_no_budget_and_uses_none_up() -> None:
+    rules = policy(budgets={"moved": 3_000 * UNIT, "plans": 3, "venues": {"morpho:A": 3_000 * UNIT}})
+    mixed = plan()
+    out, supply = mixed.batch.calls
+    defence = replace(mixed, terms=replace(mixed.batch, calls=(out, repaying(4_000 * UNIT))))
+    assert budgets.spent(rules, [defence]).moved == 0
+    budgets.check(rules, defence, [plan(n) for n in range(5)])
+    both = replace(mixed, terms=replace(mixed.batch, calls=(supply, repaying(1))))
+    assert budgets.spent(rules, [both]).venues == (("morpho:A", 3_000 * UNIT),)
+    budgets.check(rules, both, [defence])
+    with pytest.raises(PolicyError, match=r"budgets\.moved"):
+        budgets.check(rules, both, [plan(1)])
 
 
 @pytest.mark.parametrize(

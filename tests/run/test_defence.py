@@ -1,18 +1,28 @@
 """Debts that `keeper run` defends while prices fall, beside a vault that nobody keeps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 from levered import DEBT, FLOOR, LANE, TARGET, Levered, deploy_levered, levered
 from running import Post, Running
 from staged import USDC
 
+from keeper import engine
+from keeper.chain.rpc import Endpoint
+from keeper.clock import ChainClock
+from keeper.config import parse
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import Breaker, VaultRecord
+from keeper.planning import budgets
 from keeper.planning.actions import SWAP
 from keeper.planning.calls import PlannedCall
 from keeper.planning.defence import weak
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
+from keeper.quorum.record import Promises
+from keeper.quorum.signer import Signer
 from keeper.simulation.cast import cast
 from keeper.simulation.devnet import Devnet
 from keeper.units import BPS, WAD
@@ -72,6 +82,40 @@ async def test_a_defence_waits_for_no_other_plan(kept: Levered) -> None:
         assert kept.state().nonce == nonce + 1
         kept.submit(plan)
         assert kept.health() * BPS >= TARGET * WAD
+
+
+def signing(kept: Levered, endpoint: Endpoint, folder: Path, role: str = "signer1") -> Signer:
+    """A signer in this process that keeps the vault."""
+    return Signer(
+        policy=kept.policy,
+        engine=engine,
+        endpoints={kept.devnet.chain_id: endpoint},
+        clock=ChainClock(endpoint),
+        promises=Promises(folder / f"{role}.sqlite"),
+        account=Account.from_key(kept.devnet.key(role)),
+    )
+
+
+@pytest.mark.parametrize("used_up", [False, True])
+async def test_a_defence_is_signed_however_little_the_days_budgets_leave(
+    devnet: Devnet, kept: Levered, tmp_path: Path, used_up: bool
+) -> None:
+    budget = {"moved": 38_600 * USDC if used_up else 0, "plans": 1}
+    policy = parse(kept.policy.model_dump() | {"budgets": budget}, Policy)
+    held = Levered(devnet, replace(kept.deployment, policy=policy))
+    with devnet.undone():
+        async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
+            signer = signing(held, endpoint, tmp_path)
+            if used_up:
+                held.request_deposit("user2", 50_000 * USDC)
+                await held.settle()
+                ordinary = await held.propose(Kind.BATCH)
+                assert 0 < budgets.spent(policy, [ordinary]).moved <= budget["moved"]
+                await signer.approve(ordinary.to_bytes())
+            held.price(1_900)
+            defence = await held.propose(Kind.BATCH)
+            assert {call.function for call in defence.batch.calls} == {"withdraw", "repay"}
+            assert (await signer.approve(defence.to_bytes())).signer == signer.address
 
 
 async def test_a_falling_price_liquidates_who_is_not_kept_and_nobody_who_is(
