@@ -62,9 +62,9 @@ def derive(
 ) -> Plan:
     """The one plan of this kind that follows from the snapshot and the evidence, as a leg of `parent`.
 
-    Evidence that asks for an allocation decides in the strategy's place. Raises NothingToDoError when there
-    is nothing to do, PlanError when no epoch waits for settlement or evidence does not hold, and whatever
-    `open_book` refuses.
+    Evidence that asks for an allocation decides in the strategy's place. A defence rests on the book alone,
+    and carries no evidence. Raises NothingToDoError when there is nothing to do, PlanError when no epoch
+    waits for settlement or evidence does not hold, and whatever `open_book` refuses.
     """
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
@@ -92,7 +92,8 @@ def derive(
         # A quote would be one that nothing rests on.
         harvest.harvest(book, policy, (), checked)
         lane = policy.health.nonce_key
-        basis = replace(basis, nonce=book.defence_nonce)
+        # Nor is anything else: carried along unjudged, it would make many plans of one defence.
+        basis = replace(basis, nonce=book.defence_nonce, evidence=())
         return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
     allocation = asked or settled(strategy.decide(book), book)
     if _harvests_by_itself(book, policy, asked, allocation):

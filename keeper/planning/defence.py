@@ -1,6 +1,6 @@
 """Debts before everything else: repaid in time, so that nobody can liquidate what secures them.
 
-Pure, and decided by the book alone: every signer comes to the same calls, whatever evidence a plan carries.
+Pure, and decided by the book alone: every signer comes to the same calls, and the plan carries no evidence.
 One plan defends one account, in the way that is surest at the moment: with cash first, which no price can
 make fail; then by selling collateral, in steps that leave the connector's floor of health; and with what
 redemptions wait for only where nothing else is left, no further than to the policy's floor.

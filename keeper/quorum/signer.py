@@ -71,7 +71,6 @@ class Engine(Protocol):
         policy: Policy,
         kind: Kind,
         evidence: tuple[Evidence, ...] = (),
-        parent: bytes | None = None,
     ) -> Plan:
         """The one plan of that kind. Raises PlanError where there is none, and the errors of valuation."""
         ...
@@ -278,7 +277,9 @@ class Signer:
         except (EndpointError, DecodeError) as error:
             raise PlanRefusedError("endpoint", str(error)) from error
         try:
-            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence, plan.parent)
+            # As a leg of nothing: a parent is a hash that no signer can check, and copied from the proposer
+            # it would make as many plans of the same terms as there are signers.
+            own = self._engine.derive(snapshot, self.policy, plan.kind, plan.evidence)
         except KeeperError as error:
             raise PlanRefusedError(
                 "no_plan", f"This signer derives no plan from that snapshot: {error}"

@@ -77,6 +77,7 @@ async def test_an_honest_settlement_and_batch_are_signed_and_the_contracts_accep
         (lambda p: replace(p, valid_until=p.valid_until + 1), "policy_violation", "valid_until"),
         (lambda p: replace(p, signer_set_version=7), "different_plan", "signer_set_version"),
         (lambda p: replace(p, snapshot_hash=bytes(32)), "different_plan", "snapshot_hash"),
+        (lambda p: replace(p, parent=bytes(32)), "different_plan", "parent: expected None, saw 0x00"),
         (lambda p: replace(p, policy_hash=bytes(32)), "policy_mismatch", "Another policy"),
         (lambda p: replace(p, vault=STRANGER), "unknown_vault", "does not keep that vault"),
         (

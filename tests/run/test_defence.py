@@ -15,14 +15,16 @@ from keeper.clock import ChainClock
 from keeper.config import parse
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import Breaker, VaultRecord
-from keeper.planning import budgets
+from keeper.planning import budgets, exits
 from keeper.planning.actions import SWAP
 from keeper.planning.calls import PlannedCall
 from keeper.planning.defence import weak
+from keeper.planning.evidence import Evidence, EvidenceKind
+from keeper.planning.intents import Hold, Intents
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
 from keeper.quorum.record import Promises
-from keeper.quorum.signer import Signer
+from keeper.quorum.signer import PlanRefusedError, Signer
 from keeper.simulation.cast import cast
 from keeper.simulation.devnet import Devnet
 from keeper.units import BPS, WAD
@@ -116,6 +118,42 @@ async def test_a_defence_is_signed_however_little_the_days_budgets_leave(
             defence = await held.propose(Kind.BATCH)
             assert {call.function for call in defence.batch.calls} == {"withdraw", "repay"}
             assert (await signer.approve(defence.to_bytes())).signer == signer.address
+
+
+async def test_of_one_defence_no_second_plan_is_signed_that_carries_what_nothing_rests_on(
+    kept: Levered, tmp_path: Path
+) -> None:
+    devnet = kept.devnet
+    with devnet.undone():
+        kept.price(1_900)
+        defence = await kept.propose(Kind.BATCH)
+        at = defence.reference_time
+        wish = Intents(intents=(Hold(until=at + 1),), reason="to wait", author="risk officer", issued_at=at)
+        carried = (
+            exits.evidence("tripped: loss", at),
+            Evidence(EvidenceKind.INTENT, wish.author, at, wish.to_bytes()),
+            Evidence(EvidenceKind.INTENT, wish.author, at, b"no intents"),
+            Evidence(EvidenceKind.PROOF, "a desk", at, b"1 for 2"),
+        )
+        variants = [replace(defence, evidence=(each,)) for each in carried]
+        variants += [replace(defence, parent=bytes([i]) * 32) for i in range(2)]
+        async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
+            signer = signing(kept, endpoint, tmp_path)
+            for each in variants:
+                with pytest.raises(PlanRefusedError) as caught:
+                    await signer.approve(each.to_bytes())
+                assert caught.value.code == "different_plan"
+            assert (await signer.approve(defence.to_bytes())).signer == signer.address
+
+
+async def test_a_defence_carries_none_of_the_evidence_that_others_rest_on(kept: Levered) -> None:
+    with kept.devnet.undone():
+        kept.price(1_900)
+        taken = await kept.snapshot()
+        stops = exits.evidence("tripped: loss", taken.reference_time)
+        alone, stopped = (engine.derive(taken, kept.policy, Kind.BATCH, each) for each in ((), (stops,)))
+        assert stopped.to_bytes() == alone.to_bytes()
+        assert alone.batch.nonce_key == LANE
 
 
 async def test_a_falling_price_liquidates_who_is_not_kept_and_nobody_who_is(
