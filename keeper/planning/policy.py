@@ -32,7 +32,7 @@ from keeper.planning.bounds import (
 from keeper.planning.calls import PlannedCall
 from keeper.planning.outcome import IDLE
 from keeper.planning.plan import BatchTerms, Plan, SettlementTerms
-from keeper.planning.sales import check_sales, held_tokens
+from keeper.planning.sales import check_sales, held_tokens, is_sale
 from keeper.quorum.proposers import ProposerPolicy
 from keeper.risk import structure
 from keeper.risk.slots import HexWord, RiskPolicy
@@ -319,7 +319,7 @@ class Policy(StrictModel):
         rounding = self.limits.rounding_loss_per_call * len(terms.calls)
         _at_most("terms.max_loss", rounding + lost, terms.max_loss)
         for i, call in enumerate(terms.calls):
-            if call.venue != SWAP:
+            if not is_sale(call):
                 self._check_call(f"terms.calls[{i}]", call)
         grown = {call.venue for call in terms.calls if call.function == SUPPLY.name}
         predicted = dict(terms.predicted)

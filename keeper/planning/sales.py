@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from keeper.contracts import address
 from keeper.errors import PolicyError
-from keeper.planning.actions import CLAIM, SWAP, SWAP_LIFI, SWAP_UNISWAP
+from keeper.planning.actions import CLAIM, SWAP, SWAP_LIFI, SWAP_UNISWAP, SWAPS
 from keeper.planning.calls import PlannedCall
 from keeper.swap.policy import SwapPolicy
 from keeper.units import Address
@@ -24,6 +24,11 @@ def held_tokens(positions: Iterable["PositionPolicy"]) -> dict[str, Address]:
     }
 
 
+def is_sale(call: PlannedCall) -> bool:
+    """Whether it is a swap at the swap handler, which `check_sales` checks; all else is a position's."""
+    return call.venue == SWAP and call.function in {each.name for each in SWAPS}
+
+
 def check_sales(swap: SwapPolicy | None, calls: Sequence[PlannedCall], asset: Address) -> int:
     """What the batch's swaps may lose together, in the vault's asset; 0 where it makes none.
 
@@ -32,11 +37,12 @@ def check_sales(swap: SwapPolicy | None, calls: Sequence[PlannedCall], asset: Ad
     swaps = 0
     for i, call in enumerate(calls):
         where = f"terms.calls[{i}]"
-        if call.function == CLAIM.name and call.args["reward"] != asset:
-            _section(swap, where).sold(call.args["reward"])
-        elif call.venue == SWAP:
+        if call.venue == SWAP:
+            # Whatever it calls: no position's entry is there to check it by.
             _check_swap(_section(swap, where), where, call, asset)
             swaps += 1
+        elif call.function == CLAIM.name and call.args["reward"] != asset:
+            _section(swap, where).sold(call.args["reward"])
     return swap.max_loss if swap is not None and swaps else 0
 
 

@@ -1,21 +1,24 @@
 """Tokens that live inside a batch: what is brought, sold and kept, and the policy that allows it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from examples import AT, account, policy_sections
+from examples import AT, UNIT, account, example_basis, example_policy, holding, policy_sections
 
 from keeper.config import parse
 from keeper.connectors.base import EVERYTHING, Position, PositionRef, key_of
 from keeper.connectors.token import TokenPosition
-from keeper.errors import ConfigError, PlanError
+from keeper.errors import ConfigError, PlanError, PolicyError
 from keeper.oracle.quote import Prices, RouteRate, Status
-from keeper.planning.actions import SUPPLY, SWAP, SWAP_UNISWAP
+from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_UNISWAP
+from keeper.planning.build import build_batch
 from keeper.planning.calls import PlannedCall
 from keeper.planning.outcome import Fill, after_calls
+from keeper.planning.plan import Plan
 from keeper.planning.policy import Policy
+from keeper.planning.strategy import Allocation
 from keeper.swap.deployments import SINGLE, published
 
 ASSET, ETHER, HANDLER, HOLDER = account(6), account(60), account(61), account(62)
@@ -137,6 +140,43 @@ def test_the_section_is_part_of_the_hash_and_a_policy_without_it_has_the_hash_it
     del without["swap"]
     assert len({policy.hash, parse(other, Policy).hash, parse(without, Policy).hash}) == 3
     assert "swap" not in parse(without, Policy)._body()
+
+
+def batch(*calls: PlannedCall) -> Plan:
+    """A plan of exactly these calls, right in everything else."""
+    rules = example_policy()
+    book = holding(rules, {"morpho:A": 0, "morpho:B": 5_000 * UNIT}, idle=1_000 * UNIT)
+    wanted = Allocation.of({"morpho:A": 3_000 * UNIT, "morpho:B": 1_000 * UNIT}, "because")
+    made = build_batch(rules, book, wanted, example_basis())
+    return replace(made, terms=replace(made.batch, calls=calls, max_loss=0))
+
+
+def claimed(**changes: Any) -> PlannedCall:
+    """A claim of ether under the name of the swap handler."""
+    call = PlannedCall.of(CLAIM.name, target=HANDLER, token=ASSET, venue=SWAP, args={"reward": ETHER})
+    return replace(call, **changes)
+
+
+def test_a_sale_that_the_section_allows_is_allowed() -> None:
+    path = bytes.fromhex(ETHER[2:] + "0001f4" + ASSET[2:])
+    parse(sections(), Policy).check(batch(sold(5, 3).having(path=path)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        claimed(),
+        claimed(target=account(66), amount=10**12),
+        claimed(token=ETHER),
+        claimed(token=ETHER, target=account(66)),
+        claimed(args={"reward": ASSET}, data=CLAIM.function.encode(ASSET)),
+        replace(taken(5), venue=SWAP),
+        replace(kept(5), venue=SWAP, token=ASSET),
+    ],
+)
+def test_nothing_but_a_sale_goes_through_under_the_handlers_name(call: PlannedCall) -> None:
+    with pytest.raises(PolicyError, match="does not"):
+        parse(sections(), Policy).check(batch(call))
 
 
 def _token(body: dict[str, Any]) -> dict[str, Any]:
