@@ -4,6 +4,7 @@ Secrets are `pydantic.SecretStr`; an endpoint's URL may hold a key in its path, 
 an `EndpointUrl`, which shows scheme and host only.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -86,6 +95,26 @@ Url = Annotated[EndpointUrl, BeforeValidator(_endpoint_url)]
 """Field type of an endpoint's URL."""
 CheckedAddress = Annotated[Address, BeforeValidator(_address)]
 """Field type of an address: any hex form in, EIP-55 out."""
+
+
+def exact_bytes(value: object, length: int) -> bytes | None:
+    """`value` as that many bytes, if it is these or says them as 0x and hex digits with nothing between."""
+    if isinstance(value, bytes):
+        return value if len(value) == length else None
+    if isinstance(value, str) and re.fullmatch(f"0x[0-9a-fA-F]{{{2 * length}}}", value):
+        return bytes.fromhex(value[2:])
+    return None
+
+
+def _one_each(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    parsed: object = parse(value)
+    if isinstance(value, Mapping) and isinstance(parsed, Mapping) and len(parsed) < len(value):
+        raise PydanticCustomError("same_key", "two keys say the same in other words")
+    return parsed
+
+
+OneEach = WrapValidator(_one_each)
+"""Of a table whose keys are read: that no two mean the same, of which the later would silently win."""
 
 
 def _refuse_unknown(model: type[BaseModel], data: object) -> object:

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from keeper.chain.block import BlockRef, Pinned
 from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, PrivateRelay, is_read
 from keeper.clock import ClockName
-from keeper.config import EndpointUrl, StrictModel, Url
+from keeper.config import EndpointUrl, OneEach, StrictModel, Url
 from keeper.errors import (
     ConfigError,
     DecodeError,
@@ -100,7 +100,7 @@ class Endpoints(StrictModel):
     head of the chain itself."""
 
     clock: ClockName = "system"
-    chains: dict[int, ChainEndpoints]
+    chains: Annotated[dict[int, ChainEndpoints], OneEach]
 
     def in_public(self) -> "Endpoints":
         """The same without private relays: for what must not wait until one gives up."""

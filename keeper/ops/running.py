@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
-from keeper.config import StrictModel, load_toml
+from keeper.config import OneEach, StrictModel, load_toml
 from keeper.errors import ConfigError, LeaseError, RefusedError
 from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
 from keeper.execution.breakers import BreakerLimits
@@ -65,7 +65,7 @@ class RunConfig(StrictModel):
     metrics: MetricsSettings | None = None
     webhook: WebhookSettings | None = None
     heartbeat: HeartbeatSettings | None = None
-    gas: dict[int, GasLimits] = Field(default_factory=dict)
+    gas: Annotated[dict[int, GasLimits], OneEach] = Field(default_factory=dict)
 
     def beside(self, folder: Path) -> "RunConfig":
         """The same with paths taken relative to `folder`."""

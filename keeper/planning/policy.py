@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from keeper import canonical
-from keeper.config import CheckedAddress, StrictModel, load_toml
+from keeper.config import CheckedAddress, OneEach, StrictModel, load_toml
 from keeper.connectors.base import PositionRef
 from keeper.errors import KeeperError, PolicyError
 from keeper.oracle import directory
@@ -168,7 +168,7 @@ class Policy(StrictModel):
     nonce_key: Count = 0
     executor: CheckedAddress = Address("0x" + "0" * 40)
     vault: VaultPolicy
-    chains: dict[int, ChainPolicy]
+    chains: Annotated[dict[int, ChainPolicy], OneEach]
     time: TimePolicy
     limits: Limits
     signers: SignerPolicy
@@ -182,7 +182,7 @@ class Policy(StrictModel):
     guardian: GuardianPolicy | None = None
     governor: GovernorPolicy | None = None
     risk: RiskPolicy | None = None
-    code: dict[CheckedAddress, HexWord] | None = None
+    code: Annotated[dict[CheckedAddress, HexWord], OneEach] | None = None
     safe: SafePolicy | None = None
     swap: SwapPolicy | None = None
     health: HealthPolicy | None = None

@@ -14,20 +14,17 @@ from typing import Annotated, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BeforeValidator, Field, model_validator
 
-from keeper.config import StrictModel
+from keeper.config import StrictModel, exact_bytes
 from keeper.ledger.vault import Accounting
 
 MAX_PROPOSERS: Final = 16
 
 
 def _public_key(value: object) -> bytes:
-    if isinstance(value, bytes) and len(value) == 32:
-        return value
-    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
-        raw = bytes.fromhex(value[2:])
-        Ed25519PublicKey.from_public_bytes(raw)
-        return raw
-    raise ValueError("expected an Ed25519 public key as 0x and 64 hex digits")
+    if (raw := exact_bytes(value, 32)) is None:
+        raise ValueError("expected an Ed25519 public key as 0x and 64 hex digits")
+    Ed25519PublicKey.from_public_bytes(raw)
+    return raw
 
 
 PublicKey = Annotated[bytes, BeforeValidator(_public_key)]

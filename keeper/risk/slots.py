@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from keeper.config import CheckedAddress, StrictModel
+from keeper.config import CheckedAddress, OneEach, StrictModel, exact_bytes
 from keeper.units import BPS
 
 MAX_LEVERAGE_BPS: Final = 40_000
@@ -56,11 +56,9 @@ Weight = Annotated[int, Field(strict=True, ge=0)]
 
 
 def _word(value: object) -> bytes:
-    if isinstance(value, bytes) and len(value) == 32:
-        return value
-    if isinstance(value, str) and len(value) == 66 and value.startswith("0x"):
-        return bytes.fromhex(value[2:])
-    raise ValueError("expected 32 bytes as 0x and 64 hex digits")
+    if (word := exact_bytes(value, 32)) is None:
+        raise ValueError("expected 32 bytes as 0x and 64 hex digits")
+    return word
 
 
 HexWord = Annotated[bytes, BeforeValidator(_word)]
@@ -105,7 +103,7 @@ class Concentration(StrictModel):
 class Staleness(StrictModel):
     """R23: age in seconds, at the reference time, above which a pinned block allows no new risk; by chain."""
 
-    max_block_age: Annotated[dict[int, Seconds], Field(min_length=1)]
+    max_block_age: Annotated[dict[int, Seconds], Field(min_length=1), OneEach]
 
 
 class Ladder(StrictModel):

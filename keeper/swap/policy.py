@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
-from keeper.config import CheckedAddress, StrictModel
+from keeper.config import CheckedAddress, OneEach, StrictModel, exact_bytes
 from keeper.errors import PolicyError
 from keeper.swap import deployments
 from keeper.swap.calldata import Target
@@ -27,11 +27,9 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 
 def _bytes(length: int) -> BeforeValidator:
     def read(value: object) -> bytes:
-        if isinstance(value, bytes) and len(value) == length:
-            return value
-        if isinstance(value, str) and len(value) == 2 + 2 * length and value.startswith("0x"):
-            return bytes.fromhex(value[2:])
-        raise ValueError(f"expected {length} bytes as 0x and {2 * length} hex digits")
+        if (found := exact_bytes(value, length)) is None:
+            raise ValueError(f"expected {length} bytes as 0x and {2 * length} hex digits")
+        return found
 
     return BeforeValidator(read)
 
@@ -80,7 +78,7 @@ class LiFiPolicy(StrictModel):
     """
 
     diamond: CheckedAddress
-    facets: Annotated[dict[Selector, CodeHash], Field(min_length=1)]
+    facets: Annotated[dict[Selector, CodeHash], Field(min_length=1), OneEach]
     targets: Annotated[tuple[CalledTarget, ...], Field(min_length=1)]
     exchanges: Annotated[tuple[str, ...], Field(min_length=1)]
     max_fee_bps: Annotated[int, Field(strict=True, ge=0, lt=BPS)]

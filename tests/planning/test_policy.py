@@ -16,6 +16,9 @@ from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
 
 POLICY = example_policy()
+MIXED = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa"
+"""An address with letters, in its checksum's spelling."""
+WORD = "0x" + "11" * 32
 
 
 def batch() -> Plan:
@@ -103,6 +106,15 @@ def test_what_counts_under_one_risk_id_is_capped_together() -> None:
         (lambda s: s["signers"].update(addresses=[account(1), account(1)]), "named twice"),
         (lambda s: s["time"].update(validity=10), "max_reference_age exceeds validity"),
         (lambda s: s.update(chains={"1": {"finality": 0}}), "lacks the hub chain"),
+        (
+            lambda s: s["chains"].update({f"0{each}": {"finality": 0} for each in s["chains"]}),
+            "chains: two keys say the same",
+        ),
+        (lambda s: s.update(code={MIXED: WORD, MIXED.lower(): WORD}), "code: two keys say the same"),
+        (
+            lambda s: s.update(risk={"R23": {"max_block_age": {"31337": 60, " 31337": 10**9}}}),
+            "R23.max_block_age: two keys say the same",
+        ),
         (lambda s: s["positions"].append(s["positions"][0]), "listed twice"),
         (lambda s: s["positions"][0].update(venue="idle"), "not a venue"),
         (lambda s: s["positions"][0].pop("venue"), "positions.0.venue"),
@@ -114,6 +126,9 @@ def test_what_counts_under_one_risk_id_is_capped_together() -> None:
         (lambda s: s.pop("caps"), "caps"),
         (lambda s: s["positions"][0].update(functions=["sweep"]), "no such function"),
         (lambda s: s["positions"][0].update(key="0x12"), "64 hex digits"),
+        (lambda s: s["positions"][0].update(key=WORD[:-2] + "  "), "64 hex digits"),
+        (lambda s: s["positions"][0].update(key=WORD[:-1] + "\uff11"), "64 hex digits"),
+        (lambda s: s.update(proposers={"keys": [WORD[:-2] + "  "], "patience": 1}), "64 hex digits"),
         (lambda s: s["positions"][0].update(address="0x12"), "positions.0.address"),
         (lambda s: s["strategy"].update(params={"gain": 0.5}), "No canonical encoding"),
     ],

@@ -202,6 +202,16 @@ def _token(body: dict[str, Any]) -> dict[str, Any]:
             "no generic swap",
         ),
         (lambda body: body["swap"]["lifi"].update(facets={"0x1234": "0x" + "11" * 32}), "expected 4 bytes"),
+        (
+            lambda body: body["swap"]["lifi"].update(
+                facets={f"0x{name}": CODE for name in (SINGLE.selector.hex(), SINGLE.selector.hex().upper())}
+            ),
+            "facets: two keys say the same",
+        ),
+        (
+            lambda body: body["swap"]["lifi"]["targets"][0].update(selectors=["0xc04b8d  "]),
+            "expected 4 bytes",
+        ),
         (lambda body: body["swap"]["lifi"].update(targets=[]), "targets"),
         (lambda body: body["swap"]["lifi"].update(exchanges=[]), "exchanges"),
         (lambda body: body["swap"]["lifi"].update(max_age=0), "max_age"),
