@@ -1,7 +1,8 @@
 """The one encoding that is hashed and signed: deterministic CBOR (RFC 8949 section 4.2).
 
-An encoding is the CBOR array [domain, version, value]. Only None, bool, int of any size, bytes, str, lists
-(tuples encode as lists) and maps with str keys exist: nothing whose bytes could depend on a machine.
+An encoding is the CBOR array [domain, version, value]. Only None, bool, int from -2**256 to 2**256 - 1,
+bytes, str, lists (tuples encode as lists) and maps with str keys exist: nothing whose bytes could depend on a
+machine.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from eth_hash.auto import keccak
 from keeper.errors import DecodeError, KeeperError
 
 MAX_DEPTH: Final = 64
+MAX_INTEGER_BYTES: Final = 32
+"""Of a bignum. No chain knows a longer one, and Python refuses to write thousands of digits into an error."""
 
 Plain = bool | int | bytes | str | list["Plain"] | dict[str, "Plain"] | None
 """What `decode` returns."""
@@ -38,6 +41,18 @@ def _plain_key(key: object, path: _Path) -> str:
     return str(key)
 
 
+def _integer(value: int, path: _Path) -> int:
+    bits = (value if value >= 0 else ~value).bit_length()
+    if bits > 8 * MAX_INTEGER_BYTES:
+        raise KeeperError(
+            "No canonical encoding for an integer of this size",
+            expected=f"at most {8 * MAX_INTEGER_BYTES} bits",
+            seen=f"{bits:,}",
+            where=_where(path),
+        )
+    return value
+
+
 def _plain(value: object, path: _Path, depth: int) -> Plain:
     """A copy made of exact built-in types, so that no subclass chooses its own encoding."""
     if depth > MAX_DEPTH:
@@ -48,7 +63,7 @@ def _plain(value: object, path: _Path, depth: int) -> Plain:
         case None | bool():
             return value
         case int():
-            return int(value)
+            return _integer(int(value), path)
         case str():
             return str(value)
         case bytes():
@@ -143,6 +158,8 @@ class _Reader:
         major, length = self._head()
         if major != 2:
             raise self._wrong("a bignum's bytes", f"major type {major}")
+        if length > MAX_INTEGER_BYTES:
+            raise self._wrong(f"a bignum of at most {MAX_INTEGER_BYTES} bytes", f"{length:,}")
         number = int.from_bytes(self._take(length))
         return number if tag == 2 else -1 - number
 

@@ -19,7 +19,7 @@ from keeper.errors import DecodeError, KeeperError
 GOLDEN = Path(__file__).parent / "golden"
 TAG = {"domain": "test/value", "version": 1}
 
-integers = st.integers(-(2**300), 2**300)
+integers = st.integers(-(2**256), 2**256 - 1)
 leaves = st.none() | st.booleans() | integers | st.binary(max_size=40) | st.text(max_size=20)
 values = st.recursive(
     leaves,
@@ -34,6 +34,8 @@ CASES: dict[str, tuple[object, str]] = {
     "word": (2**64 - 1, "1bffffffffffffffff"),
     "bignum": (2**64, "c249010000000000000000"),
     "negative_bignum": (-(2**64) - 1, "c349010000000000000000"),
+    "greatest": (2**256 - 1, "c25820" + "ff" * 32),
+    "least": (-(2**256), "c35820" + "ff" * 32),
     "bytes": (b"\x01\x02", "420102"),
     "text": ("ü", "62c3bc"),
     "list": ((1, [True, False]), "820182f5f4"),
@@ -128,6 +130,18 @@ def test_true_and_one_are_different() -> None:
 def test_values_without_canonical_encoding_are_refused(value: object) -> None:
     with pytest.raises(KeeperError):
         canonical.encode(value, **TAG)
+
+
+@pytest.mark.parametrize("bits", [256, 20_000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_integer_of_more_than_256_bits_is_neither_encoded_nor_decoded(bits: int, sign: int) -> None:
+    value = sign * 2**bits - (sign < 0)
+    with pytest.raises(KeeperError, match=r"\$\.a\]: expected at most 256 bits"):
+        canonical.encode({"a": value}, **TAG)
+    with pytest.raises(DecodeError, match="a bignum of at most 32 bytes"):
+        canonical.decode(cbor2.dumps([TAG["domain"], TAG["version"], {"a": value}]), **TAG)
+    with pytest.raises(DecodeError, match="a bignum of at most 32 bytes"):
+        canonical.decode(cbor2.dumps([TAG["domain"], value, {}]), **TAG)
 
 
 def test_refusal_names_the_path() -> None:
