@@ -13,7 +13,7 @@ from keeper.swap import check
 from keeper.swap.calldata import refuse
 from keeper.swap.check import CheckedQuote, Expected
 from keeper.swap.models import Quote, ReceivedQuote, parse
-from keeper.units import BPS, mul_div_up
+from keeper.units import BPS, mul_div_down, mul_div_up
 
 if TYPE_CHECKING:
     from keeper.book import Book
@@ -68,6 +68,8 @@ def checked(evidence: Evidence, book: Book, policy: Policy) -> CheckedQuote:
                 token_out=policy.vault.asset,
                 amount_in=amount,
                 min_out=mul_div_up(worth.low, BPS - token.max_slippage_bps, BPS),
+                # It would be the better route by what nobody pays, and every signer's simulation would fail.
+                max_out=mul_div_down(worth.high, BPS + token.max_slippage_bps, BPS),
                 max_fee_bps=swap.lifi.max_fee_bps,
                 tools=swap.lifi.tools,
                 targets=swap.lifi.called,

@@ -170,4 +170,4 @@ LIES: Final[Mapping[str, Lie]] = MappingProxyType(
         "both: twice what the pools pay": promise(GENEROUS, 1),
     }
 )
-"""By what is told. All but the last can be seen in the quote; of that one only the chain knows better."""
+"""By what is told. All but the last can be seen in the quote; that one takes a look at prices."""

@@ -23,7 +23,8 @@ MAX_QUOTE: Final = 262_144
 class Expected:
     """What was asked for and what is allowed: from the policy and the plan, nothing from the answer.
 
-    Amounts are in smallest units; times in seconds since 1970. `handler` sends and receives.
+    Amounts are in smallest units; times in seconds since 1970. `handler` sends and receives. A quote's
+    minimum is from `min_out` to `max_out`: who promises more than the market gives promises nothing.
     `targets` are the contracts a step may call, as the handler on chain has them. Native value is
     refused above `max_native`, which is 0 where nothing is declared.
     """
@@ -35,6 +36,7 @@ class Expected:
     token_out: Address
     amount_in: int
     min_out: int
+    max_out: int
     max_fee_bps: int
     tools: frozenset[str]
     targets: tuple[tuple[Address, Target], ...]
@@ -132,6 +134,8 @@ def _check_estimate(quote: Quote, expected: Expected) -> None:
     minimum, best = int(estimate.to_amount_min), int(estimate.to_amount)
     if minimum < max(expected.min_out, 1):
         raise refuse("estimate.toAmountMin", f"at least {max(expected.min_out, 1)}", minimum)
+    if minimum > expected.max_out:
+        raise refuse("estimate.toAmountMin", f"at most {expected.max_out}", minimum)
     if best < minimum:
         raise refuse("estimate.toAmount", f"at least toAmountMin {minimum}", best)
 

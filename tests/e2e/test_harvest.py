@@ -19,7 +19,7 @@ from keeper.connectors.base import at_venue
 from keeper.connectors.token import TokenPosition
 from keeper.contracts import encode_call
 from keeper.errors import DecodeError, PlanError, PolicyError
-from keeper.events import Event, SnapshotTaken
+from keeper.events import Event, QuoteFailed, SnapshotTaken
 from keeper.ledger.portfolio import nav_for_batch
 from keeper.ops.commands.policy import app as policy_app
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP, WITHDRAW
@@ -144,6 +144,22 @@ async def test_an_honest_quote_that_brings_less_than_its_gas_is_no_failure_of_li
     assert [type(each) for each in told] == [SnapshotTaken]
 
 
+async def test_a_promise_that_no_pool_keeps_is_no_evidence_and_the_direct_route_is_taken(
+    selling: Selling,
+) -> None:
+    text = selling.stage.deployment.policy_toml + "\n" + table("harvest", {"min_worth": 1})
+    by_itself = replace(selling, stage=staged(selling, parse(tomllib.loads(text), Policy)))
+    selling.service.behave(fee_bps=0, lie="both: twice what the pools pay")
+    told: list[Event] = []
+    async with by_itself.keeper() as keeper:
+        keeper.events.subscribe(told.append)
+        plan = await keeper.propose(Kind.BATCH)
+    (failed,) = (each for each in told if isinstance(each, QuoteFailed))
+    assert "estimate.toAmountMin]: expected at most" in failed.reason
+    assert (plan.batch.calls[1].function, plan.evidence) == (SWAP_UNISWAP.name, ())
+    assert (await by_itself.carry_out(plan)).reconciliation.unexplained == 0
+
+
 async def test_what_was_kept_is_sold_with_the_next_harvest(selling: Selling) -> None:
     await selling.carry_out(await selling.propose())
     # A gift to where it is kept is kept as well, and explained.
@@ -234,7 +250,6 @@ async def test_no_lie_is_signed(selling: Selling, capsys: pytest.CaptureFixture[
         sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert selling.stage.state() == state
     caught = {lie: where for lie, where, _ in rows}
-    assert caught.pop("both: twice what the pools pay") == "contract"
     assert caught.pop("json: a minimum that is no number") == "client"
     assert set(caught.values()) == {"signer"}
     assert len({by for _, where, by in rows if where == "signer"}) > 20, "each lie has its own refusal"

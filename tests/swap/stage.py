@@ -20,7 +20,7 @@ from keeper.swap.check import CheckedQuote, Expected
 from keeper.swap.client import LiFi, LiFiConfig
 from keeper.swap.deployments import MULTIPLE, SINGLE
 from keeper.swap.models import ReceivedQuote, SwapRequest
-from keeper.units import Address
+from keeper.units import MAX_UINT256, Address
 
 DATA = Path(__file__).parent / "data"
 USDC = 10**6
@@ -76,6 +76,7 @@ class Stage:
         return LiFi(LiFiConfig(**{**config, **changed}), FixedClock(self.now()))
 
     def expected(self, request: SwapRequest, quote: ReceivedQuote, min_out: int) -> Expected:
+        # No ceiling: what promises too much has to end at the contract as well.
         return Expected(
             chain_id=request.chain_id,
             diamond=self.lifi.deployment.diamond,
@@ -84,6 +85,7 @@ class Stage:
             token_out=Address(request.token_out),
             amount_in=request.amount_in,
             min_out=min_out,
+            max_out=MAX_UINT256,
             max_fee_bps=FEE_CAP_BPS,
             tools=frozenset({EXCHANGE, FEE_COLLECTION}),
             targets=self.lifi.targets,

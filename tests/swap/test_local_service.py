@@ -277,5 +277,9 @@ async def test_age_minimum_and_tools_are_the_signers_own(stage: Stage, tmp_path:
             check(quote.data, replace(expected, now=expected.observed_at + seconds))
     with pytest.raises(RefusedError, match="toAmountMin"):
         check(quote.data, replace(expected, min_out=10**18))
+    signed = check(quote.data, expected).min_out
+    assert check(quote.data, replace(expected, max_out=signed)).min_out == signed
+    with pytest.raises(RefusedError, match=rf"toAmountMin\]: expected at most {signed - 1}, saw {signed}"):
+        check(quote.data, replace(expected, max_out=signed - 1))
     with pytest.raises(RefusedError, match=r"tool.*expected one of 1inch"):
         check(quote.data, replace(expected, tools=frozenset({"1inch"})))
