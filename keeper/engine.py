@@ -9,12 +9,19 @@ from keeper.chain import lens
 from keeper.chain.call import Call
 from keeper.chain.snapshot import Snapshot
 from keeper.connectors.base import load
-from keeper.errors import DecodeError, PlanError
+from keeper.errors import DecodeError, PlanError, PolicyError
 from keeper.ledger.vault import settle
 from keeper.oracle import routes
 from keeper.planning import budgets, defence, harvest, quotes
 from keeper.planning import strategy as strategies
-from keeper.planning.build import Basis, build_batch, build_defence, build_settlement
+from keeper.planning.build import (
+    Basis,
+    NothingToDoError,
+    build_batch,
+    build_defence,
+    build_settlement,
+    is_reached,
+)
 from keeper.planning.evidence import Evidence, check_ages, decide
 from keeper.planning.intents import settled
 from keeper.planning.plan import Kind, Plan
@@ -63,8 +70,9 @@ def derive(
     """The one plan of this kind that follows from the snapshot and the evidence, as a leg of `parent`.
 
     Evidence that asks for an allocation decides in the strategy's place. A defence rests on the book alone,
-    and carries no evidence. Raises NothingToDoError when there is nothing to do, PlanError when no epoch
-    waits for settlement or evidence does not hold, and whatever `open_book` refuses.
+    and carries no evidence. What is harvested without anybody's asking gets a batch of its own, once nothing
+    else is to be done. Raises NothingToDoError when there is nothing to do or that batch is refused, PlanError
+    when no epoch waits for settlement or evidence does not hold, and whatever `open_book` refuses.
     """
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
@@ -96,14 +104,20 @@ def derive(
         basis = replace(basis, nonce=book.defence_nonce, evidence=())
         return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
     allocation = asked or settled(strategy.decide(book), book)
-    if _harvests_by_itself(book, policy, asked, allocation):
-        found = harvest.by_itself(book, policy, checked)
-    else:
+    if not _harvests_by_itself(book, policy, asked, allocation):
         found = harvest.harvest(book, policy, allocation.harvests, checked)
-    plan = limits.allowed(book, policy, build_batch(policy, book, allocation, basis, found))
-    # What exceeds a budget by itself nobody would ever sign.
-    budgets.check(policy, plan, ())
-    return plan
+        return _allowed(book, policy, build_batch(policy, book, allocation, basis, found))
+    found = harvest.by_itself(book, policy, checked)
+    try:
+        return _allowed(book, policy, build_batch(policy, book, allocation, basis, found))
+    except NothingToDoError:
+        raise
+    except (PlanError, PolicyError) as error:
+        # Nobody asked for it, and so it is no failure.
+        raise NothingToDoError(
+            "The vault is already where the allocation wants it, and the harvest that is due is not allowed",
+            hint=str(error),
+        ) from error
 
 
 def quote_requests(
@@ -119,14 +133,32 @@ def quote_requests(
         return ()
     asked = decide(evidence, book, policy)
     allocation = asked or settled(load_strategy(policy).decide(book), book)
-    by_itself = _harvests_by_itself(book, policy, asked, allocation)
-    venues = harvest.due(book, policy) if by_itself else allocation.harvests
-    return harvest.quote_requests(book, policy, venues)
+    if _harvests_by_itself(book, policy, asked, allocation):
+        _, sales = harvest.due(book, policy)
+    elif allocation.harvests:
+        _, sales = harvest.wanted(book, policy, allocation.harvests)
+    else:
+        sales = ()
+    return harvest.quote_requests(policy, sales)
 
 
 def _harvests_by_itself(book: Book, policy: Policy, asked: Allocation | None, allocation: Allocation) -> bool:
-    """Whether nobody has said what is to be harvested; while a debt is in danger nothing is."""
-    return asked is None and not allocation.harvests and not defence.weak(book, policy)
+    """Whether nobody has said what is to be harvested, and nothing else is to be done. A harvest keeps what
+    it does not sell and rests on prices and routes: a batch with one may be refused, by limits or on chain,
+    where its moves alone would pass. While a debt is in danger nothing is harvested."""
+    return (
+        asked is None
+        and not allocation.harvests
+        and not defence.weak(book, policy)
+        and is_reached(policy, book, allocation)
+    )
+
+
+def _allowed(book: Book, policy: Policy, plan: Plan) -> Plan:
+    limits.allowed(book, policy, plan)
+    # What exceeds a budget by itself nobody would ever sign.
+    budgets.check(policy, plan, ())
+    return plan
 
 
 def _settlement(policy: Policy, book: Book, basis: Basis) -> Plan:

@@ -117,6 +117,11 @@ def build_batch(
     return _batch(policy, book, basis, calls, (policy.nonce_key, floor, max_loss), reason)
 
 
+def is_reached(policy: Policy, book: Holdings, allocation: Allocation) -> bool:
+    """Whether no move is left. Raises as `build_batch`."""
+    return _moves(policy, book, allocation) == ((), ())
+
+
 def build_defence(
     policy: Policy, book: Holdings, calls: tuple[PlannedCall, ...], reason: str, nonce_key: int, basis: Basis
 ) -> Plan:

@@ -14,6 +14,7 @@ from keeper.connectors.base import EVERYTHING, Rewarded, at_venue
 from keeper.connectors.token import TokenPosition
 from keeper.errors import PlanError, PolicyError, ValuationError
 from keeper.exposures import doubtful
+from keeper.ledger.vault import overdue
 from keeper.oracle.quote import Status
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP, SWAP_LIFI, SWAP_UNISWAP
 from keeper.planning.calls import PlannedCall
@@ -83,14 +84,11 @@ class Harvest:
 NOTHING: Final = Harvest()
 
 
-def quote_requests(book: Book, policy: Policy, venues: Sequence[str]) -> tuple[SwapRequest, ...]:
-    """The quotes that harvesting `venues` needs of LiFi. Raises as `harvest`."""
-    if not venues:
+def quote_requests(policy: Policy, sales: Sequence[Sale]) -> tuple[SwapRequest, ...]:
+    """The quotes that these sales need of LiFi."""
+    swap = policy.swap
+    if swap is None or swap.lifi is None:
         return ()
-    swap, _ = _section(policy, book)
-    if swap.lifi is None:
-        return ()
-    _, sales = wanted(book, policy, venues)
     return tuple(
         SwapRequest(
             chain_id=policy.vault.chain_id,
@@ -129,37 +127,44 @@ def harvest(
     return Harvest(tuple(calls), " ".join(reasons))
 
 
-def due(book: Book, policy: Policy) -> tuple[str, ...]:
-    """The venues to be harvested by themselves: what a token's sale must bring, less its gas, reaches the
+def due(book: Book, policy: Policy) -> tuple[tuple[Claim, ...], tuple[Sale, ...]]:
+    """(claims, sales) to be made by themselves: of the tokens of which a sale must bring, less its gas, the
     policy's `harvest.min_worth`. It is what has been earned since the last harvest that decides, and so
-    nothing else has to say how long ago that was. None where a position or a price is in doubt."""
-    if policy.harvest is None:
-        return ()
+    nothing else has to say how long ago that was.
+
+    A token at a price in doubt is left out, and so is one whose venue may not grow: a harvest keeps there
+    what it does not sell, and the portfolio would refuse the batch."""
+    if policy.harvest is None or overdue(book.accounting, book.params, book.at + policy.time.validity):
+        return (), ()
     swap, market = _section(policy, book)
     doubt = doubtful(book.positions, book.isolated, book.at)
     sound = [each.ref.venue for each in book.positions if each.ref.venue not in doubt]
     earned = _earned(book, sound)
-    found: set[str] = set()
-    for token in swap.tokens.values():
-        own = {claim.venue: amount for claim, amount in earned.items() if claim.reward == token.address}
+    claims: list[Claim] = []
+    sales = []
+    for name, token in sorted(swap.tokens.items()):
+        own = [claim for claim in earned if claim.reward == token.address]
         held = _held(book, token)
-        if token.venue not in doubt and _is_worth_it(policy, swap, market, token, held + sum(own.values())):
-            found |= {*own, *((token.venue,) if held else ())}
-    return tuple(sorted(found))
+        amount = held + sum(earned[claim] for claim in own)
+        # A cap of 0 is that of a venue which is closed (`keeper.book`), or in doubt.
+        if book.caps[token.venue] > 0 and _is_worth_it(policy, swap, market, token, amount):
+            sales.append(Sale(name, token, held, amount, _least(market, name, token, amount)))
+            claims += own
+    return tuple(claims), tuple(sales)
 
 
 def by_itself(book: Book, policy: Policy, quotes: Iterable[CheckedQuote] = ()) -> Harvest:
-    """The harvest of what is due, which never stands in the way of a plan: what no route sells is claimed
-    and kept if it is worth that, and left where it is otherwise.
+    """The harvest of what is due, for a batch of its own: what no route sells is claimed and kept if it is
+    worth that, and left where it is otherwise.
 
     Raises PlanError for a quote that is for none of the sales.
     """
-    left, venues = list(quotes), due(book, policy)
-    if not venues:
+    left = list(quotes)
+    claims, sales = due(book, policy)
+    if not sales:
         _require_used(left)
         return NOTHING
     swap, market = _section(policy, book)
-    claims, sales = wanted(book, policy, venues)
     calls: list[PlannedCall] = []
     reasons = []
     for sale in sales:
