@@ -15,6 +15,7 @@ from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_diamond import LocalLiFi
 from keeper.simulation.lifi_quotes import EXCHANGE
 from keeper.simulation.vault import (
+    ETHER_FEED,
     MIN_HEALTH_WAD,
     Core,
     Deployment,
@@ -34,10 +35,13 @@ from keeper.units import Address
 
 REWARD: Final = "WETH"
 HELD: Final = f"held:{REWARD}"
+SECOND: Final = "DAI"
 POOL: Final = "USDC/WETH"
 EMISSION: Final = 3 * 10**13
 """Wei of ether a second, for all suppliers of USDC together."""
+_FEEDS: Final = {**ETHER_FEED, SECOND: f"{SECOND}/USD"}
 _FUND: Final = 1_000 * 10**18
+_ETHER_PRICE: Final = 3_000
 _YEAR: Final = 365 * 86_400
 _FEE: Final = 3_000
 _FULL_RANGE: Final = (-887_220, 887_220)
@@ -48,17 +52,28 @@ _CONFIGURE: Final = "configureAssets((uint88,uint256,uint32,address,address,addr
 
 def pay_rewards(devnet: Devnet) -> None:
     """Aave begins to pay ether to suppliers of USDC, out of the treasury."""
-    aave, weth = devnet.manifest["aave"], _token(devnet, REWARD)
+    devnet.send(devnet.key("treasury"), _token(devnet, REWARD), encode_call("deposit()"), _FUND)
+    _pay(devnet, REWARD, _FUND, EMISSION)
+
+
+def _pay_dollars(devnet: Devnet) -> None:
+    """And as much in DAI."""
+    fund = encode_call("mint(address,uint256)", devnet.address("treasury"), _FUND * _ETHER_PRICE)
+    devnet.send(devnet.key("deployer"), _token(devnet, SECOND), fund)
+    _pay(devnet, SECOND, _FUND * _ETHER_PRICE, EMISSION * _ETHER_PRICE)
+
+
+def _pay(devnet: Devnet, symbol: str, fund: int, emission: int) -> None:
+    aave, token = devnet.manifest["aave"], _token(devnet, symbol)
     strategy, treasury = aave["reward"]["strategy"], devnet.key("treasury")
-    devnet.send(treasury, weth, encode_call("deposit()"), _FUND)
-    devnet.send(treasury, weth, encode_call("approve(address,uint256)", strategy, _FUND))
-    emission, admin = aave["emission_manager"], devnet.address("deployer")
-    data = encode_call("setEmissionAdmin(address,address)", weth, admin)
-    devnet.send(devnet.key("deployer"), emission, data)
+    devnet.send(treasury, token, encode_call("approve(address,uint256)", strategy, fund))
+    manager, admin = aave["emission_manager"], devnet.address("deployer")
+    data = encode_call("setEmissionAdmin(address,address)", token, admin)
+    devnet.send(devnet.key("deployer"), manager, data)
     end = int(devnet.block()["timestamp"], 16) + _YEAR
-    feed, a_token = devnet.manifest["feeds"]["ETH/USD"]["proxy"], aave["reserves"]["USDC"]["a_token"]
-    stream = (EMISSION, 0, end, a_token, weth, strategy, feed)
-    devnet.send(devnet.key("deployer"), emission, encode_call(_CONFIGURE, [stream]))
+    feed, a_token = devnet.manifest["feeds"][_FEEDS[symbol]]["proxy"], aave["reserves"]["USDC"]["a_token"]
+    stream = (emission, 0, end, a_token, token, strategy, feed)
+    devnet.send(devnet.key("deployer"), manager, encode_call(_CONFIGURE, [stream]))
 
 
 def open_pool(devnet: Devnet) -> dict[str, Any]:
@@ -81,27 +96,35 @@ def open_pool(devnet: Devnet) -> dict[str, Any]:
     return {"address": pool, "fee": _FEE}
 
 
-def push_prices(devnet: Devnet) -> None:
-    """A round of the feeds that ether in dollars rests on, at the answers that they have."""
-    for name in ("ETH/USD", "USDC/USD"):
+def push_prices(devnet: Devnet, *more: str) -> None:
+    """A round of the feeds that ether in dollars rests on, and of more, at the answers that they have."""
+    for name in ("ETH/USD", "USDC/USD", *more):
         feed = devnet.manifest["feeds"][name]
         answer = devnet.call(feed["proxy"], "latestAnswer()", [], "(int256)")
         devnet.send(devnet.key("oracle"), feed["aggregator"], encode_call("push(int256)", answer))
 
 
-def deploy_selling_vault(devnet: Devnet, lifi: LocalLiFi) -> Deployment:
+def deploy_selling_vault(devnet: Devnet, lifi: LocalLiFi, *, dollars: bool = False) -> Deployment:
     """`deploy_vault` with rewards of ether at Aave, a place to hold ether, and a handler that sells it on
-    Uniswap and through LiFi; people may decide."""
+    Uniswap and through LiFi; with `dollars` the same of DAI besides. People may decide."""
     pay_rewards(devnet)
+    if dollars:
+        _pay_dollars(devnet)
+    symbols = (REWARD, SECOND) if dollars else (REWARD,)
     core = deploy_core(devnet)
-    oracle = deploy_oracle(devnet)
+    oracle = deploy_oracle(devnet, {each: _FEEDS[each] for each in symbols})
     govern(devnet, core, "setOracle", core.vault, oracle.router)
-    weth = _token(devnet, REWARD)
-    connectors = deploy_connectors(devnet, core.portfolio, [weth])
-    listings = [_rewarded(devnet, each) if each.connector == "aave_v3" else each for each in connectors]
-    holder = devnet.deploy(devnet.key("deployer"), "TokenConnector", [core.portfolio, [weth]])
-    listings.append(Listing(HELD, holder, key_of(weth), "token", {"token": weth}))
+    rewards = [_token(devnet, each) for each in symbols]
+    connectors = deploy_connectors(devnet, core.portfolio, rewards)
+    listings = [
+        _rewarded(devnet, each, rewards) if each.connector == "aave_v3" else each for each in connectors
+    ]
+    for symbol, token in zip(symbols, rewards, strict=True):
+        holder = devnet.deploy(devnet.key("deployer"), "TokenConnector", [core.portfolio, [token]])
+        listings.append(Listing(f"held:{symbol}", holder, key_of(token), "token", {"token": token}))
     section = _section(devnet, core, lifi)
+    if dollars:
+        section["tokens"][SECOND] = _second(devnet, core)
     swap = parse(section, SwapPolicy)
     for _, _, data in set_up(swap):
         devnet.send(devnet.key("governor"), swap.handler, data, errors=["SwapHandler", "Registry"])
@@ -117,14 +140,14 @@ def _token(devnet: Devnet, symbol: str) -> Address:
     return Address(devnet.manifest["tokens"][symbol]["address"])
 
 
-def _rewarded(devnet: Devnet, listing: Listing) -> Listing:
+def _rewarded(devnet: Devnet, listing: Listing, rewards: list[Address]) -> Listing:
     """The connector at Aave as one whose whole account is read: whoever earns is told apart by reserve."""
     aave = devnet.manifest["aave"]
     asset = listing.params["asset"]
     names = ("asset", "a_token", "variable_debt_token")
     account = {
         "keys": [asset],
-        "rewards": [_token(devnet, REWARD)],
+        "rewards": rewards,
         "reserves": [
             {name: each[name] for name in names}
             for each in aave["reserves"].values()
@@ -175,6 +198,16 @@ def _section(devnet: Devnet, core: Core, lifi: LocalLiFi) -> dict[str, Any]:
             "max_fee_bps": 30,
             "max_age": 120,
         },
+    }
+
+
+def _second(devnet: Devnet, core: Core) -> dict[str, Any]:
+    pool = devnet.manifest["uniswap"]["pools"][f"{SECOND}/USDC"]
+    return {
+        "address": _token(devnet, SECOND),
+        "venue": f"held:{SECOND}",
+        "max_slippage_bps": 150,
+        "path": [{"pool": pool["address"], "fee": pool["fee"], "to": core.asset}],
     }
 
 

@@ -15,12 +15,12 @@ from keeper.config import parse
 from keeper.ledger.vault import Params
 from keeper.planning.actions import CLAIM, SUPPLY, SWAP_UNISWAP, WITHDRAW
 from keeper.planning.build import NothingToDoError
-from keeper.planning.plan import Kind
+from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.simulation.cast import cast
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_process import LiFiService
-from keeper.simulation.swaps import HELD, REWARD, deploy_selling_vault, push_prices
+from keeper.simulation.swaps import HELD, REWARD, SECOND, deploy_selling_vault, push_prices
 from keeper.simulation.vault import Deployment, table
 
 HOUR = 3_600
@@ -33,10 +33,11 @@ def harvesting(made: Deployment) -> Deployment:
     return replace(made, policy_toml=text, policy=parse(tomllib.loads(text), Policy))
 
 
-async def earning(devnet: Devnet) -> Staged:
+async def earning(devnet: Devnet, *, dollars: bool = False) -> Staged:
     """A vault at work of which a harvest is due, and a quarter of which is to be paid out."""
     with LiFiService([devnet]) as service:
-        made = harvesting(deploy_selling_vault(devnet, service.contracts[devnet.chain_id]))
+        made = deploy_selling_vault(devnet, service.contracts[devnet.chain_id], dollars=dollars)
+    made = harvesting(made)
     stage = Staged(devnet, made)
     await stage.open(2_000_000 * USDC)
     later(stage)
@@ -198,3 +199,20 @@ async def test_a_harvest_that_the_vault_would_refuse_is_none_and_exits_go_on(
             await stage.propose(Kind.BATCH)
         assert why in str(nothing.value)
         assert ("the harvest that is due is not allowed" in str(nothing.value)) is bool(why)
+
+
+async def test_a_second_reward_at_a_stale_price_waits_and_nothing_waits_for_it(devnet: Devnet) -> None:
+    def sold(plan: Plan) -> list[str]:
+        tokens = {each.address: name for name, each in (swap.tokens if swap else {}).items()}
+        return [tokens[call.token] for call in plan.batch.calls if call.function == SWAP_UNISWAP.name]
+
+    with devnet.undone():
+        stage = await earning(devnet, dollars=True)
+        swap = stage.policy.swap
+        exits = await stage.allocate()
+        assert {call.function for call in exits.batch.calls} == {WITHDRAW.name}
+        assert sold(await stage.allocate()) == [REWARD]
+        with pytest.raises(NothingToDoError):
+            await stage.propose(Kind.BATCH)
+        push_prices(devnet, f"{SECOND}/USD")
+        assert sold(await stage.allocate()) == [SECOND]
