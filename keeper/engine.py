@@ -71,8 +71,8 @@ def derive(
 
     Evidence that asks for an allocation decides in the strategy's place. A defence rests on the book alone,
     and carries no evidence. What is harvested without anybody's asking gets a batch of its own, once nothing
-    else is to be done. Raises NothingToDoError when there is nothing to do or that batch is refused, PlanError
-    when no epoch waits for settlement or evidence does not hold, and whatever `open_book` refuses.
+    else is to be done. Raises NothingToDoError when there is nothing to do or that batch is refused,
+    PlanError when no epoch waits for settlement or evidence does not hold, and whatever `open_book` refuses.
     """
     check_ages(evidence, snapshot.reference_time, policy)
     book = open_book(snapshot, policy)
