@@ -28,8 +28,8 @@ KEEPER: Final = "relayer"
 REPORT_GAS: Final = 250_000
 """`IPortfolio.REPORT_GAS`: what a report may use when nothing has been read before."""
 
-DEPOSIT: Final = 1_000_000
-"""Whole tokens that the vault has at hand when it opens."""
+DEPOSIT: Final = 300_000
+"""Whole tokens that the vault has at hand when it opens: of 27 decimals about as many as it takes."""
 
 _EPOCH: Final = 600
 _NOBODY: Final = Address("0x" + "0" * 40)
