@@ -195,7 +195,7 @@ async def test_an_endpoint_far_behind_comes_last(chain: Endpoint, two: tuple[Pro
 
 async def test_a_slow_endpoint_comes_after_a_quick_one(chain: Endpoint, two: tuple[Proxy, Proxy]) -> None:
     slow, quick = two
-    slow.delay = 0.25
+    slow.delay = 1.0
     async with pooled(slow.url, quick.url) as (pool, _):
         await pool.get_block(0)
         await pool.get_block(0)
