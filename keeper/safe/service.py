@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final
 
@@ -231,10 +232,12 @@ class TransactionService:
         """Status and JSON, where there is some. Raises EndpointDownError for what may pass."""
         if self._session is None:
             raise EndpointError("The service is not open", where=str(self.url))
-        await self._wait()
         target = self.url.secret().rstrip("/") + path
         try:
-            async with self._session.request(method, target, allow_redirects=False, **more) as response:
+            async with (
+                self._paced(),
+                self._session.request(method, target, allow_redirects=False, **more) as response,
+            ):
                 status, body = response.status, await _bounded(response, str(self.url))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # Not the error's own words: they may quote the URL.
@@ -247,12 +250,17 @@ class TransactionService:
             raise EndpointDownError("The transaction service fails", seen=status, where=str(self.url))
         return status, _json(body)
 
-    async def _wait(self) -> None:
-        """Until the service may be asked again."""
+    @asynccontextmanager
+    async def _paced(self) -> AsyncIterator[None]:
+        """One request at a time, and a rest after each answer: one that was long on its way does not come
+        closer to the next."""
         loop = asyncio.get_running_loop()
         async with self._turn:
             await asyncio.sleep(self._free_at - loop.time())
-            self._free_at = loop.time() + self._interval
+            try:
+                yield
+            finally:
+                self._free_at = loop.time() + self._interval
 
 
 class _NotFoundError(EndpointError):

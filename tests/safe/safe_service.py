@@ -31,7 +31,8 @@ def honest(entry: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Service:
-    """Its state; `nonce` is the Safe's as the service has indexed it, `lie` what it does to each entry."""
+    """Its state; `nonce` is the Safe's as the service has indexed it, `lie` what it does to each entry,
+    `first_seconds` how long the first request is on its way."""
 
     chain_id: int
     safe: Address
@@ -39,6 +40,7 @@ class Service:
     nonce: int = 0
     lie: Lie = honest
     failures: int = 0
+    first_seconds: float = 0.0
     requests: list[str] = field(default_factory=list)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=deque)
@@ -55,6 +57,8 @@ class Service:
     @web.middleware
     async def _admit(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path}")
+        if len(self.requests) == 1:
+            await asyncio.sleep(self.first_seconds)
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"detail": "Unauthorized"}, status=401)
         now = asyncio.get_running_loop().time()

@@ -77,7 +77,11 @@ async def test_a_note_that_is_too_long_is_never_sent(client: TransactionService,
     await client.propose(made.transaction, signed(made.hash, KEYS[0]), "x" * 200)
 
 
-async def test_the_documented_rate_is_kept(client: TransactionService, service: Service) -> None:
+@pytest.mark.parametrize("first", [0.0, 0.3])
+async def test_the_documented_rate_is_kept_however_long_one_is_on_its_way(
+    client: TransactionService, service: Service, first: float
+) -> None:
+    service.first_seconds = first
     for _ in range(8):
         assert await client.queue(SAFE, 4) == ()
     assert len(service.requests) == 8, "none was refused for coming too soon"
