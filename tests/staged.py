@@ -6,6 +6,7 @@ For tests whose subject is not the processes around it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from eth_account import Account
@@ -14,11 +15,14 @@ from keeper import engine
 from keeper.book import Book, open_book
 from keeper.chain import snapshot
 from keeper.chain.block import BlockRef
-from keeper.chain.rpc import Endpoint
+from keeper.chain.rpc import Endpoint, Source
+from keeper.clock import ChainClock
 from keeper.contracts import Contract, encode_call
 from keeper.ledger.vault import Accounting
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
+from keeper.quorum.record import Promises
+from keeper.quorum.signer import Signer
 from keeper.quorum.typed_data import Signature, artefact
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.vault import EPOCH_SECONDS, SIGNERS, Deployment
@@ -165,6 +169,17 @@ class Staged:
             for each in accounts
         ]
         return sorted(made, key=lambda each: int(each.signer, 16))
+
+    def signer(self, endpoint: Source, promises: Path, role: str = "signer1") -> Signer:
+        """One that derives plans itself, in this process, with its record in that file."""
+        return Signer(
+            policy=self.policy,
+            engine=engine,
+            endpoints={self.devnet.chain_id: endpoint},
+            clock=ChainClock(endpoint),
+            promises=Promises(promises),
+            account=Account.from_key(self.devnet.key(role)),
+        )
 
     def submit(self, plan: Plan, signatures: Sequence[Signature] | None = None) -> Mapping[str, Any]:
         """Sends the plan, by default with the signatures of the first two."""

@@ -4,7 +4,7 @@ Anyone may relay; the quorum's signatures are the authority. The key here pays g
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,12 @@ class Relayer:
 
     def finality(self, policy: Policy) -> int:
         """How many blocks lie on one that stays, by the policy and all others of the chain."""
-        return max(each.finality[self.endpoint.chain_id] for each in (policy, *self.policies))
+        return deepest((policy, *self.policies), self.endpoint.chain_id)
+
+
+def deepest(policies: Iterable[Policy], chain_id: int) -> int:
+    """How many blocks of a chain lie on one that stays by all of these policies."""
+    return max(each.finality[chain_id] for each in policies)
 
 
 def key_of(plan: Plan) -> str:

@@ -22,8 +22,8 @@ from keeper.execution.journal.states import OVERTAKEN, State
 from keeper.execution.journal.tables import Transaction
 from keeper.execution.journal.vaults import VaultRecord
 from keeper.execution.look import Look, find, look, spender
-from keeper.execution.relay import key_of
-from keeper.execution.transactions import Transactions, dearest
+from keeper.execution.relay import deepest, key_of
+from keeper.execution.transactions import Transactions, dearest, payers
 from keeper.ledger.vault import Accounting
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind, Plan
@@ -105,7 +105,7 @@ class Inspection:
 
     @property
     def finality(self) -> int:
-        return max(policy.finality[self.pool.chain_id] for policy in self.policies)
+        return deepest(self.policies, self.pool.chain_id)
 
     async def _account(self, account: Address) -> list[Finding]:
         groups = self.journal.live(self.pool.chain_id, account)
@@ -175,9 +175,8 @@ class Inspection:
         intent = self.journal.intent(row.intent)
         until = intent.valid_until
         expired = until is not None and seen.head.timestamp > until and not row.cancels
-        own = [each for each in self.policies if each.vault.vault == intent.vault] or self.policies
-        payers = self.policies if expired or row.cancels or until is None else own
-        offers = [bumped(policy, dearest(group), seen.head.base_fee) for policy in payers]
+        rules_of = payers(self.policies, intent, cancels=expired or row.cancels)
+        offers = [bumped(policy, dearest(group), seen.head.base_fee) for policy in rules_of]
         dear = all(offer is None for offer in offers)
         if not dear and (expired or _bumps(group) < rules.times):
             return None

@@ -7,7 +7,7 @@ under every hash that its nonce has had.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from keeper.chain.block import quantity
 from keeper.chain.pool import Replacement
@@ -25,6 +25,8 @@ from keeper.units import Address
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+P = TypeVar("P", Policy, Policy | None)
 
 TRANSFER_GAS: Final = 21_000
 """Of a transfer to oneself, which cancels what has the same nonce."""
@@ -249,9 +251,8 @@ class Transactions:
         unseen: bool = False,
     ) -> bool:
         old = dearest(group)
-        # What frees the nonce, or never will by itself, holds up all vaults of the account.
-        shared = cancels or intent.valid_until is None
-        offer = bumped(self.policy if shared else self._rules(intent), old, seen.head.base_fee)
+        rules, *_ = payers((self.policy, *self.policies), intent, cancels=cancels)
+        offer = bumped(rules, old, seen.head.base_fee)
         if offer is None and unseen and seen.head.base_fee <= old.max_fee:
             # Nodes that do not know what it replaces take it at the same price.
             offer = old
@@ -259,10 +260,6 @@ class Transactions:
             return False
         self.journal.supersede(group, fee=offer, since=seen.head.number, cancels=cancels)
         return True
-
-    def _rules(self, intent: Intent) -> Policy | None:
-        """The policy of the vault that pays for it; of one that is not known any more, the present one's."""
-        return next((each for each in self.policies if each.vault.vault == intent.vault), self.policy)
 
     def _sign(self, row: Transaction, intent: Intent) -> None:
         signed = sign(
@@ -322,6 +319,14 @@ class Transactions:
                 succeeded=receipt.succeeded,
             )
         )
+
+
+def payers(policies: Sequence[P], intent: Intent, *, cancels: bool) -> Sequence[P]:
+    """Those of an account's policies, in their order, of which one is enough to pay for what replaces an
+    intent's transaction: its own vault's; all where that is not known any more, or for what holds up all
+    vaults of the account, as it frees the nonce or never expires."""
+    own = [each for each in policies if each is not None and each.vault.vault == intent.vault]
+    return policies if cancels or intent.valid_until is None or not own else own
 
 
 def dearest(group: Sequence[Transaction]) -> Fees:

@@ -137,8 +137,8 @@ class Signer:
         return own, now, head
 
     def promise(self, own: Plan, head: BlockRef) -> None:
-        """Gives the plan its slot, on disk. Raises PlanRefusedError when another has it, or
-        when the budgets do not allow it beside what this signer has promised before."""
+        """Gives the plan its slot, on disk. Raises PlanRefusedError when another has it, or when the budgets
+        do not allow it beside what this signer has promised before."""
         try:
             # By the chain's time, as only that ends what was signed.
             other = self._promises.promise(own, head.timestamp, self.policy)

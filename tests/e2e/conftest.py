@@ -10,7 +10,6 @@ from eth_account import Account
 from selling import Selling
 from staged import USDC, Staged
 
-from keeper import engine
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
 from keeper.events import EventStream
@@ -18,7 +17,6 @@ from keeper.execution.cycle import Keeper
 from keeper.execution.journal.journal import Journal
 from keeper.execution.relay import Relayer
 from keeper.planning.policy import Policy
-from keeper.quorum.record import Promises
 from keeper.quorum.signer import Signer
 from keeper.simulation.devnet import Devnet
 from keeper.simulation.lifi_process import LiFiService
@@ -77,14 +75,7 @@ def make_signer(deployed: Staged, endpoint: Endpoint, tmp_path: Path) -> MakeSig
     """Builds a signer in this process."""
 
     def make(at: Endpoint = endpoint, role: str = "signer1") -> Signer:
-        return Signer(
-            policy=deployed.policy,
-            engine=engine,
-            endpoints={deployed.devnet.chain_id: at},
-            clock=ChainClock(at),
-            promises=Promises(tmp_path / f"{role}.sqlite"),
-            account=Account.from_key(deployed.devnet.key(role)),
-        )
+        return deployed.signer(at, tmp_path / f"{role}.sqlite", role)
 
     return make
 

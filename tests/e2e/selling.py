@@ -27,8 +27,7 @@ from keeper.planning.intents import Harvest, Intent, Intents
 from keeper.planning.plan import Kind, Plan
 from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval
-from keeper.quorum.record import Promises
-from keeper.quorum.signer import PlanRefusedError, Signer
+from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.lifi_process import LiFiService
 from keeper.simulation.proposers import PROPOSERS, proposer_key
 from keeper.swap.client import LiFi, LiFiConfig
@@ -85,14 +84,8 @@ class Selling:
         """What one signer, with a record of its own, answers."""
         stage = self.stage
         async with stage.endpoint() as endpoint:
-            signer = Signer(
-                policy=stage.policy,
-                engine=engine,
-                endpoints={stage.devnet.chain_id: endpoint},
-                clock=ChainClock(endpoint),
-                promises=Promises(self.folder / f"{role}.{plan.plan_hash.hex()[:8]}.sqlite"),
-                account=Account.from_key(stage.devnet.key(role)),
-            )
+            record = self.folder / f"{role}.{plan.plan_hash.hex()[:8]}.sqlite"
+            signer = stage.signer(endpoint, record, role)
             return await signer.approve(plan.to_bytes())
 
     async def refusal(self, plan: Plan) -> PlanRefusedError:

@@ -133,6 +133,15 @@ async def test_nothing_is_sent_to_another_chain(world: Counting, proxies: Proxie
 # AN ENDPOINT THAT LIES
 
 
+@pytest.fixture
+async def two(chain: Endpoint, journal: Journal, proxies: Proxies) -> AsyncIterator[Counting]:
+    """The keeper sees the chain through both proxies, which have to agree."""
+    async with reached(proxies, 2) as source:
+        made = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
+        await made.place()
+        yield made
+
+
 @pytest.mark.parametrize("lie", [100, 2**40])
 async def test_one_that_invents_waiting_transactions_gets_no_empty_transfers(
     chain: Endpoint, journal: Journal, proxies: Proxies, lie: int
@@ -152,68 +161,57 @@ async def test_one_that_invents_waiting_transactions_gets_no_empty_transfers(
 
 
 async def test_one_of_two_that_names_another_as_spender_of_a_nonce_is_not_believed(
-    chain: Endpoint, journal: Journal, proxies: Proxies
+    two: Counting, proxies: Proxies
 ) -> None:
-    async with reached(proxies, 2) as source:
-        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
-        await world.place()
-        wanted = order(51)
-        await world.advance(wanted)
-        await world.mine(FINALITY + 2)
-        stranger = {"from": world.address.lower(), "nonce": "0x0", "hash": "0x" + "66" * 32}
-        for liar in proxies:
-            liar.faults = [
-                Fault("eth_getTransactionReceipt", change=lambda _: None),
-                Fault(
-                    "eth_getBlockByNumber",
-                    where=lambda p: p[1],
-                    change=lambda raw: {**raw, "transactions": [stranger]},
-                ),
-            ]
-            await world.advance()
-            assert world.states(wanted) == [State.BROADCAST]
-            liar.faults = []
-        await world.advance()
-        assert State.FINAL in world.states(wanted)
+    wanted = order(51)
+    await two.advance(wanted)
+    await two.mine(FINALITY + 2)
+    stranger = {"from": two.address.lower(), "nonce": "0x0", "hash": "0x" + "66" * 32}
+    for liar in proxies:
+        liar.faults = [
+            Fault("eth_getTransactionReceipt", change=lambda _: None),
+            Fault(
+                "eth_getBlockByNumber",
+                where=lambda p: p[1],
+                change=lambda raw: {**raw, "transactions": [stranger]},
+            ),
+        ]
+        await two.advance()
+        assert two.states(wanted) == [State.BROADCAST]
+        liar.faults = []
+    await two.advance()
+    assert State.FINAL in two.states(wanted)
 
 
-async def test_a_receipt_that_one_of_two_invents_is_not_believed(
-    chain: Endpoint, journal: Journal, proxies: Proxies
-) -> None:
-    async with reached(proxies, 2) as source:
-        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
-        await world.place()
-        wanted, failed = order(52), lambda raw: raw and {**raw, "status": "0x0"}
-        await world.advance(wanted)
-        await world.mine()
-        for liar in proxies:
-            liar.faults = [Fault("eth_getTransactionReceipt", change=failed)]
-            await world.advance()
-            assert world.states(wanted) == [State.BROADCAST]
-            liar.faults = []
-        await world.advance()
-        assert world.states(wanted) == [State.MINED]
+async def test_a_receipt_that_one_of_two_invents_is_not_believed(two: Counting, proxies: Proxies) -> None:
+    wanted, failed = order(52), lambda raw: raw and {**raw, "status": "0x0"}
+    await two.advance(wanted)
+    await two.mine()
+    for liar in proxies:
+        liar.faults = [Fault("eth_getTransactionReceipt", change=failed)]
+        await two.advance()
+        assert two.states(wanted) == [State.BROADCAST]
+        liar.faults = []
+    await two.advance()
+    assert two.states(wanted) == [State.MINED]
 
 
 async def test_what_two_know_of_a_cost_may_differ_and_one_that_lacks_a_receipt_undoes_nothing(
-    chain: Endpoint, journal: Journal, proxies: Proxies
+    two: Counting, proxies: Proxies
 ) -> None:
-    async with reached(proxies, 2) as source:
-        world = await Counting.of(chain, journal, "0x" + secrets.token_hex(32), source=source)
-        await world.place()
-        wanted = order(53)
-        await world.advance(wanted)
-        await world.mine()
-        dearer = Fault("eth_getTransactionReceipt", change=lambda raw: raw and {**raw, "l1Fee": "0x7"})
-        proxies[1].faults = [dearer]
-        await world.advance()
-        (row,) = world.rows(wanted)
-        assert (row.at, row.data_fee) == (State.MINED, 7)
-        for proxy in proxies:
-            proxy.faults = [Fault("eth_getTransactionReceipt", change=lambda _: None)]
-            await world.advance()
-            assert world.states(wanted) == [State.MINED]
-            proxy.faults = []
+    wanted = order(53)
+    await two.advance(wanted)
+    await two.mine()
+    dearer = Fault("eth_getTransactionReceipt", change=lambda raw: raw and {**raw, "l1Fee": "0x7"})
+    proxies[1].faults = [dearer]
+    await two.advance()
+    (row,) = two.rows(wanted)
+    assert (row.at, row.data_fee) == (State.MINED, 7)
+    for proxy in proxies:
+        proxy.faults = [Fault("eth_getTransactionReceipt", change=lambda _: None)]
+        await two.advance()
+        assert two.states(wanted) == [State.MINED]
+        proxy.faults = []
 
 
 def _of_the_pool(params: Any) -> bool:

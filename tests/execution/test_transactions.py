@@ -187,9 +187,12 @@ async def test_what_is_reorganised_away_and_has_expired_meanwhile_is_cancelled(w
     assert (await world.count(wanted), await world.count(order(31))) == (0, 1)
 
 
-async def test_what_is_offered_after_a_reorganisation_is_dearer_than_all_before(world: Counting) -> None:
+@pytest.mark.parametrize(("number", "price", "offers"), [(32, DEAR, 2), (39, 4 * DEAR, 3)])
+async def test_after_a_reorganisation_the_dearest_is_offered_and_what_replaces_it_is_dearer_still(
+    world: Counting, number: int, price: int, offers: int
+) -> None:
     world.sender = replace(world.sender, replacement=Replacement(blocks=2, times=9))
-    wanted = order(32)
+    wanted = order(number)
     await world.advance(wanted)
     await world.mine(2, price=DEAR)
     await world.advance()
@@ -204,12 +207,12 @@ async def test_what_is_offered_after_a_reorganisation_is_dearer_than_all_before(
     assert world.states(wanted) == [State.MINED, State.REPLACED]
     await world.reorganise(1)
     await world.advance()
-    # What stands is too cheap by now, and the dearest is good enough, so that is what is offered.
-    await world.mine(2, price=4 * DEAR)
+    # What stands is too cheap at either price; the dearest is good enough at the first.
+    await world.mine(2, price=price)
     await world.advance()
     await world.advance()
     prices = [row.max_fee for row in world.rows(wanted)]
-    assert len(prices) == 3
+    assert len(prices) == offers
     assert prices == sorted(set(prices))
     await world.carried_out(wanted)
     assert await world.count(wanted) == 1

@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eth_account import Account
 from levered import DEBT, FLOOR, LANE, TARGET, Levered, deploy_levered, levered
 from running import Post, Running
 from staged import USDC
 
 from keeper import engine
 from keeper.chain.rpc import Endpoint
-from keeper.clock import ChainClock
 from keeper.config import parse
 from keeper.execution.journal.journal import Journal
 from keeper.execution.journal.vaults import Breaker, VaultRecord
@@ -23,8 +21,7 @@ from keeper.planning.evidence import Evidence, EvidenceKind
 from keeper.planning.intents import Hold, Intents
 from keeper.planning.plan import Kind
 from keeper.planning.policy import Policy
-from keeper.quorum.record import Promises
-from keeper.quorum.signer import PlanRefusedError, Signer
+from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.cast import cast
 from keeper.simulation.devnet import Devnet
 from keeper.units import BPS, WAD
@@ -86,18 +83,6 @@ async def test_a_defence_waits_for_no_other_plan(kept: Levered) -> None:
         assert kept.health() * BPS >= TARGET * WAD
 
 
-def signing(kept: Levered, endpoint: Endpoint, folder: Path, role: str = "signer1") -> Signer:
-    """A signer in this process that keeps the vault."""
-    return Signer(
-        policy=kept.policy,
-        engine=engine,
-        endpoints={kept.devnet.chain_id: endpoint},
-        clock=ChainClock(endpoint),
-        promises=Promises(folder / f"{role}.sqlite"),
-        account=Account.from_key(kept.devnet.key(role)),
-    )
-
-
 @pytest.mark.parametrize("used_up", [False, True])
 async def test_a_defence_is_signed_however_little_the_days_budgets_leave(
     devnet: Devnet, kept: Levered, tmp_path: Path, used_up: bool
@@ -107,7 +92,7 @@ async def test_a_defence_is_signed_however_little_the_days_budgets_leave(
     held = Levered(devnet, replace(kept.deployment, policy=policy))
     with devnet.undone():
         async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
-            signer = signing(held, endpoint, tmp_path)
+            signer = held.signer(endpoint, tmp_path / "signer1.sqlite")
             if used_up:
                 held.request_deposit("user2", 50_000 * USDC)
                 await held.settle()
@@ -138,7 +123,7 @@ async def test_of_one_defence_no_second_plan_is_signed_that_carries_what_nothing
         variants = [replace(defence, evidence=(each,)) for each in carried]
         variants += [replace(defence, parent=bytes([i]) * 32) for i in range(2)]
         async with Endpoint(devnet.url, devnet.chain_id) as endpoint:
-            signer = signing(kept, endpoint, tmp_path)
+            signer = kept.signer(endpoint, tmp_path / "signer1.sqlite")
             for each in variants:
                 with pytest.raises(PlanRefusedError) as caught:
                     await signer.approve(each.to_bytes())

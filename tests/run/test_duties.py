@@ -10,7 +10,6 @@ from eth_account import Account
 from running import DEAD
 from staged import USDC, Staged
 
-from keeper import engine
 from keeper.clock import ChainClock
 from keeper.errors import PolicyError
 from keeper.events import Event, EventStream, PlanBuilt, SnapshotTaken, VaultValued, Waited
@@ -27,9 +26,8 @@ from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind, Plan
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
 from keeper.quorum.equivocation import Sightings
-from keeper.quorum.record import Promises
 from keeper.quorum.requests import Proposer
-from keeper.quorum.signer import PlanRefusedError, Signer
+from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
 
@@ -159,14 +157,7 @@ async def test_where_blocks_have_to_lie_deep_a_plan_is_examined_alike_when_the_h
         devnet.rpc("evm_mine")
     async with stage.endpoint() as endpoint:
         clock = ChainClock(endpoint)
-        signer = Signer(
-            policy=deep.policy,
-            engine=engine,
-            endpoints={devnet.chain_id: endpoint},
-            clock=clock,
-            promises=Promises(tmp_path / "promises.sqlite"),
-            account=Account.from_key(devnet.key("signer1")),
-        )
+        signer = deep.signer(endpoint, tmp_path / "promises.sqlite")
         plan = await Keeper(deep.policy, endpoint, clock, (), EventStream()).propose(Kind.SETTLEMENT)
         for _ in range(FINALITY):
             devnet.rpc("evm_mine")
@@ -181,17 +172,9 @@ async def test_where_blocks_have_to_lie_deep_a_second_plan_begins_after_the_firs
     for _ in range(FINALITY):
         devnet.rpc("evm_mine")
     async with stage.endpoint() as endpoint:
-        clock = ChainClock(endpoint)
         duties = make([DEAD])
         duties = replace(duties, keeper=replace(duties.keeper, policy=deep.policy))
-        signer = Signer(
-            policy=deep.policy,
-            engine=engine,
-            endpoints={devnet.chain_id: endpoint},
-            clock=clock,
-            promises=Promises(tmp_path / "promises.sqlite"),
-            account=Account.from_key(devnet.key("signer1")),
-        )
+        signer = deep.signer(endpoint, tmp_path / "promises.sqlite")
 
         async def one_pass() -> Plan:
             await duties.perform(Report())
