@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from eth_hash.auto import keccak
+
 from keeper.contracts import artifact, parse_revert
 from keeper.errors import EndpointError, KeeperError, RpcError
 from keeper.simulation.accounts import address_of
@@ -182,9 +184,8 @@ class Devnet(Node):
 
         Raises RevertError when it reverted, RpcError when it is not accepted or not mined.
         """
-        # The plain method answers before the block is mined; this one (EIP-7966) waits for the receipt.
         try:
-            receipt: dict[str, Any] = self.rpc("eth_sendRawTransactionSync", raw)
+            receipt = self._mined(raw)
         except RpcError as error:
             raise explain(error) from error
         if receipt["status"] != "0x1":
@@ -228,7 +229,21 @@ class Devnet(Node):
         ]
         self.rpc("anvil_reorg", depth, [])
         for raw in orphaned:
-            self.rpc("eth_sendRawTransactionSync", raw)
+            self._mined(raw)
+
+    def _mined(self, raw: str) -> dict[str, Any]:
+        # The plain method answers before the block is mined; this one (EIP-7966) waits for the receipt.
+        try:
+            receipt = self.rpc("eth_sendRawTransactionSync", raw)
+        except RpcError as error:
+            if "confirmation timeout" not in error.said:
+                raise
+            # Once in some hundred thousand times, nothing wakes Anvil's miner.
+            self.rpc("evm_mine")
+            receipt = self.rpc("eth_getTransactionReceipt", "0x" + keccak(bytes.fromhex(raw[2:])).hex())
+            if receipt is None:
+                raise
+        return dict(receipt)
 
     def _revert(self, hash_: str, errors: Sequence[str]) -> KeeperError:
         trace = self.rpc("debug_traceTransaction", hash_, {"tracer": "callTracer"})

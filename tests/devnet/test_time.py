@@ -44,6 +44,13 @@ def test_every_transaction_adds_one_interval(fresh_devnet: Devnet) -> None:
         assert _time(fresh_devnet) == before + count * INTERVAL
 
 
+def test_a_transaction_that_does_not_wake_the_miner_is_mined_all_the_same(fresh_devnet: Devnet) -> None:
+    fresh_devnet.rpc("evm_setAutomine", False)
+    before = _time(fresh_devnet)
+    receipt = fresh_devnet.send(fresh_devnet.key("user1"), fresh_devnet.address("user2"), b"", value=1)
+    assert (receipt["status"], _time(fresh_devnet)) == ("0x1", before + INTERVAL)
+
+
 def test_warp_moves_time_by_one_block_and_the_interval_goes_on_from_there(fresh_devnet: Devnet) -> None:
     before, number = _time(fresh_devnet), int(fresh_devnet.block()["number"], 16)
     fresh_devnet.warp(86_400)
