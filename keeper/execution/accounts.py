@@ -164,9 +164,11 @@ def _flows(policy: Policy, logs: Iterable[dict[str, Any]]) -> list[_Flow]:
     """What came to the portfolio and left it, in order."""
     found, here = [], policy.vault.portfolio
     for log in logs:
-        if log["topics"][:1] != [_TRANSFER] or len(log["topics"]) != 3:
+        data = hex_bytes(log["data"])
+        # Anyone's contract may call anything a transfer.
+        if log["topics"][:1] != [_TRANSFER] or (len(log["topics"]), len(data)) != (3, 32):
             continue
-        (amount,) = decode(("uint256",), hex_bytes(log["data"]))
+        (amount,) = decode(("uint256",), data)
         giver, taker = (address("0x" + topic[-40:]) for topic in log["topics"][1:])
         if here in (giver, taker) and giver != taker and amount:
             found.append(_Flow(address(log["address"]), amount if taker == here else -amount))

@@ -28,7 +28,9 @@ from keeper.execution.relay import Relayer
 from keeper.execution.repair import Finding, Inspection, Remedy, Surgeon, Trouble
 from keeper.execution.transactions import Transactions
 from keeper.execution.treasury import GasLimits
+from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind
+from keeper.planning.policy import Policy
 from keeper.simulation.proxy import Fault, Proxy
 from keeper.units import Address
 
@@ -74,8 +76,10 @@ class Ward:
     def states(self, key: str = "test/1") -> list[State]:
         return [row.at for row in self.journal.transactions(key)]
 
-    async def findings(self) -> list[Finding]:
-        return await Inspection(self.journal, self.pool, self.settings, [self.stage.policy]).findings()
+    async def findings(self, *others: Policy) -> list[Finding]:
+        """With those of the account's other vaults."""
+        policies = [self.stage.policy, *others]
+        return await Inspection(self.journal, self.pool, self.settings, policies).findings()
 
     async def cured(self, finding: Finding, remedy: Remedy | None = None) -> str:
         surgeon = Surgeon({self.duties.record.vault: self.duties}, remedy or Remedy())
@@ -162,6 +166,27 @@ async def test_what_is_stuck_is_replaced_or_cancelled_within_what_a_person_allow
         ends = [State.CANCELLED, State.CANCELLED] if cancel else [State.DROPPED, State.DROPPED]
         assert ward.states() == [*ends, State.FINAL]
         assert ward.journal.under_way() == []
+
+
+async def test_what_its_own_vault_may_not_pay_is_stuck_until_it_holds_up_one_that_may(
+    make: MakeWard,
+) -> None:
+    async with make() as ward:
+        devnet, lavish = ward.stage.devnet, ward.stage.policy
+        assert lavish.fees is None
+        vault = lavish.vault.model_copy(update={"vault": Address(devnet.address("user1"))})
+        ceilings = FeePolicy(max_fee_per_gas=100 * GWEI, max_priority_fee_per_gas=GWEI)
+        frugal = lavish.model_copy(update={"vault": vault, "fees": ceilings})
+        wanted = ward.intent()
+        wanted.vault, wanted.valid_until = vault.vault, int(devnet.block()["timestamp"], 16) + 1_000
+        devnet.rpc("evm_setAutomine", False)
+        await ward.desk().advance(wanted)
+        ward.mine(2, 200 * GWEI)
+        (found,) = await ward.findings(frugal)
+        assert (found.trouble, found.why) == (Trouble.STUCK, "the policy's ceilings forbid more")
+        devnet.warp(2_000)
+        ward.mine(1, 200 * GWEI)
+        assert await ward.findings(frugal) == []
 
 
 async def test_a_cancellation_that_was_cut_off_is_carried_on_by_the_loop(make: MakeWard) -> None:
