@@ -99,13 +99,21 @@ class RpcError(EndpointError):
     """The endpoint answered with a JSON-RPC error."""
 
     def __init__(
-        self, message: str, *, code: int, data: object = None, where: object = None, said: str = ""
+        self,
+        message: str,
+        *,
+        code: int,
+        data: object = None,
+        where: object = None,
+        said: str = "",
+        executes: bool = False,
     ) -> None:
-        """`said` is the endpoint's own message."""
+        """`said` is the endpoint's own message; `executes` says that what was asked runs code."""
         super().__init__(message, where=where)
         self.code = code
         self.data = data
         self.said = said or message
+        self.reverted = executes and (code == 3 or (isinstance(data, str) and data.startswith("0x")))
 
 
 class WrongChainError(EndpointError):

@@ -15,6 +15,9 @@ from typing import Any, Final, NoReturn
 from keeper.errors import DecodeError
 
 MAX_DEPTH: Final = 64
+MAX_BRACKETS: Final = 1_000_000
+"""All receipts of a full block have a tenth of it. Each takes some hundred bytes of memory, and time in which
+nothing else is done."""
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -23,8 +26,8 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 def parse_json(text: str | bytes, *, where: object = None, exact: bool = False) -> Any:
     """The value; with `exact`, decimals stand for floats, and JSON cannot be made of it again.
 
-    Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, holds a lone surrogate, or
-    names a member of an object twice, as two readers could each take another one.
+    Raises DecodeError for what is no JSON, is nested deeper than `MAX_DEPTH`, has more than `MAX_BRACKETS`,
+    holds a lone surrogate, or names a member of an object twice, as two readers could each take another one.
     """
     try:
         data = text if isinstance(text, bytes) else text.encode()
@@ -44,8 +47,12 @@ def parse_json(text: str | bytes, *, where: object = None, exact: bool = False) 
 
 
 def _check_depth(data: bytes, where: object) -> None:
-    depth = 0
-    for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
+    depth, brackets = 0, _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
+    if len(brackets) > MAX_BRACKETS:
+        raise DecodeError(
+            "Too much JSON", expected=f"at most {MAX_BRACKETS:,} brackets", seen=len(brackets), where=where
+        )
+    for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise DecodeError("JSON nested too deeply", expected=f"at most {MAX_DEPTH} levels", where=where)

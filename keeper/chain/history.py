@@ -5,7 +5,7 @@ It is a section of its own because its cost is: a request per range of logs, two
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,7 @@ from keeper.contracts.abi import address
 from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, RpcError
 from keeper.units import Address
 
-T = TypeVar("T", bound="LogQuery | SeriesQuery | Log | Point | Logs")
+T = TypeVar("T", bound="LogQuery | SeriesQuery | Log | Point | Logs | BlockRef")
 
 _RANGE: Final = re.compile(r"range|limit|more than|too (many|large|wide)|exceed|10,?000", re.IGNORECASE)
 
@@ -146,9 +146,11 @@ async def read_history(
 ) -> History | None:
     """The past before a pinned block, None when nothing is asked.
 
+    Ranges and points go by number, so each endpoint has to show the block as canonical after what it says.
+
     Raises EndpointError for a log that does not fit its query, DisagreementError where two endpoints find
-    different logs, ReorganisedError when the block is not canonical any more at the end, and the errors of
-    reading.
+    different logs or headers, ReorganisedError when the block is not canonical any more at the end, and the
+    errors of reading.
     """
     if not queries:
         return None
@@ -159,8 +161,6 @@ async def read_history(
             for query in wanted
         )
     )
-    # Ranges go by number: what they meant must still be the pinned chain.
-    await source.canonical(block)
     return History(
         block.chain_id,
         tuple(sorted(each for each in done if isinstance(each, Logs))),
@@ -172,29 +172,40 @@ async def _series(source: Source, block: BlockRef, query: SeriesQuery) -> Series
     numbers = range(block.number, max(-1, block.number - query.step * query.count), -query.step)
     call = Call(query.target, query.data, bytes, "series")
 
-    async def point(number: int) -> Point:
-        at = block if number == block.number else await source.get_block(number)
-        result: Result = (await read_raw(source, at, [call]))[0]
-        return Point(number, at.hash, at.timestamp, result.success, result.returned)
+    async def headers(endpoint: Endpoint) -> tuple[BlockRef, ...]:
+        found = await asyncio.gather(*(endpoint.get_block(number) for number in numbers[1:]))
+        return await endpoint.canonical(block), *found
 
-    return Series(query, tuple(sorted(await asyncio.gather(*(point(number) for number in numbers)))))
+    async def point(at: BlockRef) -> Point:
+        result: Result = (await read_raw(source, at, [call]))[0]
+        return Point(at.number, at.hash, at.timestamp, result.success, result.returned)
+
+    blocks = await _agreed(source, block, headers, "headers")
+    return Series(query, tuple(sorted(await asyncio.gather(*(point(at) for at in blocks)))))
 
 
 async def _logs(source: Source, block: BlockRef, query: LogQuery) -> Logs:
     first = max(0, block.number - query.blocks + 1)
 
     async def ask(endpoint: Endpoint) -> tuple[Log, ...]:
-        return await _range(endpoint, block, query, first, block.number)
+        found = await _range(endpoint, block, query, first, block.number)
+        await endpoint.canonical(block)
+        return found
 
+    return Logs(query, first, block.number, await _agreed(source, block, ask, f"logs of {query.address}"))
+
+
+async def _agreed(
+    source: Source, block: BlockRef, ask: Callable[[Endpoint], Awaitable[tuple[T, ...]]], what: str
+) -> tuple[T, ...]:
     (endpoint, found), *others = await source.witnessed(ask)
     for other, seen in others:
         if seen != found:
             raise DisagreementError(
-                f"Endpoints disagree about logs up to block {block.number} of chain {block.chain_id}",
+                f"Endpoints disagree about {what} up to block {block.number} of chain {block.chain_id}",
                 seen=f"{endpoint.public_url} has {len(found)}, {other.public_url} has {len(seen)}",
-                where=query.address,
             )
-    return Logs(query, first, block.number, found)
+    return found
 
 
 async def _range(
@@ -216,6 +227,8 @@ async def _range(
         early = await _range(endpoint, block, query, first, middle)
         return early + await _range(endpoint, block, query, middle + 1, last)
     try:
+        if not isinstance(raw, list):
+            raise TypeError(type(raw).__name__)
         found = [(_parsed(each), each) for each in raw]
     except (KeyError, TypeError) as error:
         raise DecodeError("Not a list of logs", where=endpoint.public_url, seen=repr(error)) from error

@@ -179,9 +179,12 @@ async def _part(
     try:
         head, outcomes = await way.ask(endpoint, block, calls)
     except PassTooLargeError as error:
-        if error.fitting == 0:
+        if not 0 < error.fitting < len(calls):
             raise EndpointError(
-                "Endpoint's gas cap is too low for one call", expected=STIPEND, where=endpoint.public_url
+                "Endpoint's gas cap is too low for one call",
+                expected=STIPEND,
+                seen=f"{error.fitting} of {len(calls)} calls fit",
+                where=endpoint.public_url,
             ) from error
         # What fits now will not fit exactly next time; equal parts are all a little smaller.
         count = -(-len(calls) // -(-len(calls) // error.fitting))

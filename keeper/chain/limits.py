@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_STRUCTURED: Final = re.compile(r"(?:^|[;,\s])(?:r|remaining)=(\d+).*?[;,\s](?:t|reset)=(\d+)")
+_STRUCTURED: Final = re.compile(r"(?:^|[;,\s])(?:r|remaining)=(\d+).{0,99}?[;,\s](?:t|reset)=(\d+)")
 _EPOCH: Final = 1_000_000_000
 """A reset beyond this is a moment, not a number of seconds."""
 _MILLISECONDS: Final = 100 * _EPOCH

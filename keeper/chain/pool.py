@@ -15,13 +15,14 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, model_validator
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from keeper.chain.block import BlockRef, Pinned
+from keeper.chain.block import HASHED_OTHERWISE, BlockRef, Pinned
 from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, PrivateRelay, is_read
 from keeper.clock import ClockName
 from keeper.config import EndpointUrl, OneEach, StrictModel, Url
 from keeper.errors import (
     ConfigError,
     DecodeError,
+    DisagreementError,
     EndpointDownError,
     EndpointError,
     KeeperError,
@@ -224,8 +225,20 @@ class Pool:
         return min((head for _, head in heads), key=lambda head: head.number)
 
     async def canonical(self, pinned: Pinned) -> BlockRef:
-        """As `Endpoint.canonical`: an error only when no endpoint has the block."""
-        return await self._first(lambda endpoint: endpoint.canonical(pinned))
+        """As `Endpoint.canonical`: an error only when no endpoint has the block.
+
+        Raises DisagreementError where a header's hash does not prove it, and two show different ones.
+        """
+        if self.chain_id not in HASHED_OTHERWISE:
+            return await self._first(lambda endpoint: endpoint.canonical(pinned))
+        (endpoint, found), *others = await self.witnessed(lambda endpoint: endpoint.canonical(pinned))
+        for other, seen in others:
+            if seen != found:
+                raise DisagreementError(
+                    f"Endpoints disagree about the header of block {pinned.number} of chain {self.chain_id}",
+                    seen=f"{endpoint.public_url}: {found}; {other.public_url}: {seen}",
+                )
+        return found
 
     async def witnessed(self, read: Callable[[Endpoint], Awaitable[T]]) -> tuple[tuple[Endpoint, T], ...]:
         """What `agreement` endpoints of different operators say, asked at the same time."""
@@ -331,7 +344,7 @@ def _relay(chain_id: int, settings: PrivateSettings) -> PrivateRelay:
 def _of_the_endpoint(error: KeeperError) -> bool:
     """Whether another endpoint may do better: not so where the chain itself has spoken."""
     if isinstance(error, RpcError):
-        return not isinstance(error.data, str) and error.code != 3
+        return not error.reverted
     return isinstance(error, EndpointError | DecodeError)
 
 

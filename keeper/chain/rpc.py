@@ -34,6 +34,9 @@ REST_PATIENCE: Final = 5.0
 """Longest pause in seconds that a rate-limited endpoint is waited for."""
 
 _LATENCY_MEMORY: Final = 0.8
+_LONGEST_MESSAGE: Final = 500
+"""Characters of an error's message that are read: it is searched for words, and may be as long as a reply."""
+_EXECUTING: Final = frozenset({"eth_call", "eth_estimateGas", "eth_simulateV1"})
 
 # Only these are repeated after a failure: asking twice changes nothing.
 _READS: Final = ("eth_get", "eth_call", "eth_chainId", "eth_blockNumber", "eth_estimateGas", "eth_gasPrice")
@@ -332,7 +335,7 @@ class Endpoint:
         try:
             return parse_json(data, where=self.public_url)
         except DecodeError as error:
-            if data.lstrip().startswith(b'{"'):
+            if data.lstrip().startswith(b'{"') and not data.rstrip().endswith(b"}"):
                 raise EndpointDownError(
                     f"Reply cut short on chain {self.chain_id}",
                     where=self.public_url,
@@ -342,6 +345,7 @@ class Endpoint:
                 "Endpoint does not speak JSON-RPC",
                 where=self.public_url,
                 seen=f"HTTP {status}: {data[:80]!r}",
+                hint=str(error),
             ) from error
 
     def _result(self, answer: Any, body: dict[str, Any]) -> Any:
@@ -352,7 +356,7 @@ class Endpoint:
                 "Answer to another request", expected=body["id"], seen=answer["id"], where=self.public_url
             )
         if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
-            told, message = error.get("code"), str(error.get("message"))
+            told, message = error.get("code"), str(error.get("message"))[:_LONGEST_MESSAGE]
             code = told if isinstance(told, int) else 0
             if code in _LIMIT_CODES or any(words in message.lower() for words in _LIMIT_WORDS):
                 raise RateLimitedError(
@@ -366,6 +370,7 @@ class Endpoint:
                 data=error.get("data"),
                 said=message,
                 where=self.public_url,
+                executes=method in _EXECUTING,
             )
         if not isinstance(answer, dict) or "result" not in answer:
             raise EndpointError("Answer without result", where=f"{method} at {self.public_url}")

@@ -16,7 +16,7 @@ from eth_hash.auto import keccak
 
 from keeper import canonical
 from keeper.chain import archive
-from keeper.chain.block import BlockRef, Pinned
+from keeper.chain.block import HASHED_OTHERWISE, BlockRef, Pinned
 from keeper.chain.call import Call, CallFailure
 from keeper.chain.history import History, Log, LogQuery, Point, SeriesQuery, read_history
 from keeper.chain.lens import Result, decoded, read_pinned, read_raw
@@ -193,6 +193,9 @@ async def take(
     async def one(chain_id: int) -> Read:
         source = endpoints[chain_id]
         block = await _last_block(source, reference_time, finality[chain_id])
+        if chain_id in HASHED_OTHERWISE:
+            # No hash proves what one endpoint says of it.
+            block = await source.canonical(block)
         results = await read_raw(source, block, unique(calls[chain_id]))
         return block, results, await read_history(source, block, history.get(chain_id, ()))
 

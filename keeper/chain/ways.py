@@ -24,7 +24,7 @@ from keeper.chain.rpc import Endpoint
 from keeper.contracts.abi import Function, address, encode
 from keeper.contracts.artifact import artifact
 from keeper.contracts.revert import parse_revert
-from keeper.errors import OversizedReplyError, RpcError
+from keeper.errors import DecodeError, OversizedReplyError, RpcError
 
 PASS_GAS: Final = 50_000_000
 """Gas asked for a pass: the default cap of common nodes."""
@@ -146,6 +146,10 @@ async def _multicall(
     if not answer:
         raise WayRefusedError("There is no Multicall3 on the chain")
     outcomes = _AGGREGATE.decode(answer)
+    if len(outcomes) != len(wanted):
+        raise DecodeError(
+            "Multicall3 answers another number of calls", expected=len(wanted), seen=len(outcomes)
+        )
     head = Head(*(function.decode(data) for function, (_, data) in zip(_HEAD, outcomes, strict=False)))
     done = zip(calls, outcomes[len(_HEAD) :], strict=True)
     return head, tuple(await asyncio.gather(*(_settled(endpoint, at, *each) for each in done)))

@@ -18,7 +18,7 @@ from keeper.connectors.aave_reserve import RateCurve, Reserve, ReserveSettings
 from keeper.connectors.aave_rewards import Stream
 from keeper.connectors.base import PositionRef, Read, key_of, must_match, required
 from keeper.contracts import Function
-from keeper.errors import DecodeError, ValuationError
+from keeper.errors import ValuationError
 from keeper.units import Address
 
 _RESERVE_DATA: Final = Function(
@@ -65,19 +65,6 @@ Calls = Iterator[Call[Any]]
 def _at(function: Function, target: Address, *args: Any, owner: str) -> Call[Any]:
     """A call is made once: an account's are hundreds, and each is named when it is listed and when read."""
     return function.at(target, *args, owner=owner)
-
-
-def answering(read: Read) -> Read:
-    """`read` where an answer that does not decode is a failure, as it is for a contract that asks: an account
-    without code answers with nothing at all."""
-
-    def answer(call: Call[Any]) -> Any:
-        try:
-            return read(call)
-        except DecodeError:
-            return CallFailure(b"", call.label)
-
-    return answer
 
 
 def reserve_calls(params: AaveParams, reserve: ReserveParams) -> tuple[Call[Any], ...]:

@@ -17,7 +17,6 @@ from keeper.connectors.aave_math import supply_balance_down
 from keeper.connectors.aave_params import AaveParams
 from keeper.connectors.aave_reads import (
     account_calls,
-    answering,
     configuration,
     read_account,
     read_reserve,
@@ -33,6 +32,7 @@ from keeper.connectors.base import (
     Report,
     Role,
     StateKey,
+    answering,
     key_of,
     must_match,
     parse_params,

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from keeper import plugins
 from keeper.chain.call import Call, CallFailure
-from keeper.errors import ConfigError, PlanError, ValuationError
+from keeper.errors import ConfigError, DecodeError, PlanError, ValuationError
 from keeper.oracle.quote import Prices, Status
 from keeper.units import Address, Value
 
@@ -274,6 +274,19 @@ def parse_params(model: type[P], ref: PositionRef) -> P:
             seen=f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
             where=ref.venue,
         ) from error
+
+
+def answering(read: Read) -> Read:
+    """`read` where an answer that does not decode is a failure, as it is for a contract that asks: an account
+    without code answers with nothing at all."""
+
+    def answer(call: Call[Any]) -> Any:
+        try:
+            return read(call)
+        except DecodeError:
+            return CallFailure(b"", call.label)
+
+    return answer
 
 
 def required(read: Read, call: Call[Any], ref: PositionRef) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
-from keeper.connectors.base import PositionRef, Read, key_of, must_match, parse_params, required
+from keeper.connectors.base import PositionRef, Read, answering, key_of, must_match, parse_params, required
 from keeper.connectors.erc4626_position import (
     ERC4626Params,
     ERC4626Position,
@@ -138,10 +138,7 @@ def _first_word(data: bytes) -> int:
 
 def _answer(read: Read, call: Call[Any]) -> int | None:
     """A number, or None where there is none: our connector takes a short answer for a failure, too."""
-    try:
-        result = read(call)
-    except DecodeError:
-        return None
+    result = answering(read)(call)
     return None if isinstance(result, CallFailure) else int(result)
 
 

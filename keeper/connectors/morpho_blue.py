@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from keeper.chain.call import Call, CallFailure
-from keeper.connectors.base import PositionRef, Read, must_match, parse_params, required
+from keeper.connectors.base import PositionRef, Read, answering, must_match, parse_params, required
 from keeper.connectors.morpho_market import NO_ADDRESS, Market, MarketParams
 from keeper.connectors.morpho_position import MorphoBlueParams, MorphoBluePosition, market_key
 from keeper.contracts import Function
@@ -97,7 +97,8 @@ class MorphoBlue:
         if params.borrowable:
             min_health = required(read, _floor(ref), ref)
             for call in _oracle(params.market):
-                answer = read(call)
+                # The connector asks for it when something is owed, and cannot take a short answer.
+                answer = (read if debt_shares else answering(read))(call)
                 price = None if isinstance(answer, CallFailure) else answer
         position = MorphoBluePosition(
             ref, params, prices, market, shares, debt_shares, collateral, price, min_health

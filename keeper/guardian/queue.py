@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 from keeper.chain.block import BlockRef
 from keeper.chain.history import Log, LogQuery, read_history
 from keeper.chain.lens import read
-from keeper.chain.rpc import Source
+from keeper.chain.rpc import Endpoint, Source
 from keeper.contracts import Function, abi, artifact
 from keeper.errors import ConfigError, DecodeError, EndpointError
 from keeper.guardian.section import Section, registry
@@ -101,7 +101,10 @@ class Submissions:
         logs = await self._logs(section.block)
         if not any(log.topics[0] == REGISTERED for log in logs):
             await self._require_old(section)
-        found = {log.topics[2]: log for log in logs if log.topics[0] == SUBMITTED}
+        submitted = [log for log in logs if log.topics[0] == SUBMITTED]
+        if any(len(log.topics) != 3 for log in submitted):
+            raise EndpointError("An event of a change names none", where=self._source.public_url)
+        found = {log.topics[2]: log for log in submitted}
         calls = [registry(self._vault).call("executableAt", self._vault.vault, id_) for id_ in found]
         times = await read(self._source, section.block, calls)
         queued = [
@@ -119,9 +122,7 @@ class Submissions:
         logs = self._kept + await self._search(head, first)
         below = head.number - REORGANISED
         if below >= first:
-            anchor = await self._source.get_block(below)
-            # It was asked for by number: it is an ancestor of the head while that is canonical.
-            await self._source.canonical(head)
+            (_, anchor), *_ = await self._source.witnessed(lambda endpoint: _ancestor(endpoint, head, below))
             self._anchor, self._kept = anchor, tuple(log for log in logs if log.block <= below)
         return logs
 
@@ -190,3 +191,10 @@ def _functions(contract: str) -> Sequence[tuple[Function, tuple[str, ...]]]:
         for entry in artifact(contract).abi
         if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
     )
+
+
+async def _ancestor(endpoint: Endpoint, head: BlockRef, number: int) -> BlockRef:
+    """The block of that number below the head: asked for by number, of one for whom the head is canonical."""
+    found = await endpoint.get_block(number)
+    await endpoint.canonical(head)
+    return found

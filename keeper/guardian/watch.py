@@ -9,7 +9,7 @@ from typing import Final
 
 from keeper.chain.rpc import Source
 from keeper.clock import Clock
-from keeper.errors import EndpointError
+from keeper.errors import DecodeError, EndpointError
 from keeper.events import EndpointFailed, EventStream
 from keeper.guardian.grants import Disagreement, disagreements
 from keeper.guardian.judgement import Verdict, judge
@@ -88,7 +88,7 @@ class Watcher:
         while not stop.is_set():
             try:
                 seen = await self.look()
-            except EndpointError as error:
+            except (EndpointError, DecodeError) as error:
                 events.emit(
                     EndpointFailed(
                         chain_id=self._source.chain_id, endpoint=self._source.public_url, reason=str(error)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from local_http import serving
-from local_programs import CALLS, CHAIN, SLOT_ZERO, VALUE, set_slot_zero
+from local_programs import CALLS, CHAIN, REVERTS, SLOT_ZERO, VALUE, set_slot_zero
 from pydantic import ValidationError
 
 from keeper.chain import lens
-from keeper.chain.block import BlockRef
+from keeper.chain.block import HASHED_OTHERWISE, BlockRef
 from keeper.chain.limits import LONGEST_REST, rest_seconds
 from keeper.chain.pool import ChainEndpoints, EndpointSettings, Pool
 from keeper.chain.rpc import Endpoint
@@ -26,6 +26,7 @@ from keeper.errors import (
     HeaderError,
     RateLimitedError,
     ReorganisedError,
+    RpcError,
     StaleHeadError,
 )
 from keeper.events import Event, EventStream
@@ -367,6 +368,60 @@ async def test_those_who_have_to_agree_do_so_on_a_block_that_all_have(
     async with pooled(*(proxy.url for proxy in two), agreement=2) as (pool, _):
         taken = await take({CHAIN: pool}, CALLS, stalled.timestamp, {CHAIN: 0})
     assert taken.block(CHAIN).number == stalled.number - 9
+
+
+async def test_a_base_fee_that_no_hash_proves_is_what_two_say(anvil: Anvil) -> None:
+    elsewhere = 43_114
+    assert elsewhere in HASHED_OTHERWISE
+    with Anvil(elsewhere) as node, Proxy([node.url], elsewhere) as liar:
+        liar.faults = [Fault("eth_getBlock", change=lambda raw: raw | {"baseFeePerGas": hex(10**15)})]
+        for urls in ([liar.url, node.url], [node.url, liar.url]):
+            async with Pool(elsewhere, ChainEndpoints.of(urls, agreement=2)) as pool:
+                await pool.rpc("evm_mine")
+                with pytest.raises(DisagreementError, match="about the header of block"):
+                    await take({elsewhere: pool}, {elsewhere: []}, NOW, {elsewhere: 0})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": -32603, "message": "Internal error", "data": "database is locked"},
+        {"code": -32000, "message": "header not found", "data": ""},
+        {"code": 3, "message": "busy"},
+        {"code": -32603, "message": "Internal error", "data": "0x"},
+    ],
+)
+async def test_an_error_that_only_looks_like_the_chains_own_is_the_endpoints(
+    chain: Endpoint, anvil: Anvil, error: dict[str, Any]
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "error": error})
+
+    async with serving(answer) as url, pooled(url, anvil.url) as (pool, heard):
+        assert await pool.latest() == await chain.latest()
+        assert [type(event).__name__ for event in heard] == ["EndpointFailed"]
+
+
+async def test_what_the_chain_itself_says_is_not_asked_for_again(
+    chain: Endpoint, two: tuple[Proxy, Proxy]
+) -> None:
+    first, second = two
+    async with pooled(first.url, second.url) as (pool, heard):
+        with pytest.raises(RpcError) as caught:
+            await pool.rpc("eth_call", [{"to": REVERTS}, "latest"])
+    assert (caught.value.data, second.seen["eth_call"], heard) == ("0xdeadbeef", 0, [])
+
+
+@pytest.mark.parametrize("word", ["state ", "response ", "exceeds "])
+async def test_an_error_as_long_as_a_reply_may_be_is_not_searched_for_ever(word: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        said = {"code": -32000, "message": word * 300_000}
+        return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "error": said})
+
+    async with serving(answer) as url, Endpoint(url, CHAIN) as endpoint:
+        with pytest.raises(EndpointError) as caught:
+            await lens.read(endpoint, BlockRef(CHAIN, 1, b"\1" * 32, b"\0" * 32, 1, 0), [VALUE.at(SLOT_ZERO)])
+    assert len(str(caught.value)) < 5_000
 
 
 async def test_an_answer_to_another_request_is_refused() -> None:

@@ -4,13 +4,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
+from aiohttp import web
+from eth_hash.auto import keccak
+from local_http import serving
 from local_programs import BURNS, CHAIN, FLOODS, REVERTS, SLOT_ZERO, TIMESTAMP, VALUE, WIDE
 
 from keeper.chain import lens, ways
 from keeper.chain.call import Call, CallFailure
+from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import Endpoint
 from keeper.contracts import artifact
-from keeper.errors import EndpointDownError, EndpointError, OversizedReplyError, PrunedStateError
+from keeper.contracts.abi import encode
+from keeper.errors import EndpointDownError, EndpointError, KeeperError, OversizedReplyError, PrunedStateError
 from keeper.simulation.anvil import Anvil
 from keeper.simulation.proxy import Fault, Proxy
 
@@ -72,6 +77,44 @@ async def test_every_way_reads_the_same_and_is_remembered(
     before = proxy.seen["eth_call"]
     await lens.read_raw(through, block, [VALUE.at(SLOT_ZERO)])
     assert proxy.seen["eth_call"] - before == 1
+
+
+@pytest.mark.parametrize("fitting", [2, 3, 99])
+@pytest.mark.parametrize("count", [0, 2])
+async def test_one_that_claims_to_be_short_of_gas_for_none_of_the_calls_is_refused(
+    anvil: Anvil, through: Endpoint, fitting: int, count: int
+) -> None:
+    """It would be asked for the same calls again and again."""
+    block = await through.latest()
+    error = keccak(b"NotEnoughGas(uint256,uint256,uint256)")[:4] + encode(("uint256",) * 3, (fitting, 1, 2))
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["method"] != "eth_call":
+            result = {"result": await through.rpc(body["method"], body["params"])}
+        else:
+            result = {"error": {"code": 3, "message": "execution reverted", "data": "0x" + error.hex()}}
+        return web.json_response({"jsonrpc": "2.0", "id": body["id"]} | result)
+
+    async with serving(answer) as url:
+        calls = [VALUE.at(SLOT_ZERO)] * count
+        async with Endpoint(url, CHAIN) as bad:
+            with pytest.raises(EndpointError, match="gas cap is too low"):
+                await lens.read_raw(bad, block, calls)
+        async with Pool(CHAIN, ChainEndpoints.of([url, anvil.url])) as pool:
+            assert len(await lens.read_raw(pool, block, calls)) == count
+
+
+@pytest.mark.parametrize("outcomes", [0, 3, 5, 9])
+async def test_a_multicall_with_another_number_of_outcomes_is_refused(
+    through: Endpoint, proxy: Proxy, outcomes: int
+) -> None:
+    block = await through.latest()
+    words = [(True, bytes(32))] * outcomes
+    wrong = "0x" + encode(("(bool,bytes)[]",), (words,)).hex()
+    proxy.faults = [NO_OVERRIDE, NO_CREATION, Fault("eth_call", change=lambda _: wrong)]
+    with pytest.raises(KeeperError):
+        await lens.read_raw(through, block, [VALUE.at(SLOT_ZERO), VALUE.at(REVERTS)])
 
 
 async def test_an_endpoint_that_can_do_none_of_it_says_why(through: Endpoint, proxy: Proxy) -> None:

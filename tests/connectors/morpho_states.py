@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conftest import Walk
-from states import FAILURE, FIRST_WORD, Stage, State, magnitude, slot
+from states import FAILURE, FIRST_WORD, NOTHING, ONE_BYTE, Stage, State, magnitude, slot
 
 from keeper.connectors.base import PositionRef
 from keeper.connectors.morpho_math import MAX_RATE_AT_TARGET, MIN_RATE_AT_TARGET
@@ -121,10 +121,10 @@ def draw_market(walk: Walk, at: int) -> MarketState:
 
 
 def draw_oracle(walk: Walk, state: State, oracle: str) -> None:
-    """The market's own oracle as it is, failing, or with any price whatever."""
+    """The market's own oracle as it is, failing, saying too little, or with any price whatever."""
     kind = walk.draw(4)
     if kind == 1:
-        state.code[oracle] = FAILURE
+        state.code[oracle] = (FAILURE, NOTHING, ONE_BYTE)[walk.draw(3)]
     elif kind > 1:
         state.code[oracle] = FIRST_WORD
         state.put(oracle, 0, magnitude(walk, (2**256 - 1, 10**40)[kind - 2]))

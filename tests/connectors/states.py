@@ -31,6 +31,8 @@ BALANCES = {"WETH": 3}
 FIRST_WORD = "0x5f545f5260205ff3"
 """Code that answers every call with the word in its first slot."""
 FAILURE = "0x5f5ffd"
+NOTHING = "0x00"
+ONE_BYTE = "0x60016000f3"
 """Code that fails at every call."""
 
 

@@ -24,7 +24,7 @@ from keeper.connectors.equity import MAX_DEBT, MAX_HEALTH
 from keeper.connectors.morpho_blue import MorphoBluePosition, read_market
 from keeper.connectors.morpho_market import MarketParams
 from keeper.contracts import Function, encode_call
-from keeper.errors import PlanError, ValuationError
+from keeper.errors import DecodeError, PlanError, ValuationError
 from keeper.oracle.quote import Status
 from keeper.units import MAX_UINT256, WAD
 
@@ -75,7 +75,7 @@ def or_refusal(run: Callable[..., Any], *args: Any) -> Any:
     """What `run` returns, or the error with which it refuses."""
     try:
         return run(*args)
-    except (PlanError, ValuationError) as error:
+    except (DecodeError, PlanError, ValuationError) as error:
         return error
 
 
@@ -91,8 +91,9 @@ def check_report(campaign: Campaign) -> None:
     seen_at = market.last_update + walk.draw(state.at - market.last_update + 1)
     ours = or_refusal(lambda: campaign.position(ref, read, seen_at).report(state.at))
     if theirs is None:
-        assert isinstance(ours, ValuationError), (name, state, market, ours)
+        assert isinstance(ours, ValuationError | DecodeError), (name, state, market, ours)
         campaign.met["a revert"] += 1
+        campaign.met["an oracle without a number"] += isinstance(ours, DecodeError)
         return
     assert ours == theirs, (name, state, market, ours, theirs)
     _count(campaign.met, theirs)
@@ -179,6 +180,7 @@ def test_reports_of_drawn_states_are_the_connectors_to_the_wei(walk: Walk) -> No
         "a healthy loan",
         "more owed than owned",
         "a revert",
+        "an oracle without a number",
         "a value",
     }
     assert all(met[kind] > 3 for kind in wanted), met
@@ -271,8 +273,12 @@ def check_action(campaign: Campaign) -> None:
     for symbol in (listed["loan"], listed["collateral"]):
         campaign.stage.fund(state, symbol, campaign.lender.morpho, 2**140)
         campaign.stage.fund(state, symbol, ref.address, pushed if symbol == token else 0)
-    before = campaign.stage.read(state, campaign.reads(ref))
+    before = campaign.stage.read(state, [*campaign.reads(ref), REPORT.at(ref.address, ref.key)])
     position = or_refusal(lambda: campaign.position(ref, before, market.last_update))
+    if isinstance(position, DecodeError):
+        # What has no value is not moved by us, whatever the contract lets others do.
+        assert reported(before(REPORT.at(ref.address, ref.key))) is None
+        return
     ours = position if isinstance(position, ValuationError) else or_refusal(lambda: mirror(position))
     data = encode_call(signature, ref.key, *args)
     returned, after = campaign.stage.act(state, ref.address, data, campaign.reads(ref))

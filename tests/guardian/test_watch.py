@@ -22,6 +22,7 @@ from keeper.guardian.queue import REORGANISED
 from keeper.guardian.watch import Look, Watcher
 from keeper.planning.bounds import GovernorPolicy, GuardianPolicy
 from keeper.planning.policy import PositionPolicy
+from keeper.simulation.proxy import Fault, Proxy
 from keeper.simulation.vault import CAP, DAY, TIMELOCK
 
 AAVE, MORPHO = "aave:USDC", "morpho:WETH/USDC"
@@ -354,6 +355,29 @@ async def test_the_watch_tells_what_is_new_and_outlives_an_endpoint(post: Post) 
     (failure,) = failed
     assert isinstance(failure, EndpointFailed)
     assert "chain" in failure.reason
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("eth_getBlockByNumber", times=1, change=lambda raw: raw | {"number": None}),
+        Fault("eth_getBlockByNumber", times=1, change=lambda raw: [raw]),
+        Fault("eth_getLogs", times=1, change=lambda logs: [x | {"topics": x["topics"][:2]} for x in logs]),
+    ],
+)
+async def test_the_watch_outlives_an_answer_that_makes_no_sense(post: Post, fault: Fault) -> None:
+    told: list[Look] = []
+    failed: list[Event] = []
+    events, stop, chain = EventStream(), asyncio.Event(), post.devnet.chain_id
+    events.subscribe(failed.append)
+    post.submit("setDelay", 4 * DAY)
+    with Proxy([post.devnet.url], chain, faults=[fault]) as proxy:
+        async with Endpoint(proxy.url, chain) as endpoint:
+            watcher = Watcher(endpoint, post.deployment.policy, Director(post, [lambda: None] * 2, stop))
+            await watcher.follow(told.append, stop, 0, events)
+    assert [type(each) for each in failed] == [EndpointFailed]
+    assert [len(look.queue) for look in told] == [1]
 
 
 def test_the_command_prints_a_line_for_each_change_until_it_is_stopped(post: Post) -> None:

@@ -84,6 +84,7 @@ def test_unknown_fields_are_let_through() -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a]}": "]]}}' + b'[" : ' + b"[" * 65, "nested too deeply"),
+        (b'{"a": [' + b"[],0," * 500_001 + b"0]}", "Too much JSON"),
         (b'{"to": 1, "to": 2}', "comes twice"),
         (b'{"id": NaN}', "NaN is no number"),
         (b'{"id": ' + b"9" * 10_000 + b"}", "JSON"),
