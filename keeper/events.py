@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final, TextIO
@@ -379,11 +380,13 @@ def logger(*, json: bool, stream: TextIO | None = None, level: int = logging.INF
 
 
 def log_sink(log: structlog.BoundLogger) -> Listener:
-    """A listener that writes every event as a log entry; at its severity's level."""
+    """A listener that writes every event as a log entry; at its severity's level. A log that cannot be
+    written, as on a full disk or into a closed pipe, stops nobody."""
 
     def write(event: Event) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
         shown = {name: "0x" + v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
-        log.log(LEVELS[event.severity], type(event).__name__, **shown)
+        with suppress(OSError):
+            log.log(LEVELS[event.severity], type(event).__name__, **shown)
 
     return write

@@ -1,5 +1,6 @@
 """What a vault needs of its keeper, in order: what is under way, settlement, risk, and the next epoch."""
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
@@ -103,7 +104,7 @@ class Report:
 
     did: list[str] = field(default_factory=list)
     waits: list[KeeperError] = field(default_factory=list)
-    errors: list[KeeperError] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,21 +152,19 @@ class Duties:
             await self._try(report, self._close(book.accounting.current_epoch))
 
     async def _try(self, report: Report, duty: Awaitable[str | None]) -> None:
-        try:
-            did = await duty
-        except (LeaseError, JournalError):
-            raise
-        except KeeperError as error:
-            if only_waits(error):
-                report.waits.append(error)
-                chain, vault = self.record.chain_id, self.record.vault
-                self.keeper.events.emit(Waited(chain_id=chain, vault=vault, reason=str(error)))
-                return
-            self.breakers.judge(error)
-            report.errors.append(error)
-        else:
-            if did is not None:
-                report.did.append(did)
+        (ended,) = await asyncio.gather(duty, return_exceptions=True)
+        if isinstance(ended, LeaseError | JournalError):
+            raise ended
+        if isinstance(ended, KeeperError) and only_waits(ended):
+            report.waits.append(ended)
+            chain, vault = self.record.chain_id, self.record.vault
+            self.keeper.events.emit(Waited(chain_id=chain, vault=vault, reason=str(ended)))
+        elif isinstance(ended, BaseException):
+            # A defect, too, ours or a strategy's: it stops this duty, and not those by which people leave.
+            self.breakers.judge(ended)
+            report.errors.append(ended)
+        elif ended is not None:
+            report.did.append(ended)
 
     # PLANS
 

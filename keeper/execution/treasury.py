@@ -174,7 +174,9 @@ class Treasury:
         # Those that nobody has signed yet: each is a batch, too, that has been decided on.
         sent = {each.intent.key for each in charges if each.row.at not in ENDED or executed(each.row)}
         waiting = [
-            each for each in self.record.open_plans() if raises_risk(each) and key_of(each) not in sent
+            each
+            for each in self.record.open_plans()
+            if raises_risk(each) and key_of(each) not in sent and each.valid_until >= head.timestamp
         ]
         reserved = seen.under_way + one * sum(each != plan for each in waiting)
         if seen.spent + reserved + one <= cap:

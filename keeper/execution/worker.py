@@ -10,13 +10,15 @@ from keeper.errors import KeeperError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+TURN_SECONDS: Final = 10.0
+"""How long others wait for one that computes; after that they compute beside it."""
 THREADS: Final = 256
 """More than there are vaults in a process: one whose computation never ends keeps one for itself."""
 
 
 class Worker:
-    """Threads for pure functions, one at work at a time: they share an interpreter with the loop, which each
-    of them would make wait for its next turn."""
+    """Threads for pure functions, one at work at a time but for those that take long: they share an
+    interpreter with the loop, which each of them would make wait for its next turn."""
 
     def __init__(self) -> None:
         self._threads: Final = ThreadPoolExecutor(THREADS, "worker")
@@ -36,8 +38,14 @@ class Worker:
                 )
             future = self._threads.submit(work, *args, **kwargs)
             self._left[owner] = future
+            ended = asyncio.wrap_future(future)
             try:
-                return await asyncio.wrap_future(future)
-            finally:
-                if future.done():
-                    del self._left[owner]
+                await asyncio.wait([ended], timeout=TURN_SECONDS)
+            except asyncio.CancelledError:
+                ended.cancel()
+                raise
+        try:
+            return await ended
+        finally:
+            if future.done():
+                del self._left[owner]

@@ -1,11 +1,14 @@
 """A journal of the schema before, with everything in it, opened by this version: on both databases."""
 
+import time
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from keeper.errors import ConfigError
 from keeper.execution.journal import database
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
@@ -36,6 +39,21 @@ def insert(connection: sa.Connection, name: str, **values: object) -> None:
     words = {"chain_id", "gas", "valid_until", "nonce", "max_fee", "tip", "since", "block"}
     columns = [sa.column(key, Uint256()) if key in words else sa.column(key) for key in values]
     connection.execute(sa.insert(sa.table(name, *columns)).values(**values))
+
+
+async def test_the_schema_is_left_alone_while_a_keeper_of_an_older_version_works(place: str) -> None:
+    engine = before(place)
+    held = sa.text("UPDATE lease SET holder = 'old', until = :until")
+    with engine.begin() as connection:
+        connection.execute(held, {"until": int((time.time() + 60) * 1_000)})
+    with pytest.raises(ConfigError, match=r"older version holds the lease.*its lease lasts for another"):
+        Journal(place)
+    with engine.begin() as connection:
+        version = sa.text("SELECT version_num FROM alembic_version")
+        assert connection.execute(version).scalar_one() == BEFORE
+        connection.execute(held, {"until": 0})
+    engine.dispose()
+    Journal(place)
 
 
 async def test_what_was_there_is_there_and_is_attributed(place: str) -> None:

@@ -1,5 +1,7 @@
 import io
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,18 @@ def test_log_entry_is_one_json_object_with_the_events_fields() -> None:
         "signer": "0xabc",
         "reason": "another plan hash",
     }
+
+
+def test_a_log_on_a_full_disk_stops_nobody() -> None:
+    heard: list[Event] = []
+    with Path("/dev/full").open("w", buffering=1) as full:
+        stream = EventStream()
+        stream.subscribe(log_sink(logger(json=True, stream=full)))
+        stream.subscribe(heard.append)
+        stream.emit(StepStarted(step="one"))
+        with suppress(OSError):
+            full.close()
+    assert heard == [StepStarted(step="one")]
 
 
 def test_log_for_people_is_one_line() -> None:

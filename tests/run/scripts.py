@@ -94,7 +94,7 @@ def deaf(day: Day) -> None:
     day.begins(day.signers)
     day.does("settle")
     day.blocks(FINALITY)
-    record.resume("the signers are back")
+    record.resume("the signers are back", record.tripped())
     day.does("execute")
     day.finishes()
 

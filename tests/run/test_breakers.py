@@ -9,7 +9,7 @@ from staged import USDC, Staged
 
 from keeper import engine
 from keeper.book import Book
-from keeper.errors import DisagreementError, EndpointError, KeeperError, ReconciliationError
+from keeper.errors import DisagreementError, EndpointError, KeeperError, ReconciliationError, RefusedError
 from keeper.events import BreakerTripped, Event, EventStream
 from keeper.execution.breakers import BreakerLimits, Breakers
 from keeper.execution.journal.journal import Journal
@@ -59,7 +59,7 @@ async def test_a_loss_trips_once_and_is_measured_anew_when_resumed(
         breakers.look(fallen(per_mille))
         assert breakers.open == (Breaker.LOSS,)
     assert [type(each) for each in told] == [BreakerTripped]
-    record.resume("known, and paid for")
+    record.resume("known, and paid for", {Breaker.LOSS})
     breakers.look(fallen(8))
     assert breakers.open == ()
     breakers.look(fallen(14))
@@ -81,7 +81,10 @@ def test_an_error_that_leaves_the_keeper_in_the_dark_trips_at_once_and_is_still_
     breakers.judge(error)
     again = replace(record, journal=Journal(str(tmp_path / "keeper")))
     assert set(again.tripped()) == {breaker}
-    again.resume("seen to")
+    with pytest.raises(RefusedError, match=f"not what you were shown.*saw {breaker}"):
+        again.resume("seen to", {Breaker.LOSS})
+    assert breakers.open == (breaker,)
+    again.resume("seen to", {breaker})
     assert breakers.open == ()
 
 

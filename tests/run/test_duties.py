@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import slow_strategy
 from days import FINALITY, deeper
 from eth_account import Account
 from running import DEAD
@@ -24,14 +25,16 @@ from keeper.execution.relay import Relayer
 from keeper.execution.treasury import GasLimits
 from keeper.planning.bounds import FeePolicy
 from keeper.planning.plan import Kind, Plan
+from keeper.planning.policy import Policy
 from keeper.quorum.collect import Approval, Outcome, TooFewSignaturesError
 from keeper.quorum.equivocation import Sightings
 from keeper.quorum.requests import Proposer
 from keeper.quorum.signer import PlanRefusedError
 from keeper.simulation.proposers import proposer_key
 from keeper.simulation.vault import EPOCH_SECONDS
+from keeper.units import Address
 
-MakeDuties = Callable[[Sequence[str]], Duties]
+MakeDuties = Callable[..., Duties]
 
 
 @pytest.fixture
@@ -48,8 +51,8 @@ async def make(stage: Staged, journal: Journal) -> AsyncIterator[MakeDuties]:
     """Duties of a keeper whose signers are at these places."""
     async with stage.endpoint() as endpoint:
 
-        def made(signers: Sequence[str]) -> Duties:
-            events, clock, policy = EventStream(), ChainClock(endpoint), stage.policy
+        def made(signers: Sequence[str], policy: Policy = stage.policy) -> Duties:
+            events, clock = EventStream(), ChainClock(endpoint)
             relayer = Relayer(endpoint, Account.from_key(stage.devnet.key("relayer")), journal, events)
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(policy, endpoint, clock, signers, events, relayer, proposer)
@@ -229,10 +232,43 @@ async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
     second = Report()
     await duties.perform(second)
     assert (second.did, second.errors) == ([], [])
-    duties.record.resume("enough")
+    duties.record.resume("enough", {Breaker.LOSS})
     third = Report()
     await duties.perform(third)
     assert len(third.errors) == 1
+
+
+async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
+    stage: Staged, make: MakeDuties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    stage.claim("user3")
+    stage.request_redeem("user3", stage.shares("user3") // 2)
+    stage.devnet.warp(2 * EPOCH_SECONDS)
+    slow_strategy.install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(slow_strategy, "waits", [lambda: 1 // 0])
+    report = Report()
+    await make([DEAD], slow_strategy.under(stage.policy)).perform(report)
+    assert [type(each) for each in report.errors] == [ZeroDivisionError]
+    assert report.did == ["closed epoch 3"]
+
+
+async def test_a_plan_that_nobody_ends_reserves_gas_until_it_expires(stage: Staged, make: MakeDuties) -> None:
+    """As that of a vault which is no longer in the keeper's file."""
+    stage.submit(await stage.propose(Kind.SETTLEMENT))
+    plan, devnet = await stage.propose(Kind.BATCH), stage.devnet
+    duties = make([])
+    replace(duties.record, vault=Address(devnet.address("user1"))).begin(plan)
+    base_fee = stage.head.base_fee
+    one = stage.policy.limits.max_gas * (2 * base_fee + 10**9)
+    treasury = replace(duties.treasury, limits=GasLimits(daily_cap=2 * one - 1))
+    await treasury.look()
+    assert not treasury.allows(stage.policy)
+    devnet.rpc("anvil_setNextBlockBaseFeePerGas", hex(base_fee))
+    devnet.warp(plan.valid_until - stage.head.timestamp + 1)
+    await treasury.look()
+    assert treasury.allows(stage.policy)
 
 
 async def test_what_only_time_can_end_is_told_and_is_no_failure(stage: Staged, make: MakeDuties) -> None:

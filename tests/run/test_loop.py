@@ -55,13 +55,9 @@ def other() -> Iterator[tuple[Devnet, Deployment]]:
 @pytest.fixture
 def slow(vault: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Policy]:
     """The vault's policy with the slow strategy."""
-    metadata = tmp_path / "slow-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[keeper.strategies]\nslow = slow_strategy:Slow\n")
+    slow_strategy.install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    strategy = vault.policy.strategy.model_copy(update={"name": "slow", "params": {}})
-    yield vault.policy.model_copy(update={"strategy": strategy})
+    yield slow_strategy.under(vault.policy)
     slow_strategy.waits.clear()
 
 
@@ -109,6 +105,21 @@ async def test_a_computation_that_does_not_end_is_waited_for_by_its_own_vault_al
             except KeeperError:
                 continue
             break
+
+
+async def test_a_computation_that_takes_long_holds_others_up_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("keeper.execution.worker.TURN_SECONDS", 0.05)
+    worker, go = Worker(), threading.Event()
+    long = asyncio.create_task(worker.run("one", go.wait, PATIENCE))
+    # It takes its turn before this goes on.
+    await asyncio.sleep(0)
+    assert await worker.run("another", lambda: 7) == 7
+    assert not long.done()
+    go.set()
+    assert await long
+    assert await worker.run("one", lambda: 7) == 7
 
 
 async def test_one_computes_at_a_time_and_an_error_is_the_callers() -> None:

@@ -18,9 +18,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlmodel import create_engine
 
 from keeper.errors import ConfigError
+from keeper.execution.journal import lease
 
 FILE: Final = "journal.sqlite"
 POSTGRESQL: Final = "postgresql"
+READS: Final = "reads"
+"""Execution option of connections that only read."""
 BUSY_SECONDS: Final = 10
 """How long a write waits for another that is under way."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -31,7 +34,7 @@ def open_engine(place: str, *, lease_seconds: float) -> Engine:
     """The database in a folder, made if need be, or at a `postgresql://` URL; its schema is this version's.
 
     Raises ConfigError for a folder that cannot be written, a database that cannot be used, and one whose
-    schema is newer. A password in the URL is never shown.
+    schema is newer, or older while a keeper works with it. A password in the URL is never shown.
     """
     url = _url(place)
     engine = _postgresql(url, lease_seconds) if url.drivername.startswith(POSTGRESQL) else _sqlite(url)
@@ -50,8 +53,8 @@ def open_engine(place: str, *, lease_seconds: float) -> Engine:
 
 
 def shown(engine: Engine) -> str:
-    """Where the database is, without a password."""
-    return engine.url.render_as_string(hide_password=True)
+    """Where the database is, without a password, which the query may hold, too."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def reason(error: SQLAlchemyError) -> object:
@@ -64,8 +67,14 @@ def _url(place: str) -> URL:
         return URL.create("sqlite", database=str(_file(Path(place))))
     try:
         url = make_url(place)
-    except ArgumentError:
-        raise ConfigError("Not the URL of a database", hint="It may hold a password: not shown") from None
+        if "@" in (url.host or ""):
+            raise ValueError("a password ends before the last @")
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "Not the URL of a database",
+            expected="postgresql://user:password@host:port/name",
+            hint="It may hold a password: not shown. Signs such as @ : / in one are written as %40 %3A %2F.",
+        ) from None
     if url.drivername != POSTGRESQL:
         raise ConfigError(
             "The journal is kept in SQLite or PostgreSQL",
@@ -106,8 +115,10 @@ def _sqlite(url: URL) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     def begin(connection: Connection) -> None:
-        # At once a writer: two that have both read cannot both go on to write.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # At once a writer, unless it will only read: two that have both read cannot both go on to write, and
+        # nobody who looks at the journal may keep the keeper waiting.
+        reads = connection.get_execution_options().get(READS)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
@@ -117,10 +128,11 @@ def _sqlite(url: URL) -> Engine:
 def _postgresql(url: URL, lease_seconds: float) -> Engine:
     # A writer that stops in the middle of a transaction holds locks for no longer than its lease.
     limit = max(1, int(lease_seconds * 1000))
-    options = f"-c idle_in_transaction_session_timeout={limit} -c synchronous_commit=on"
+    ours = f"-c idle_in_transaction_session_timeout={limit} -c synchronous_commit=on"
+    theirs = url.normalized_query.get("options", ())
     third = max(1, int(lease_seconds / 3))
     connect: dict[str, Any] = {
-        "options": options,
+        "options": " ".join((*theirs, ours)),
         "connect_timeout": BUSY_SECONDS,
         # A network that swallows everything ends the connection about as soon: the keeper's one thread waits
         # for it.
@@ -149,5 +161,13 @@ def _migrate(connection: Connection, where: str) -> None:
             seen=f"schema {seen}",
             where=where,
             hint="Run the version that wrote it, or a later one.",
+        )
+    if seen is not None and (left := lease.standing(connection)[1]):
+        raise ConfigError(
+            "A keeper of an older version holds the lease of this journal",
+            expected=f"nobody, before schema {seen} becomes {script.get_current_head()}",
+            seen=f"its lease lasts for another {left / 1000:.1f} s",
+            where=where,
+            hint="Stop it, or wait.",
         )
     command.upgrade(config, "head")

@@ -17,7 +17,7 @@ from keeper.chain.transaction import Signed
 from keeper.errors import KeeperError, LeaseError
 from keeper.execution.fees import Fees
 from keeper.execution.journal import lease
-from keeper.execution.journal.database import open_engine, reason, shown
+from keeper.execution.journal.database import READS, open_engine, reason, shown
 from keeper.execution.journal.states import DIVERGED, ENDED, EXECUTED, INCLUDED, State, check
 from keeper.execution.journal.tables import Intent, PlanRow, Transaction, Transition
 from keeper.units import Address
@@ -177,7 +177,7 @@ class Journal:
                 .where(
                     Transaction.chain_id == chain_id,
                     Transaction.account == account,
-                    col(Transaction.state).not_in(ENDED),
+                    col(Transaction.state).in_(set(State) - ENDED),
                 )
                 .order_by(col(Transaction.nonce), col(Transaction.attempt))
             ).all()
@@ -382,7 +382,8 @@ class Journal:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._failures(), Session(self._engine, expire_on_commit=False) as session:
+        reading = self._engine.execution_options(**{READS: True})
+        with self._failures(), Session(reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager

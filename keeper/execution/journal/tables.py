@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import NUMERIC, TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
@@ -97,7 +97,10 @@ class Transaction(SQLModel, table=True):
     time; all of them are unknown for what was mined before the journal kept them."""
 
     __tablename__ = "transactions"
-    __table_args__ = (UniqueConstraint("chain_id", "account", "nonce", "attempt"),)
+    __table_args__ = (
+        UniqueConstraint("chain_id", "account", "nonce", "attempt"),
+        Index("ix_transactions_live", "chain_id", "account", "state"),
+    )
 
     id: int | None = Field(default=None, sa_column=_row_id())
     intent: str = Field(sa_column=Column(String, ForeignKey("intents.key"), nullable=False, index=True))
@@ -154,6 +157,10 @@ class PlanRow(SQLModel, table=True):
     away, until its transaction is in another."""
 
     __tablename__ = "plans"
+    __table_args__ = (
+        Index("ix_plans_open", "chain_id", "ended"),
+        Index("ix_plans_done", "chain_id", "vault", "block"),
+    )
 
     plan_hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     chain_id: int = Field(sa_column=_uint())

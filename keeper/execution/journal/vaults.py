@@ -1,13 +1,15 @@
 """What the journal holds about one vault: its open plans, its circuit breakers, its last pass."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlmodel import Session, col, func, select
 
+from keeper.errors import RefusedError
 from keeper.execution.journal import lease
 from keeper.execution.journal.journal import Journal
-from keeper.execution.journal.tables import BreakerRow, Heartbeat, PlanRow
+from keeper.execution.journal.tables import BreakerRow, Heartbeat, Lease, PlanRow
 from keeper.planning.plan import Kind, Plan
 from keeper.units import Address
 
@@ -105,17 +107,14 @@ class VaultRecord:
 
     def tripped(self) -> dict[Breaker, BreakerRow]:
         """The breakers that stop risk now, each as it first tripped."""
-        found: dict[Breaker, BreakerRow] = {}
-        for row in self._breakers():
-            if row.breaker is None:
-                found.clear()
-            else:
-                found.setdefault(Breaker(row.breaker), row)
-        return found
+        with self.journal.read() as session:
+            return _tripped(self._breakers(session))
 
     def last_loss(self) -> BreakerRow | None:
         """The last time a loss tripped, whether or not it still stops risk."""
-        return next((row for row in reversed(self._breakers()) if row.breaker == Breaker.LOSS), None)
+        with self.journal.read() as session:
+            rows = self._breakers(session)
+        return next((row for row in reversed(rows) if row.breaker == Breaker.LOSS), None)
 
     def trip(
         self, breaker: Breaker, reason: str, *, price: int | None = None, epoch: int | None = None
@@ -127,21 +126,34 @@ class VaultRecord:
             self._add(session, breaker, reason, price, epoch)
         return True
 
-    def resume(self, reason: str) -> None:
+    def resume(self, reason: str, shown: Collection[Breaker]) -> None:
         """Sets every breaker again, for a reason that is kept. It is a person's act, beside a keeper that
-        runs or not, so it takes no lease."""
+        runs or not, so it takes no lease.
+
+        Raises RefusedError unless those that have tripped are the ones the person was `shown`.
+        """
         with self.journal.append() as session:
+            # A writer's, to the end of this transaction.
+            session.exec(select(Lease).with_for_update()).one()
+            seen = _tripped(self._breakers(session))
+            if set(seen) != set(shown):
+                raise RefusedError(
+                    "What has tripped is not what you were shown",
+                    expected=", ".join(sorted(shown)),
+                    seen=", ".join(sorted(seen)) or "nothing",
+                    where=self.vault,
+                    hint="Look again with `keeper status`.",
+                )
             self._add(session, None, reason)
 
-    def _breakers(self) -> list[BreakerRow]:
-        with self.journal.read() as session:
-            return list(
-                session.exec(
-                    select(BreakerRow)
-                    .where(BreakerRow.chain_id == self.chain_id, BreakerRow.vault == self.vault)
-                    .order_by(col(BreakerRow.id))
-                )
+    def _breakers(self, session: Session) -> list[BreakerRow]:
+        return list(
+            session.exec(
+                select(BreakerRow)
+                .where(BreakerRow.chain_id == self.chain_id, BreakerRow.vault == self.vault)
+                .order_by(col(BreakerRow.id))
             )
+        )
 
     def _add(
         self,
@@ -183,3 +195,14 @@ class VaultRecord:
         """The last pass, if there was one."""
         with self.journal.read() as session:
             return session.get(Heartbeat, (self.chain_id, self.vault))
+
+
+def _tripped(rows: Iterable[BreakerRow]) -> dict[Breaker, BreakerRow]:
+    """Those that have tripped since somebody last set all of them again."""
+    found: dict[Breaker, BreakerRow] = {}
+    for row in rows:
+        if row.breaker is None:
+            found.clear()
+        else:
+            found.setdefault(Breaker(row.breaker), row)
+    return found

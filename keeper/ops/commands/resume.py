@@ -29,6 +29,6 @@ def resume(
     tripped = sorted(record.tripped())
     if not tripped:
         raise RefusedError("No circuit breaker of this vault has tripped", where=record.vault)
-    record.resume(reason)
+    record.resume(reason, tripped)
     text = f"Risk may be taken again at {record.vault}; {', '.join(tripped)} had tripped."
     show({"ok": True, "vault": record.vault, "tripped": tripped, "reason": reason}, text, json=json)
