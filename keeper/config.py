@@ -4,6 +4,7 @@ Secrets are `pydantic.SecretStr`; an endpoint's URL may hold a key in its path, 
 an `EndpointUrl`, which shows scheme and host only.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -198,7 +199,8 @@ def load_toml(path: Path, model: type[M]) -> M:
     Raises ConfigError when the file is missing, not TOML, or does not fit the model.
     """
     try:
-        text = path.read_text()
+        # A mark at the beginning is what some editors put there.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("Cannot read the configuration", where=path, seen=error) from error
     return parse(parse_toml(text, where=path), model, where=path)
@@ -210,3 +212,16 @@ def parse_toml(text: str, *, where: object = None) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError("Not TOML", where=where, seen=error) from error
+
+
+def api_key(variable: str | None, what: str) -> str:
+    """What the environment variable holds, without the line end that files of secrets have; nothing where
+    none is named. Raises ConfigError where it is not set, or cannot stand in a header."""
+    if not variable:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError("Environment variable is not set", expected=variable, hint=f"It holds {what}")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("Environment variable holds no key", where=variable, expected=f"{what} in one line")
+    return key

@@ -12,6 +12,11 @@ def _show(value: object) -> str:
     return str(value)
 
 
+def printable(text: str) -> str:
+    """The text in one line that a terminal only shows: whatever else it would do is escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class KeeperError(Exception):
     """Root of all errors of this package; raised as such only where no subclass fits."""
 
@@ -43,7 +48,8 @@ class KeeperError(Exception):
         place = f" [{_show(self.where)}]" if self.where is not None else ""
         detail = ": " + ", ".join(facts) if facts else ""
         hint = f". {self.hint}" if self.hint else ""
-        return f"{self.message}{place}{detail}{hint}"
+        # Others' words may be in it, and what a terminal does with those is not theirs to say.
+        return printable(f"{self.message}{place}{detail}{hint}")
 
     def as_dict(self) -> dict[str, str]:
         """For `--json`: kind, message and whichever of expected, seen, where and hint are known."""

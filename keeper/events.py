@@ -6,13 +6,15 @@ An event holds facts for people and machines, never a secret. Amounts are smalle
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, TextIO
+from typing import Any, ClassVar, Final, TextIO
 
 import structlog
+
+from keeper.errors import printable
 
 
 class Severity(StrEnum):
@@ -372,11 +374,16 @@ def logger(*, json: bool, stream: TextIO | None = None, level: int = logging.INF
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if json else [_in_one_line]),
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return bound
+
+
+def _in_one_line(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: printable(each) if isinstance(each, str) else each for key, each in entry.items()}
 
 
 def log_sink(log: structlog.BoundLogger) -> Listener:

@@ -15,8 +15,11 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def load(group: str, name: str, missing: str) -> Any:
-    """Imports what `name` stands for. Raises ConfigError, which begins with `missing` and names the nearest
-    one, if there is none."""
+    """Imports what `name` stands for.
+
+    Raises ConfigError, which begins with `missing` and names the nearest one, if there is none, and for one
+    that two packages claim or that cannot be imported.
+    """
     found = entry_points(group=group, name=name)
     if not found:
         near = get_close_matches(name, names(group), n=1)
@@ -27,4 +30,21 @@ def load(group: str, name: str, missing: str) -> Any:
             where=f"entry points {group}",
             hint=f"Did you mean {near[0]}?" if near else "Install the package that brings it.",
         )
-    return next(iter(found)).load()
+    if len({each.value for each in found}) > 1:
+        raise ConfigError(
+            "Two packages bring what only one may",
+            expected="one package",
+            seen=" and ".join(sorted(each.value for each in found)),
+            where=f"{name} of entry points {group}",
+            hint="Remove one, or have its author choose another name.",
+        )
+    entry = next(iter(found))
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            "Cannot import what a package brings",
+            expected=entry.value,
+            seen=error,
+            where=f"{name} of entry points {group}",
+        ) from error

@@ -5,6 +5,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
+from keeper import files
 from keeper.errors import ConfigError, DecodeError
 
 HASH_BYTES: Final = 32
@@ -13,12 +14,7 @@ HASH_BYTES: Final = 32
 def write(path: Path, content: bytes) -> bytes:
     """Writes the file, whole or not at all, and returns the hash. Raises ConfigError when it cannot."""
     name = keccak(content)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(name + content)
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError("Cannot write the file", where=path, seen=error.strerror) from error
+    files.write(path, name + content, "file")
     return name
 
 

@@ -24,7 +24,7 @@ from keeper.execution.journal.journal import JournalError
 from keeper.planning.policy import Policy
 from keeper.units import Address
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Schedule(StrictModel):

@@ -9,7 +9,7 @@ from typing import Final
 
 from keeper.chain.rpc import Source
 from keeper.clock import Clock
-from keeper.errors import DecodeError, EndpointError
+from keeper.errors import DecodeError, EndpointError, KeeperError
 from keeper.events import EndpointFailed, EventStream
 from keeper.guardian.grants import Disagreement, disagreements
 from keeper.guardian.judgement import Verdict, judge
@@ -82,13 +82,16 @@ class Watcher:
         """Looks again every `interval` seconds until `stop` is set, and tells what is new: the first look,
         and each whose findings differ from the last one that was told.
 
-        An endpoint that fails is an event, and is asked again: the watch must outlive it.
+        An endpoint that fails, or says what makes no sense, is an event, and is asked again: the watch must
+        outlive it. What is wrong with the watch itself, the first look shows.
         """
         told: Look | None = None
         while not stop.is_set():
             try:
                 seen = await self.look()
-            except (EndpointError, DecodeError) as error:
+            except KeeperError as error:
+                if told is None and not isinstance(error, EndpointError | DecodeError):
+                    raise
                 events.emit(
                     EndpointFailed(
                         chain_id=self._source.chain_id, endpoint=self._source.public_url, reason=str(error)

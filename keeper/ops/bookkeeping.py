@@ -88,7 +88,7 @@ def _account(posting: Posting) -> str:
 
 def _currency(unit: Unit) -> str:
     """Letters, digits and some signs, a letter first, and at least two."""
-    name = re.sub("[^A-Z0-9._-]+", "-", unit.name.upper()).strip("._-")[:20]
+    name = re.sub("[^A-Z0-9._-]+", "-", unit.name.upper()).strip("._-")[:20].rstrip("._-")
     return name if len(name) > 1 and name[0].isalpha() else f"X-{name or 0}"
 
 

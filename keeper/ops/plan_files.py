@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keeper import files
 from keeper.chain.snapshot import Snapshot
 from keeper.errors import ConfigError, PlanError
 from keeper.planning.plan import MAX_PLAN_BYTES, Plan
@@ -19,12 +20,7 @@ def load(path: Path) -> Plan:
 
 def save(path: Path, plan: Plan) -> None:
     """Whole or not at all. Raises ConfigError when it cannot be written."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(plan.to_bytes())
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError("Cannot write the plan", where=path, seen=error.strerror) from error
+    files.write(path, plan.to_bytes(), "plan")
 
 
 def load_snapshot(path: Path, plan: Plan) -> Snapshot:

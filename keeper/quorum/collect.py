@@ -5,6 +5,7 @@ counted yet; an endpoint that answers for someone else gains nothing.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ BEHIND: Final = "not_final"
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 _MAX_REASON: Final = 2_000
+_CODE: Final = re.compile("[a-z_]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -227,5 +229,7 @@ def _parse(url: str, body: bytes) -> Outcome:
             except (ConfigError, DecodeError) as error:
                 return Outcome(url, code="bad_answer", reason=str(error))
         case {"ok": False, "code": str(code), "reason": str(reason)}:
-            return Outcome(url, code=code[:64], reason=reason[:_MAX_REASON])
+            if not _CODE.fullmatch(code):
+                return Outcome(url, code="bad_answer", reason="a refusal without a code")
+            return Outcome(url, code=code, reason=reason[:_MAX_REASON])
     return Outcome(url, code="bad_answer", reason="neither a signature nor a refusal")

@@ -8,7 +8,6 @@ owner to derive (`keeper.safe.owner`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from keeper import files
 from keeper.chain.block import hex_bytes
 from keeper.config import CheckedAddress, StrictModel, parse
 from keeper.errors import ConfigError, DecodeError, PlanError, PolicyError, QuorumError
@@ -219,14 +219,12 @@ def load(path: Path) -> Envelope:
 
 def save(envelope: Envelope, path: Path, *, new: bool = False) -> None:
     """Writes the file whole or not at all; a `new` one never over another. Raises ConfigError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if not new:
+        files.write(path, envelope.to_json().encode(), "Safe transaction")
+        return
     try:
-        if new:
-            with path.open("x") as file:
-                file.write(envelope.to_json())
-            return
-        beside.write_text(envelope.to_json())
-        beside.replace(path)
+        with path.open("x") as file:
+            file.write(envelope.to_json())
     except OSError as error:
         raise ConfigError("Cannot write the Safe transaction", where=path, seen=error.strerror) from error
 

@@ -43,7 +43,11 @@ class RateBudget:
     """The budgets in one file, by name: without a key each endpoint has its own, with one they share it."""
 
     def __init__(self, path: Path) -> None:
-        """The file is made when there is something to remember."""
+        """Makes the file when there is something to remember. Raises ConfigError for a path without one."""
+        if not path.name:
+            raise ConfigError(
+                "No file for the record of rate budgets", expected="a file's name", seen=str(path)
+            )
         self._path = path
 
     def take(self, name: str, now: int) -> None:
@@ -82,16 +86,29 @@ class RateBudget:
 
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Budget]]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("w") as lock:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._path.with_suffix(".lock").open("w")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self._read()
             after = dict(before)
             yield after
             if after != before:
-                fresh = self._path.with_suffix(f".{os.getpid()}")
-                fresh.write_text(json.dumps({name: each.model_dump() for name, each in after.items()}))
-                fresh.replace(self._path)
+                self._write(after)
+
+    def _write(self, budgets: Mapping[str, Budget]) -> None:
+        fresh = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            fresh.write_text(json.dumps({name: each.model_dump() for name, each in budgets.items()}))
+            fresh.replace(self._path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError("Cannot write the record of rate budgets", where=self._path, seen=error.strerror)
 
     def _read(self) -> dict[str, Budget]:
         try:

@@ -1,6 +1,5 @@
 """LiFi's API. What it answers is believed about nothing: a quote is bytes until it is checked."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +12,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from yarl import URL
 
 from keeper.clock import Clock
-from keeper.config import StrictModel, Url
-from keeper.errors import ConfigError, DecodeError, EndpointDownError
+from keeper.config import StrictModel, Url, api_key
+from keeper.errors import DecodeError, EndpointDownError
 from keeper.swap import models
 from keeper.swap.budget import RateBudget
 from keeper.swap.models import ReceivedQuote, SwapRequest
@@ -47,17 +46,6 @@ class LiFiConfig(StrictModel):
         return self.model_copy(update={"budget_file": folder / self.budget_file})
 
 
-def _key(variable: str | None) -> str:
-    if variable is None:
-        return ""
-    key = os.environ.get(variable, "")
-    if not key:
-        raise ConfigError(
-            "Environment variable is not set", expected=variable, hint="It holds LiFi's API key"
-        )
-    return key
-
-
 class LiFi:
     """A connection to LiFi as an asynchronous context manager.
 
@@ -71,7 +59,7 @@ class LiFi:
         self._clock = clock
         self._budget = RateBudget(config.budget_file)
         self._session: aiohttp.ClientSession | None = None
-        self._key: Final = _key(config.api_key_env)
+        self._key: Final = api_key(config.api_key_env, "LiFi's API key")
         # The budget belongs to the key. Its hash tells keys apart in a file that anyone may read.
         self._account = keccak(self._key.encode())[:8].hex() if self._key else ""
 
@@ -213,7 +201,7 @@ class LiFi:
             ) as response:
                 data = await _limited(response.content, path)
                 status, headers = response.status, response.headers
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Its text may hold the URL, and that a key.
             raise EndpointDownError(
                 "LiFi does not answer", seen=type(error).__name__, where=f"{self._config.url} {path}"

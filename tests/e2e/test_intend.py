@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -31,9 +32,9 @@ class Desk:
         head = 'author = "desk"\nreason = "The other market pays more."\n'
         (self.folder / "intents.toml").write_text(head + tables)
 
-    def intend(self, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    def asking(self, *options: str) -> subprocess.Popen[str]:
         files = ["--policy", "policy.toml", "--endpoints", "endpoints.toml", "--data", "data"]
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "keeper.ops.cli", "intend", "intents.toml", *files, *options],
             cwd=self.folder,
             env={
@@ -41,12 +42,16 @@ class Desk:
                 KEY: self.stage.devnet.key("relayer"),
                 PROPOSER: proposer_key("proposer1").private_bytes_raw().hex(),
             },
-            input=answer,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=SECONDS,
-            check=False,
         )
+
+    def intend(self, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        with self.asking(*options) as process:
+            out, err = process.communicate(answer, timeout=SECONDS)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property
     def venues(self) -> tuple[str, str]:
@@ -78,6 +83,13 @@ async def test_a_move_is_planned_signed_sent_and_reconciled(desk: Desk) -> None:
         refused = desk.intend(*signers, "--relayer-env", KEY, "--proposer-env", PROPOSER, answer="n\n")
         assert refused.returncode == 4
         assert "Not confirmed" in refused.stderr
+        with desk.asking(*signers, "--relayer-env", KEY, "--proposer-env", PROPOSER) as asked:
+            assert asked.stderr is not None
+            while asked.stderr.read(1) not in ("", "?"):
+                pass
+            asked.send_signal(signal.SIGINT)
+            assert asked.wait(SECONDS) == 4
+            assert "Not confirmed" in asked.stderr.read()
         done = desk.intend(*signers, "--relayer-env", KEY, "--proposer-env", PROPOSER, "--yes", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

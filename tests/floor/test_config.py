@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config import CheckedAddress, EndpointUrl, StrictModel, StrictSettings, Url, load_toml
+from keeper.config import CheckedAddress, EndpointUrl, StrictModel, StrictSettings, Url, api_key, load_toml
 from keeper.errors import ConfigError
 
 
@@ -75,6 +75,32 @@ def test_mistake_is_named_with_its_place_and_without_its_value(
     assert str(file) in str(caught.value)
     assert "topsecret" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_mark_that_an_editor_puts_before_a_file_is_no_part_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load_toml(file, Keeper) == load_toml(write(tmp_path, GOOD), Keeper)
+
+
+@pytest.mark.parametrize(
+    ("held", "key"), [("s3cr3t", "s3cr3t"), ("s3cr3t\n", "s3cr3t"), (" s3cr3t\r\n", "s3cr3t")]
+)
+def test_a_key_has_no_line_end(monkeypatch: pytest.MonkeyPatch, held: str, key: str) -> None:
+    monkeypatch.setenv("A_KEY", held)
+    assert api_key("A_KEY", "a key") == key
+    assert api_key(None, "a key") == api_key("", "a key") == ""
+
+
+@pytest.mark.parametrize("held", ["", "\n", "s3cr3t\nmore", "s3cr\x00et", "s3crét"])
+def test_what_cannot_be_a_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    if "\x00" in held:
+        monkeypatch.setattr("os.environ", {"A_KEY": held})
+    else:
+        monkeypatch.setenv("A_KEY", held)
+    with pytest.raises(ConfigError, match="A_KEY") as caught:
+        api_key("A_KEY", "a key")
+    assert "s3cr" not in str(caught.value)
 
 
 def test_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:

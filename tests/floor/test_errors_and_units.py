@@ -21,6 +21,11 @@ def test_error_reads_as_one_message_with_expected_seen_place_and_hint() -> None:
     }
 
 
+def test_what_others_say_only_shows_on_a_terminal() -> None:
+    error = KeeperError("It said \x1b[2J", seen="\x1b]0;owned\x07\nkeeper: signed 3 of 3", hint="é\u202e")
+    assert str(error) == (r"It said \x1b[2J: saw \x1b]0;owned\x07\nkeeper: signed 3 of 3. é\u202e")
+
+
 def test_zero_and_false_are_facts_too() -> None:
     assert str(KeeperError("Difference", expected=0, seen=False)) == "Difference: expected 0, saw False"
 

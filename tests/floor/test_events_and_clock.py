@@ -59,6 +59,14 @@ def test_log_entry_is_one_json_object_with_the_events_fields() -> None:
     }
 
 
+def test_what_others_say_only_shows_in_a_log_for_people() -> None:
+    output = io.StringIO()
+    log_sink(logger(json=False, stream=output))(StepStarted(step="\x1b[2J\x1b]0;x\x07ok", detail="a\nb"))
+    assert output.getvalue().isascii()
+    assert output.getvalue().count("\n") == 1
+    assert "\x1b" not in output.getvalue()
+
+
 def test_a_log_on_a_full_disk_stops_nobody() -> None:
     heard: list[Event] = []
     with Path("/dev/full").open("w", buffering=1) as full:

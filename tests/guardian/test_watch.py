@@ -380,6 +380,26 @@ async def test_the_watch_outlives_an_answer_that_makes_no_sense(post: Post, faul
     assert [len(look.queue) for look in told] == [1]
 
 
+@pytest.mark.asyncio
+async def test_what_an_endpoint_leaves_out_later_is_no_fault_of_the_watchs_settings(post: Post) -> None:
+    """Without any log the registration seems to be older than the first block."""
+    told: list[Look] = []
+    failed: list[Event] = []
+    events, stop, chain = EventStream(), asyncio.Event(), post.devnet.chain_id
+    events.subscribe(failed.append)
+    with Proxy([post.devnet.url], chain) as proxy:
+
+        def leave_out() -> None:
+            proxy.faults = [Fault("eth_getLogs", times=1, change=lambda _: [])]
+
+        acts = [lambda: None, leave_out, lambda: post.submit("setDelay", 4 * DAY)]
+        async with Endpoint(proxy.url, chain) as endpoint:
+            watcher = Watcher(endpoint, post.deployment.policy, Director(post, acts, stop))
+            await watcher.follow(told.append, stop, 0, events)
+    assert ["may still be queued" in each.reason for each in failed] == [True]
+    assert [len(look.queue) for look in told] == [0, 1]
+
+
 def test_the_command_prints_a_line_for_each_change_until_it_is_stopped(post: Post) -> None:
     files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
     command = (

@@ -106,6 +106,14 @@ async def test_a_day_adds_up_to_what_the_chain_says(stage: Staged, players: Cast
     assert sum(int(each["wei"]) for each in status["gas"]) == start - keepers.balance
     assert {each["vault"] for each in status["gas"]} == {stage.deployment.vault}
 
+    post.endpoints('clock = "chain"\n', url="http://127.0.0.1:9")
+    blind = post.status()
+    (unseen,) = blind["accounts"]
+    assert (unseen["wei"], unseen["daily_cap"], blind["ok"]) == (None, str(10**18), False)
+    assert "No answer from the endpoint" in unseen["trouble"]
+    assert (blind["vaults"], blind["gas"]) == (status["vaults"], status["gas"])
+    assert f"{payer} on chain {stage.devnet.chain_id}: TROUBLE" in post.keeper("status").stdout
+
     refused = post.keeper("export", "--format", "xls")
     assert refused.returncode == 2
     assert "expected csv or beancount, saw xls" in refused.stderr
@@ -136,7 +144,19 @@ def test_any_entry_is_read_back_to_the_last_digit(text: str, amount: int, decima
     assert all(len(row["amount"].partition(".")[2]) == decimals for row in rows)
 
 
-NAMES = ('a "quoted" \\ name', "aave:USDC", "USDC.e", "x", "9lives", "Ünïcode", "", "-", "a\nb", "long" * 20)
+NAMES = (
+    'a "quoted" \\ name',
+    "aave:USDC",
+    "USDC.e",
+    "x",
+    "9lives",
+    "Ünïcode",
+    "",
+    "-",
+    "a\nb",
+    "long" * 20,
+    "ABCDEFGHIJKLMNOPQRS-XY",
+)
 
 
 @pytest.mark.parametrize("text", NAMES)

@@ -340,5 +340,9 @@ async def test_the_command_shows_and_does_it_once_no_keeper_runs(stage: Staged, 
     done = post.keeper("repair", "--do")
     assert done.returncode == 0, done.stderr
     assert "done: noted that it was overtaken" in done.stdout
-    again = post.keeper("repair", "--do")
+    again = post.keeper("repair", "--do", "--ceiling", "80000000000")
     assert (again.returncode, again.stdout) == (0, "Nothing is wrong.\n")
+    wrong = post.keeper("repair", "--ceiling", "eighty")
+    assert wrong.returncode == 2
+    assert "Not a price of gas [--ceiling]: expected wei" in wrong.stderr
+    assert "saw eighty" in wrong.stderr

@@ -83,6 +83,20 @@ def test_the_record_of_a_configuration_is_beside_its_file(tmp_path: Path) -> Non
     assert load_toml(file, LiFiConfig).beside(tmp_path).budget_file == tmp_path / "budget.json"
 
 
+@pytest.mark.parametrize("place", ["file/budget.json", "folder.json"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("A file where the folder would be.")
+    (tmp_path / "folder.json").mkdir()
+    budget = RateBudget(tmp_path / place)
+    with pytest.raises(ConfigError, match=r"record of rate budgets .*\.json"):
+        budget.observe("quote", NOW, {"ratelimit-remaining": "1", "ratelimit-reset": "5"})
+
+
+def test_a_record_needs_a_name() -> None:
+    with pytest.raises(ConfigError, match="No file for the record"):
+        RateBudget(Path())
+
+
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "budget.json").write_text('{"quote": {"remaining": "many"}}')
     with pytest.raises(ConfigError, match=r"budget\.json"):
@@ -166,7 +180,7 @@ def keyed(url: str, folder: Path) -> LiFiConfig:
 async def test_the_key_is_sent_and_never_shown(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LIFI_KEY", "s3cr3t")
+    monkeypatch.setenv("LIFI_KEY", "s3cr3t\n")
     caplog.set_level(logging.DEBUG)
     seen = []
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import NUMERIC, TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
-from keeper.errors import KeeperError
+from keeper.errors import KeeperError, printable
 from keeper.execution.journal.states import State
 
 _DIGITS: Final = 78
@@ -45,7 +45,7 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in value)
+        return printable(value)
 
 
 def _words() -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from keeper import files
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import load_toml
 from keeper.errors import ConfigError
@@ -37,7 +38,7 @@ def export(
     entries = asyncio.run(_entries(read_config(config)))
     text = FORMATS[form](entries)
     if out is not None:
-        _save(out, text)
+        files.write(out, text.encode(), "export")
     shown = text.removesuffix("\n") if out is None else f"{len(entries)} entries in {out}"
     show({"ok": True, "entries": len(entries), "text": text if out is None else None}, shown, json=json)
 
@@ -53,13 +54,3 @@ async def _entries(config: RunConfig) -> list[Entry]:
             limits = config.gas.get(hub, GasLimits())
             found += await Accountant(GasRecord(journal, hub), pools[hub], here, limits).entries()
     return sorted(found, key=lambda each: each.moment)
-
-
-def _save(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(text)
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError("Cannot write the export", where=path, seen=error.strerror) from error

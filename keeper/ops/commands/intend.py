@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,12 +113,23 @@ async def _intend(
             show(_data(plan, intents), text, json=json)
             return
         typer.echo(_plan_text(plan, intents, policy), err=json)
-        if not yes and not typer.confirm("Have it signed and sent?", err=True):
+        if not yes and not _confirmed():
             raise RefusedError("Not confirmed; nothing was asked or sent")
         # Not before: a lease that waits for a person's answer may end meanwhile.
         async with relayer.journal:
             turn = await keeper.execute(plan, await keeper.approve(plan))
     show(_data(plan, intents) | _outcome(turn), _outcome_text(turn, policy), json=json)
+
+
+def _confirmed() -> bool:
+    # Ctrl-C would cancel what waits for the answer, once it was given.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm("Have it signed and sent?", err=True)
+    except typer.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def evidence(intents: Intents) -> Evidence:

@@ -53,9 +53,10 @@ def repair(
 
 def _wei(written: str) -> int:
     try:
-        return parse_wei(written)
+        return parse_wei(int(written) if written.isdecimal() else written)
     except ValueError as error:
-        raise ConfigError("Not a price of gas", where="--ceiling", expected="wei, gwei", seen=error) from None
+        wanted = str(error).removeprefix("expected ")
+        raise ConfigError("Not a price of gas", where="--ceiling", expected=wanted, seen=written) from None
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from pydantic import Field
 from keeper import clock, engine
 from keeper.chain import lens
 from keeper.chain.pool import Endpoints, Pool, open_pools
-from keeper.config import EndpointUrl, StrictModel, Url, load_toml
+from keeper.config import EndpointUrl, StrictModel, Url, api_key, load_toml
 from keeper.contracts.abi import address
 from keeper.errors import ConfigError
 from keeper.execution.cycle import Keeper
@@ -206,9 +206,7 @@ async def _service(url: str, key_env: str, policy: Policy) -> AsyncIterator[Tran
     if not url:
         yield None
         return
-    key = os.environ.get(key_env, "") if key_env else ""
-    if key_env and not key:
-        raise ConfigError("Environment variable is not set", expected=key_env, hint="It holds an API key")
+    key = api_key(key_env, "an API key")
     async with TransactionService(EndpointUrl(url), policy.vault.chain_id, api_key=key) as service:
         yield service
 

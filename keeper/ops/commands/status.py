@@ -10,6 +10,7 @@ from keeper.chain.block import quantity
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.chain.rpc import Source
 from keeper.config import load_toml
+from keeper.errors import DecodeError, EndpointError
 from keeper.events import EventStream
 from keeper.execution.journal.costs import GasRecord
 from keeper.execution.journal.journal import Journal
@@ -30,15 +31,15 @@ def status(
 ) -> None:
     """Show vaults, circuit breakers, the lease, transactions under way, nonces, and who paid what for gas.
 
-    It only reads, and a keeper may run meanwhile. Ends with 1 when a breaker has tripped or the last pass
-    over a vault had trouble.
+    It only reads, and a keeper may run meanwhile. Ends with 1 when a breaker has tripped, the last pass over
+    a vault had trouble, or an account cannot be asked for.
     """
     loaded = read_config(config)
     journal = Journal(loaded.data)
     vaults = [_vault(journal, policy) for policy in read_policies(loaded)]
     payers = sorted({(each["chain_id"], each["account"]) for each in vaults if each["account"]})
     accounts = asyncio.run(_accounts(loaded, journal, payers))
-    well = not any(each["breakers"] or each["trouble"] for each in vaults)
+    well = not any(each["trouble"] or each.get("breakers") for each in (*vaults, *accounts))
     data = {
         "ok": well,
         "keeper": journal.holder(),
@@ -86,7 +87,8 @@ def _transaction(row: Transaction) -> dict[str, Any]:
 async def _accounts(
     config: RunConfig, journal: Journal, payers: list[tuple[int, str]]
 ) -> list[dict[str, Any]]:
-    """What the accounts that pay for gas have, their next nonces, and what today has cost, at the heads."""
+    """What the accounts that pay for gas have, their next nonces, and what today has cost, at the heads; or
+    the trouble that keeps the endpoints from telling."""
     settings = load_toml(config.endpoints, Endpoints)
     async with open_pools(settings, {chain for chain, _ in payers}, EventStream()) as pools:
         return [await _account(pools[chain], config, journal, account) for chain, account in payers]
@@ -94,20 +96,24 @@ async def _accounts(
 
 async def _account(source: Source, config: RunConfig, journal: Journal, account: str) -> dict[str, Any]:
     chain = source.chain_id
-    limits = config.gas.get(chain, GasLimits())
-    wei = quantity(await source.rpc("eth_getBalance", [account, "latest"]))
-    today = spent_on(GasRecord(journal, chain), (await source.latest()).timestamp)
-    return {
+    limits, record = config.gas.get(chain, GasLimits()), GasRecord(journal, chain)
+    shown = {
         "chain_id": chain,
         "account": account,
         "currency": limits.currency,
-        "wei": wei,
-        "low": limits.low is not None and wei < limits.low,
-        "nonce": quantity(await source.rpc("eth_getTransactionCount", [account, "latest"])),
-        "spent_today": today.spent,
-        "under_way": today.under_way,
         "daily_cap": limits.daily_cap,
     }
+    try:
+        wei = quantity(await source.rpc("eth_getBalance", [account, "latest"]))
+        nonce = quantity(await source.rpc("eth_getTransactionCount", [account, "latest"]))
+        today = spent_on(record, (await source.latest()).timestamp)
+    except (EndpointError, DecodeError) as error:
+        # An outage is when the rest is asked for.
+        unknown = dict.fromkeys(("wei", "low", "nonce", "spent_today", "under_way"))
+        return {**shown, **unknown, "trouble": str(error)}
+    low = limits.low is not None and wei < limits.low
+    known = {"wei": wei, "low": low, "nonce": nonce, "spent_today": today.spent, "under_way": today.under_way}
+    return {**shown, **known, "trouble": ""}
 
 
 def _gas(journal: Journal, chain: int) -> list[dict[str, Any]]:
@@ -140,6 +146,9 @@ def _lines(data: dict[str, Any]) -> list[str]:
     for each in data["transactions"]:
         lines.append(f"nonce {each['nonce']} of {each['account']}: {each['state']}, for {each['intent']}")
     for each in data["accounts"]:
+        if each["trouble"]:
+            lines.append(f"{each['account']} on chain {each['chain_id']}: TROUBLE  {each['trouble']}")
+            continue
         low = "  LOW" if each["low"] else ""
         lines.append(
             f"{each['account']} on chain {each['chain_id']}: {_gas_amount(each['wei'], each)},"
