@@ -1,5 +1,6 @@
 """Files that commands write: whole, or not at all."""
 
+import os
 from pathlib import Path
 
 from keeper.errors import ConfigError
@@ -13,15 +14,24 @@ def write(path: Path, content: bytes, what: str) -> None:
     """
     if not path.name:
         raise ConfigError(f"Cannot write the {what}", where=path, expected="a file's name")
-    place = path.resolve()
     try:
-        if place.exists() and not place.is_file():
+        if path.exists() and not path.is_file():
             path.write_bytes(content)
-            return
-        beside = place.with_name(f".{place.name}.part")
-        beside.write_bytes(content)
+        else:
+            _replace(path.resolve(), content)
+    except (OSError, RuntimeError) as error:
+        # The latter is what links that lead to each other end in.
+        seen = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"Cannot write the {what}", where=path, seen=seen) from error
+
+
+def _replace(place: Path, content: bytes) -> None:
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
         if place.exists():
+            beside.touch(mode=0o600)
             beside.chmod(place.stat().st_mode)
+        beside.write_bytes(content)
         beside.replace(place)
-    except OSError as error:
-        raise ConfigError(f"Cannot write the {what}", where=path, seen=error.strerror) from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def load(group: str, name: str, missing: str) -> Any:
     entry = next(iter(found))
     try:
         return entry.load()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ConfigError(
             "Cannot import what a package brings",
             expected=entry.value,

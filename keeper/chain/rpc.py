@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from json import JSONDecodeError
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
@@ -335,7 +336,7 @@ class Endpoint:
         try:
             return parse_json(data, where=self.public_url)
         except DecodeError as error:
-            if data.lstrip().startswith(b'{"') and not data.rstrip().endswith(b"}"):
+            if data.lstrip().startswith(b'{"') and isinstance(error.__cause__, JSONDecodeError):
                 raise EndpointDownError(
                     f"Reply cut short on chain {self.chain_id}",
                     where=self.public_url,

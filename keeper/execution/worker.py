@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from keeper.errors import KeeperError
@@ -36,7 +37,7 @@ class Worker:
                     where=owner,
                     hint="Nothing else is computed for this vault meanwhile: look at its strategy.",
                 )
-            future = self._threads.submit(work, *args, **kwargs)
+            future = self._threads.submit(_result, partial(work, *args, **kwargs))
             self._left[owner] = future
             ended = asyncio.wrap_future(future)
             try:
@@ -47,5 +48,14 @@ class Worker:
         try:
             return await ended
         finally:
-            if future.done():
+            if future.done() and self._left.get(owner) is future:
                 del self._left[owner]
+
+
+def _result(work: Callable[[], T]) -> T:
+    """What it returns or raises, of errors only those that stay where they are: asyncio cannot hand on the
+    first of these, and the others would end the process."""
+    try:
+        return work()
+    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
+        raise KeeperError("A computation ended by what is no error", seen=repr(error)) from error

@@ -151,7 +151,7 @@ async def test_nobodys_words_keep_a_row_from_being_written(place: str) -> None:
         record.trip(Breaker.ERRORS, said)
         heartbeat = record.heartbeat()
         assert heartbeat is not None
-        shown = "no\\x00 such\\ud800 é\nline\\x1b[2J"
+        shown = "no\\x00 such\\ud800 é\\nline\\x1b[2J"
         assert [heartbeat.did, heartbeat.trouble, record.tripped()[Breaker.ERRORS].reason] == [shown] * 3
 
 
@@ -236,6 +236,9 @@ def test_a_journal_that_is_opened_twice_in_a_process_keeps_its_log_when_another_
         "postgresql://127.0.0.1:1/x?sslpassword=word",
         "postgresql://keeper:a@word@127.0.0.1:1/x",
         "postgresql://keeper:a@b:word@127.0.0.1/x",
+        "postgresql://keeper:a@b/word@127.0.0.1:1/x",
+        "postgresql://keeper:a@b?word@127.0.0.1:1/x",
+        "postgresql://keeper:12/word@127.0.0.1:1/x",
         "postgresql://keeper:word@127.0.0.1:port/x",
         "://word",
     ],

@@ -1,5 +1,6 @@
 """A vault's duties, one pass at a time, in this process."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from running import DEAD
 from staged import USDC, Staged
 
 from keeper.clock import ChainClock
-from keeper.errors import PolicyError
+from keeper.errors import KeeperError, PolicyError
 from keeper.events import Event, EventStream, PlanBuilt, SnapshotTaken, VaultValued, Waited
 from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
@@ -44,6 +45,10 @@ def stage(working: Staged) -> Iterator[Staged]:
         working.request_deposit("user3", 500_000 * USDC)
         working.close_epoch()
         yield working
+
+
+def stop_iterating() -> None:
+    next(iter(()))
 
 
 @pytest.fixture
@@ -238,8 +243,17 @@ async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
     assert len(third.errors) == 1
 
 
+@pytest.mark.parametrize(
+    ("defect", "error"),
+    [(lambda: 1 // 0, ZeroDivisionError), (stop_iterating, KeeperError), (sys.exit, KeeperError)],
+)
 async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
-    stage: Staged, make: MakeDuties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Staged,
+    make: MakeDuties,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    defect: Callable[[], object],
+    error: type[Exception],
 ) -> None:
     stage.submit(await stage.propose(Kind.SETTLEMENT))
     stage.claim("user3")
@@ -247,10 +261,10 @@ async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
     stage.devnet.warp(2 * EPOCH_SECONDS)
     slow_strategy.install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(slow_strategy, "waits", [lambda: 1 // 0])
+    monkeypatch.setattr(slow_strategy, "waits", [defect])
     report = Report()
     await make([DEAD], slow_strategy.under(stage.policy)).perform(report)
-    assert [type(each) for each in report.errors] == [ZeroDivisionError]
+    assert [type(each) for each in report.errors] == [error]
     assert report.did == ["closed epoch 3"]
 
 

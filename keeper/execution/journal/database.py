@@ -15,10 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlmodel import create_engine
+from sqlmodel import create_engine, select
 
 from keeper.errors import ConfigError
 from keeper.execution.journal import lease
+from keeper.execution.journal.tables import Lease
 
 FILE: Final = "journal.sqlite"
 POSTGRESQL: Final = "postgresql"
@@ -57,9 +58,9 @@ def shown(engine: Engine) -> str:
     return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
-def reason(error: SQLAlchemyError) -> object:
+def reason(error: SQLAlchemyError) -> str:
     """The driver's words alone: SQLAlchemy's hold the statement and its values."""
-    return getattr(error, "orig", None) or type(error).__name__
+    return " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
 
 
 def _url(place: str) -> URL:
@@ -67,8 +68,8 @@ def _url(place: str) -> URL:
         return URL.create("sqlite", database=str(_file(Path(place))))
     try:
         url = make_url(place)
-        if "@" in (url.host or ""):
-            raise ValueError("a password ends before the last @")
+        if place.count("@") > 1 or "@" in (url.database or ""):
+            raise ValueError("a sign in it is not that of a URL")
     except (ArgumentError, ValueError):
         raise ConfigError(
             "Not the URL of a database",
@@ -162,12 +163,20 @@ def _migrate(connection: Connection, where: str) -> None:
             where=where,
             hint="Run the version that wrote it, or a later one.",
         )
-    if seen is not None and (left := lease.standing(connection)[1]):
+    if seen is not None:
+        _require_nobody(connection, f"schema {seen}", where)
+    command.upgrade(config, "head")
+
+
+def _require_nobody(connection: Connection, schema: str, where: str) -> None:
+    """Raises ConfigError while a keeper holds the lease. None can take it before this transaction ends."""
+    connection.execute(select(Lease.id).with_for_update())
+    _, left = lease.standing(connection)
+    if left:
         raise ConfigError(
             "A keeper of an older version holds the lease of this journal",
-            expected=f"nobody, before schema {seen} becomes {script.get_current_head()}",
+            expected=f"nobody, before its {schema} is brought up to date",
             seen=f"its lease lasts for another {left / 1000:.1f} s",
             where=where,
             hint="Stop it, or wait.",
         )
-    command.upgrade(config, "head")

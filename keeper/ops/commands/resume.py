@@ -7,6 +7,7 @@ import typer
 
 from keeper.errors import RefusedError
 from keeper.execution.journal.journal import Journal
+from keeper.execution.journal.vaults import Breaker
 from keeper.ops.output import JsonOption, show
 from keeper.ops.running import named, read_config, record_of
 
@@ -18,6 +19,10 @@ def resume(
     vault: Annotated[str, typer.Argument(help="The vault's address, or its policy's name.")],
     config: Annotated[Path, typer.Option("--config", help="The file of `keeper run`.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
+    breaker: Annotated[
+        list[Breaker] | None,
+        typer.Option("--breaker", help="What you have seen; refused where anything else has tripped."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Set a vault's circuit breakers again, whether or not the keeper runs. Ends with 4 when none tripped."""
@@ -29,6 +34,6 @@ def resume(
     tripped = sorted(record.tripped())
     if not tripped:
         raise RefusedError("No circuit breaker of this vault has tripped", where=record.vault)
-    record.resume(reason, tripped)
+    record.resume(reason, breaker or tripped)
     text = f"Risk may be taken again at {record.vault}; {', '.join(tripped)} had tripped."
     show({"ok": True, "vault": record.vault, "tripped": tripped, "reason": reason}, text, json=json)

@@ -21,6 +21,9 @@ from keeper.ops.output import JsonOption, amount, show
 from keeper.ops.running import RunConfig, read_config, read_policies, record_of
 from keeper.planning.policy import Policy
 
+PATIENCE_SECONDS = 20
+"""With endpoints, for what an account has."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -91,7 +94,8 @@ async def _accounts(
     the trouble that keeps the endpoints from telling."""
     settings = load_toml(config.endpoints, Endpoints)
     async with open_pools(settings, {chain for chain, _ in payers}, EventStream()) as pools:
-        return [await _account(pools[chain], config, journal, account) for chain, account in payers]
+        asked = (_account(pools[chain], config, journal, account) for chain, account in payers)
+        return await asyncio.gather(*asked)
 
 
 async def _account(source: Source, config: RunConfig, journal: Journal, account: str) -> dict[str, Any]:
@@ -104,13 +108,14 @@ async def _account(source: Source, config: RunConfig, journal: Journal, account:
         "daily_cap": limits.daily_cap,
     }
     try:
-        wei = quantity(await source.rpc("eth_getBalance", [account, "latest"]))
-        nonce = quantity(await source.rpc("eth_getTransactionCount", [account, "latest"]))
-        today = spent_on(record, (await source.latest()).timestamp)
-    except (EndpointError, DecodeError) as error:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            wei = quantity(await source.rpc("eth_getBalance", [account, "latest"]))
+            nonce = quantity(await source.rpc("eth_getTransactionCount", [account, "latest"]))
+            today = spent_on(record, (await source.latest()).timestamp)
+    except (EndpointError, DecodeError, TimeoutError) as error:
         # An outage is when the rest is asked for.
         unknown = dict.fromkeys(("wei", "low", "nonce", "spent_today", "under_way"))
-        return {**shown, **unknown, "trouble": str(error)}
+        return {**shown, **unknown, "trouble": str(error) or "No answer in time"}
     low = limits.low is not None and wei < limits.low
     known = {"wei": wei, "low": low, "nonce": nonce, "spent_today": today.spent, "under_way": today.under_way}
     return {**shown, **known, "trouble": ""}
