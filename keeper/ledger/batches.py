@@ -39,7 +39,7 @@ def execute(ledger: Ledger, m: Message, batch: Batch) -> Ledger:
     change = opened(ledger, m, [(each.target, each.named) for each in batch.actions])
     ledger, world = _called(ledger, m, batch.actions)
     ledger, change = closed(ledger, m, change, world)
-    check_impaired(ledger, change, batch.actions)
+    check_impaired(ledger, change, batch.actions, cosigned=_is_cosigned(ledger, m))
     if ledger.portfolio.pocketed is not None and len(batch.actions) == 1:
         (action,) = batch.actions
         ledger, aside = set_aside(ledger, action, change.idle_before)

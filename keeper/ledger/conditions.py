@@ -204,13 +204,24 @@ def _account(own: Sequence[Touched]) -> _Account:
 # LIMITS
 
 
-def check_impaired(ledger: Ledger, change: Change, actions: Sequence[Action]) -> None:
-    """Raises RevertError where calls did with an impaired position what only a sound one allows."""
+def check_impaired(ledger: Ledger, change: Change, actions: Sequence[Action], *, cosigned: bool) -> None:
+    """Raises RevertError where calls did with an impaired position what only a sound one allows, or the
+    guardian, whom they were `cosigned` by."""
     for each in change.touched:
         if not each.sound:
             alone = each.before.healthy or len(actions) == 1
-            require(alone, "ImpairedNotAlone", *each.position)
+            answered = cosigned and _is_answered_for(ledger, change, each, actions)
+            require(alone or answered, "ImpairedNotAlone", *each.position)
             require(_is_allowed(ledger, change, each, actions), "PositionIsImpaired", *each.position)
+
+
+def _is_answered_for(ledger: Ledger, change: Change, t: Touched, actions: Sequence[Action]) -> bool:
+    """Whether a guardian's word is enough: something comes home, nothing of the asset goes elsewhere, and no
+    second position is worth less."""
+    asset = ledger.parts.asset
+    spends = any(each.amount and each.token == asset and each.target != t.position[0] for each in actions)
+    fallen = sum(each.before.low > each.after.low + ROUNDING for each in change.touched)
+    return t.before.low != 0 and change.reducing and not spends and fallen < 2
 
 
 def _is_allowed(ledger: Ledger, change: Change, t: Touched, actions: Sequence[Action]) -> bool:

@@ -78,8 +78,11 @@ class Basis:
 
 @dataclass(frozen=True)
 class _Move:
+    """`leaves` says that it takes everything, which is worth about `assets`."""
+
     venue: str
     assets: int
+    leaves: bool = False
 
 
 def build_batch(
@@ -88,7 +91,8 @@ def build_batch(
     """The batch that takes the vault to `allocation`: withdrawals first, then the harvest, then supplies.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits; what such a withdrawal would have brought is taken off the largest supply before that is
+    for exits and for what redemptions wait for; so are the smallest, supplies first, where the policy allows
+    fewer calls; what such a withdrawal would have brought is taken off the largest supply before that is
     judged, so that what should stay idle does. A withdrawal that touches a position in doubt waits until
     there is nothing else to do, and is then the only one. `min_nav_after` is the least low NAV that the
     portfolio counts for these calls at any time until the plan ends, less `max_loss`, which allows the
@@ -98,7 +102,8 @@ def build_batch(
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
     """
-    withdrawals, supplies = _moves(policy, book, allocation)
+    room = policy.limits.max_calls - len(harvest.calls)
+    withdrawals, supplies = _fitting(room, *_moves(policy, book, allocation))
     if not withdrawals and not supplies and not harvest.calls:
         raise NothingToDoError("The vault is already where the allocation wants it", hint=allocation.reason)
     out, into = (
@@ -219,7 +224,7 @@ def _moves(
     if held != wanted:
         raise PlanError("The allocation does not name every venue once", expected=held, seen=wanted)
     targets = dict(allocation.targets)
-    possible = tuple(_withdrawals(policy, book, targets))
+    possible = _withdrawals(policy, book, targets)
     # With a position in doubt beside others the portfolio refuses the batch (`ImpairedNotAlone`).
     alone = doubtful(book.positions, book.isolated, book.at)
     withdrawals = tuple(move for move in possible if move.venue not in alone)
@@ -238,15 +243,47 @@ def _left_out(book: Holdings, targets: dict[str, int], withdrawals: tuple[_Move,
 
 
 def _affordable(policy: Policy, supplies: tuple[_Move, ...], missing: int) -> Iterator[_Move]:
-    """The supplies less what is missing, taken from the largest, the first of equals."""
-    largest = max(supplies, key=lambda move: move.assets, default=None)
+    """The supplies less what is missing, taken from the largest first, the first of equals."""
+    left: dict[str, int] = {}
+    for move in sorted(supplies, key=_size):
+        assets = max(0, move.assets - missing)
+        left[move.venue] = assets if assets >= policy.limits.min_move else 0
+        missing = max(0, missing - move.assets + left[move.venue])
     for move in supplies:
-        assets = move.assets - missing if move is largest else move.assets
-        if assets > 0 and assets >= policy.limits.min_move:
-            yield _Move(move.venue, assets)
+        if left[move.venue]:
+            yield _Move(move.venue, left[move.venue])
 
 
-def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
+def _fitting(
+    room: int, withdrawals: tuple[_Move, ...], supplies: tuple[_Move, ...]
+) -> tuple[tuple[_Move, ...], tuple[_Move, ...]]:
+    """The largest of them, as many as calls are allowed; who leaves comes first. The rest is for the next
+    batch."""
+    out = set(sorted(withdrawals, key=_size)[: max(0, room)])
+    into = set(sorted(supplies, key=_size)[: max(0, room - len(out))])
+    return tuple(each for each in withdrawals if each in out), tuple(
+        each for each in supplies if each in into
+    )
+
+
+def _size(move: _Move) -> tuple[int, str]:
+    """To sort the largest first."""
+    return -move.assets, move.venue
+
+
+def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> tuple[_Move, ...]:
+    """Those that are worth a call; of the others, the largest first, as many as redemptions need beside."""
+    wanted = tuple(_excesses(book, targets))
+    made = {move for move in wanted if move.leaves or move.assets >= policy.limits.min_move}
+    missing = book.reserve - book.idle - sum(move.assets for move in made)
+    for move in sorted(wanted, key=_size):
+        if move not in made and missing > 0:
+            made.add(move)
+            missing -= move.assets
+    return tuple(move for move in wanted if move in made)
+
+
+def _excesses(book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
     for position in book.positions:
         venue = position.ref.venue
         value = position.report(book.at).low
@@ -261,10 +298,7 @@ def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> Ite
                 seen=f"{excess:,}",
                 where=venue,
             )
-        if targets[venue] == 0:
-            yield _Move(venue, EVERYTHING)
-        elif excess >= policy.limits.min_move:
-            yield _Move(venue, excess)
+        yield _Move(venue, excess, leaves=targets[venue] == 0)
 
 
 def _supplies(policy: Policy, book: Holdings, targets: dict[str, int]) -> Iterator[_Move]:
@@ -293,5 +327,5 @@ def _call(policy: Policy, move: _Move, *, withdraw: bool) -> PlannedCall:
         token=policy.vault.asset,
         venue=move.venue,
         key=position.key,
-        assets=move.assets,
+        assets=EVERYTHING if move.leaves else move.assets,
     )

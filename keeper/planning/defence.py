@@ -87,6 +87,15 @@ class _Work:
     policy: Policy
     venue: str
 
+    @property
+    def _account(self) -> frozenset[str]:
+        """The venues that answer for the debt together: of a connector that keeps its positions apart, the
+        debt's own alone."""
+        own = at_venue(self.book.positions, self.venue).ref
+        if own.address in self.book.isolated:
+            return frozenset({self.venue})
+        return frozenset(each.ref.venue for each in self.book.positions if each.ref.address == own.address)
+
     def calls(self) -> tuple[tuple[PlannedCall, ...], str]:
         """The calls, and what they do in a word."""
         book, asset = self.book, self.policy.vault.asset
@@ -109,7 +118,8 @@ class _Work:
         need = self._need(self.book.positions)
         if self._counts(paid := min(spare, need), need):
             return (self._repay(paid),), "repays with what is at hand"
-        if freed := tuple(self._elsewhere(alone, need, self.policy.limits.max_calls)):
+        freed = tuple(self._elsewhere(alone, need, self.policy.limits.max_calls))
+        if self._counts(sum(call.assets for call in freed), need):
             return freed, "frees what repays it"
         return self._last(), "repays with what redemptions wait for"
 
@@ -127,16 +137,19 @@ class _Work:
     def _elsewhere(self, alone: frozenset[str], missing: int, most: int) -> Iterator[PlannedCall]:
         """Withdrawals from what secures no debt, what earns least first."""
         book = self.book
-        own = at_venue(book.positions, self.venue).ref.address
-        others = [
-            each
-            for each in book.positions
-            if each.ref.address != own and each.ref.venue not in alone and _is_free(each, book.at)
-        ]
+        busy = alone | self._account
+        others = [each for each in book.positions if each.ref.venue not in busy and _is_free(each, book.at)]
+
+        def order(each: Position) -> tuple[int, int, str]:
+            # What is too little for a call of its own may do with others, the largest first.
+            available = each.max_withdraw(book.at)
+            large = self._counts(min(missing, available), missing)
+            return -MAX_UINT256 if large else -available, each.supply_rate(0, book.at), each.ref.venue
+
         positions = book.positions
-        for other in sorted(others, key=lambda each: (each.supply_rate(0, book.at), each.ref.venue))[:most]:
+        for other in sorted(others, key=order)[:most]:
             available = at_venue(positions, other.ref.venue).max_withdraw(book.at)
-            if self._counts(taken := min(missing, available), missing):
+            if taken := min(missing, available):
                 call = self._withdraw(other, taken)
                 # Venues that lend in the same market share its cash.
                 positions, _ = after_calls(replace(book, positions=positions), (call,), book.at)
@@ -146,11 +159,9 @@ class _Work:
     def _steps(self, alone: frozenset[str]) -> Iterator[PlannedCall]:
         """Collateral taken back, sold, and repaid with, as long as that makes the account healthier."""
         book, left = self.book, self.policy.limits.max_calls
-        own = at_venue(book.positions, self.venue).ref.address
-        securing = [each.ref.venue for each in book.positions if each.ref.address == own]
         allowed = self._allowed_loss()
         done: tuple[PlannedCall, ...] = ()
-        for venue in securing:
+        for venue in sorted(self._account):
             while venue not in alone and left >= _CALLS_OF_A_STEP:
                 step = self._step(book, venue, allowed, done)
                 if not step:

@@ -154,7 +154,9 @@ def _constants(outcome: Outcome) -> Iterator[Breach]:
         return
     yield from _in_doubt(outcome, "R08", _CONSTANT)
     for venue in sorted(outcome.grown):
-        for oracle in sorted(set(slot.quarantined) & set(_texts(outcome.policy.position(venue).params))):
+        # However an address is written.
+        named = {text.lower() for text in _texts(outcome.policy.position(venue).params)}
+        for oracle in sorted(each for each in slot.quarantined if each.lower() in named):
             yield Breach("R08", "no quarantined oracle", oracle, venue)
 
 

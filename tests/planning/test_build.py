@@ -3,10 +3,22 @@
 from dataclasses import replace
 
 import pytest
-from examples import AT, LOAN, UNIT, Holding, account, example_basis, example_policy, holding
+from examples import (
+    AT,
+    LOAN,
+    UNIT,
+    Holding,
+    account,
+    example_basis,
+    example_policy,
+    holding,
+    policy_sections,
+    position_section,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from keeper.config import parse
 from keeper.connectors.base import Report
 from keeper.connectors.morpho_blue import MorphoBluePosition
 from keeper.contracts import encode_call
@@ -16,6 +28,7 @@ from keeper.oracle.quote import Status
 from keeper.planning.build import NothingToDoError, build_batch, build_settlement
 from keeper.planning.outcome import predict
 from keeper.planning.plan import Plan
+from keeper.planning.policy import Policy
 from keeper.planning.strategy import Allocation
 from keeper.units import MAX_UINT256
 
@@ -141,6 +154,56 @@ def test_moves_below_the_least_one_are_left_out() -> None:
     book = holding(POLICY, {"morpho:A": 0, "morpho:B": 0}, idle=UNIT)
     with pytest.raises(NothingToDoError, match="because"):
         built(book, A=UNIT - 1, B=0)
+
+
+NAMES = "ABCDEFG"
+
+
+def wide_policy(**limits: int) -> Policy:
+    """The example policy over seven markets."""
+    sections = policy_sections()
+    sections["positions"] = [position_section(f"morpho:{name}", 1 + i) for i, name in enumerate(NAMES)]
+    sections["caps"] = {f"morpho:{name}": 10**9 * UNIT for name in NAMES}
+    sections["limits"] |= {"min_move": 100 * UNIT, "max_calls": 16} | limits
+    return parse(sections, Policy)
+
+
+def moved(policy: Policy, idle: int, reserve: int, **changes: int) -> Plan:
+    """From 5,000 in each venue, to as much more or less."""
+    book = holding(policy, {f"morpho:{name}": 5_000 * UNIT for name in NAMES}, idle, reserve=reserve)
+    targets = {each.ref.venue: each.report(AT).low for each in book.positions}
+    for name, change in changes.items():
+        targets[f"morpho:{name}"] += change * UNIT
+    return build_batch(policy, book, Allocation.of(targets, "because"), example_basis())
+
+
+def test_what_redemptions_need_is_taken_however_many_venues_give_little() -> None:
+    plan = moved(wide_policy(), 0, 250 * UNIT, A=-99, B=-98, C=-97, D=-96)
+    assert [call.venue for call in plan.batch.calls] == ["morpho:A", "morpho:B", "morpho:C"]
+    assert dict(plan.batch.predicted)["idle"] >= 250 * UNIT
+    # Beside what is worth a call by itself, and no more of it than is needed.
+    plan = moved(wide_policy(), 0, 250 * UNIT, A=-99, B=-200, C=-97, D=-96)
+    assert [call.venue for call in plan.batch.calls] == ["morpho:A", "morpho:B"]
+    with pytest.raises(NothingToDoError):
+        moved(wide_policy(), 250 * UNIT, 250 * UNIT, A=-99, B=-98)
+
+
+def test_what_is_left_out_is_taken_from_one_supply_after_another() -> None:
+    plan = moved(wide_policy(), 0, 0, A=-1_000, B=-99, C=-99, D=-99, E=640, F=650)
+    assert [(call.venue, call.assets) for call in plan.batch.calls] == [
+        ("morpho:A", 1_000 * UNIT),
+        ("morpho:E", 640 * UNIT),
+        ("morpho:F", 353 * UNIT),
+    ]
+    plan = moved(wide_policy(), 0, 1_000 * UNIT, A=-1_000, B=-99, C=-99, D=-99, E=149, F=148)
+    assert [(call.venue, call.assets) for call in plan.batch.calls] == [("morpho:A", 1_000 * UNIT)]
+
+
+def test_where_fewer_calls_are_allowed_the_largest_moves_are_made_and_who_leaves_comes_first() -> None:
+    plan = moved(wide_policy(max_calls=3), 0, 0, A=-500, B=-400, C=250, D=650)
+    assert [call.venue for call in plan.batch.calls] == ["morpho:A", "morpho:B", "morpho:D"]
+    plan = moved(wide_policy(max_calls=2), 0, 2_000 * UNIT, A=-500, B=-900, C=-600)
+    assert [call.venue for call in plan.batch.calls] == ["morpho:B", "morpho:C"]
 
 
 def test_a_venue_that_is_lent_out_is_not_overdrawn() -> None:

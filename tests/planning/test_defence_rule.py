@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from planning.examples import AT, LOAN, UNIT, policy_sections
+from planning.examples import AT, LOAN, UNIT, policy_sections, position_section
 from risk.books import book
 
 from keeper.book import Book
@@ -25,9 +25,14 @@ ETHER = 10**18
 FLOOR, TARGET = 12_000, 15_000
 
 
-def rules() -> Policy:
-    """The example policy, whose first market may be borrowed from, with floors of health."""
+def rules(names: str = "BA", **limits: int) -> Policy:
+    """The example policy over these markets, of which "A" may be borrowed from, with floors of health."""
     sections = policy_sections()
+    sections["positions"] = [
+        position_section(f"morpho:{name}", "ABCDEFGHIJ".index(name) + 1) for name in names
+    ]
+    sections["caps"] = {each["venue"]: 900_000 * UNIT for each in sections["positions"]}
+    sections["limits"] |= limits
     for each in sections["positions"]:
         if each["venue"] == OWES:
             each["params"] = {**each["params"], "borrowable": True}
@@ -52,6 +57,7 @@ class Drawn:
     idle: int
     reserve: int
     status: Status
+    policy: Policy = POLICY
 
     @property
     def debt(self) -> int:
@@ -59,9 +65,9 @@ class Drawn:
 
     @property
     def book(self) -> Book:
-        loan = POLICY.vault.asset
+        loan = self.policy.vault.asset
         found = []
-        for ref in POLICY.refs():
+        for ref in self.policy.refs():
             params = MorphoBlueParams(**ref.params)
             free = LOAN if ref.venue == OWES else self.cash
             market = Market(LOAN, LOAN * 10**6, LOAN - free, (LOAN - free) * 10**6, AT, 0, 10**9)
@@ -78,7 +84,7 @@ class Drawn:
                 position = replace(position, shares=self.lent * 10**6)
             found.append(position)
         made = book(*found, idle=self.idle, reserve=self.reserve)
-        return replace(made, caps={ref.venue: 2**100 for ref in POLICY.refs()})
+        return replace(made, caps={ref.venue: 2**100 for ref in self.policy.refs()})
 
 
 amounts = st.just(0) | st.integers(min_value=0, max_value=8_000 * UNIT)
@@ -163,6 +169,31 @@ def test_beside_a_position_in_doubt_nothing_else_is_done(world: Drawn) -> None:
     done = defend(before, POLICY)
     if done is not None and paid(done):
         assert len(done.calls) == 1, done.reason
+
+
+def test_what_no_venue_has_alone_several_have_together() -> None:
+    policy = rules("ABCDEFGHIJ", min_move=1_000 * UNIT, max_calls=16)
+    world = Drawn(11_000, 2_000, 0, 900 * UNIT, 900 * UNIT, 0, 0, Status.OK, policy)
+    done = defend(world.book, policy)
+    assert done is not None
+    assert [call.function for call in done.calls] == [*["withdraw"] * 5, "repay"]
+    assert health(after(world.book, done)) >= TARGET * WAD // BPS
+
+
+def test_cash_in_another_market_of_an_isolated_connector_is_free_and_its_collateral_is_not_touched() -> None:
+    world = Drawn(11_000, 2_000, 50, 8_000 * UNIT, 8_000 * UNIT, 0, 0, Status.OK)
+    address = at_venue(world.book.positions, OWES).ref.address
+    at_one_address = tuple(
+        replace(each, ref=replace(each.ref, address=address)) for each in world.book.positions
+    )
+    before = replace(world.book, positions=at_one_address, isolated=frozenset({address}))
+    done = defend(before, POLICY)
+    assert done is not None
+    assert [(call.venue, call.function) for call in done.calls] == [(LENDS, "withdraw"), (OWES, "repay")]
+    # One account for both is another matter: what is lent there secures the debt.
+    together = defend(replace(before, isolated=frozenset()), POLICY)
+    assert together is None or {call.venue for call in together.calls} <= {OWES, LENDS, "swap"}
+    assert together is None or LENDS not in {c.venue for c in together.calls if c.function == "withdraw"}
 
 
 def test_while_a_debt_is_in_danger_no_venue_may_grow() -> None:

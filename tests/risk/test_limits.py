@@ -10,6 +10,7 @@ from risk.books import MILLION, book, policy, position
 from keeper.book import Book
 from keeper.config import parse
 from keeper.connectors.morpho_market import MarketParams
+from keeper.contracts import address
 from keeper.errors import ConfigError, PolicyError
 from keeper.oracle.quote import Status
 from keeper.planning.build import build_batch
@@ -170,6 +171,15 @@ def test_R08_what_rests_on_a_quarantined_oracle_may_not_grow() -> None:
     seen = book(position(rules, "morpho:A", MILLION), position(rules, "morpho:B", MILLION), idle=MILLION)
     assert found(seen, rules, batch(rules, ("morpho:A", MILLION))) == [("R08", "morpho:A")]
     assert found(seen, rules, batch(rules, ("morpho:B", MILLION))) == []
+
+
+def test_R08_an_oracle_is_the_same_however_it_is_written() -> None:
+    sections, oracle = policy_sections(), "0x" + "ab" * 20
+    sections["positions"][1]["params"]["market"]["oracle"] = oracle
+    sections["caps"] = dict.fromkeys(sections["caps"], 10**9 * MILLION)
+    rules = parse(sections | {"risk": {"R08": {"quarantined": [address(oracle)]}}}, Policy)
+    seen = book(position(rules, "morpho:A", MILLION), position(rules, "morpho:B", MILLION), idle=MILLION)
+    assert found(seen, rules, batch(rules, ("morpho:A", MILLION))) == [("R08", "morpho:A")]
 
 
 # R09

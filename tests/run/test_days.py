@@ -87,7 +87,10 @@ async def test_risk_stops_at_one_vault_and_exits_do_not_while_another_fails_all_
         first, second = post.status()["vaults"]
         assert "Too few signatures" in first["trouble"]
         assert (second["trouble"], [each["breaker"] for each in second["breakers"]]) == ("", ["errors"])
-        resumed = post.keeper("resume", name, "--reason", "the signers are back")
+        unseen = post.keeper("resume", name, "--reason", "a fall of the price", "--breaker", "loss")
+        assert unseen.returncode == 4
+        assert "What has tripped is not what you were shown" in unseen.stderr
+        resumed = post.keeper("resume", name, "--reason", "the signers are back", "--breaker", "errors")
         assert resumed.returncode == 0, resumed.stderr
         assert "errors had tripped" in resumed.stdout
         devnet.rpc("evm_mine")
