@@ -103,7 +103,7 @@ def derive(
         # Nor is anything else: carried along unjudged, it would make many plans of one defence.
         basis = replace(basis, nonce=book.defence_nonce, evidence=())
         return build_defence(policy, book, defended.calls, defended.reason, lane, basis)
-    allocation = asked or settled(strategy.decide(book), book)
+    allocation = asked or settled(strategies.decided(strategy, book), book)
     if not _harvests_by_itself(book, policy, asked, allocation):
         found = harvest.harvest(book, policy, allocation.harvests, checked)
         return _allowed(book, policy, build_batch(policy, book, allocation, basis, found))
@@ -132,7 +132,7 @@ def quote_requests(
     if defence.weak(book, policy):
         return ()
     asked = decide(evidence, book, policy)
-    allocation = asked or settled(load_strategy(policy).decide(book), book)
+    allocation = asked or settled(strategies.decided(load_strategy(policy), book), book)
     if _harvests_by_itself(book, policy, asked, allocation):
         _, sales = harvest.due(book, policy)
     elif allocation.harvests:

@@ -1,7 +1,9 @@
 """Writes the package of a new connector: the template, in another name."""
 
+import keyword
 import re
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -30,23 +32,38 @@ def render(
     """Writes a template to a new folder with `name` for `old`, one word in lower case, in files and their
     names; returns the files, relative to the folder.
 
-    Raises ConfigError when the name is none, or `taken`, and when the folder exists.
+    Raises ConfigError when the name is none, `taken`, Python's or one that the template itself uses, when the
+    folder exists, and when it cannot be written.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"Not a name for a {kind}", expected=f"such as my_{old}", seen=name)
+        rule = "Lower case, digits and single underscores, a letter first."
+        raise ConfigError(f"Not a name for a {kind}", expected=f"such as my_{old}", seen=name, hint=rule)
     if name in taken:
         raise ConfigError(f"There is an installed {kind} of that name", seen=name)
     if folder.exists():
         raise ConfigError("The folder exists", where=folder, hint="Name another with --dir.")
     title = "".join(part.capitalize() for part in name.split("_"))
-    files = []
-    for path in sorted(each for each in template.rglob("*") if each.suffix in _SUFFIXES):
-        relative = _renamed(path.relative_to(template).as_posix(), old, name, title)
-        target = folder / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_renamed(path.read_text(), old, name, title))
-        files.append(relative)
-    return tuple(files)
+    texts = {
+        path.relative_to(template).as_posix(): path.read_text()
+        for path in sorted(template.rglob("*"))
+        if path.suffix in _SUFFIXES
+    }
+    python = keyword.iskeyword(name) or find_spec(name) is not None
+    if python or any(
+        re.search(rf"\b{title}\b", text) for file, text in texts.items() if file.endswith(".py")
+    ):
+        used = "Python or an installed package" if python else "the template itself"
+        raise ConfigError(f"The name is one that {used} uses", seen=name)
+    made = {
+        _renamed(file, old, name, title): _renamed(text, old, name, title) for file, text in texts.items()
+    }
+    try:
+        for file, text in made.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text)
+    except OSError as error:
+        raise ConfigError("Cannot write the package", where=folder, seen=error.strerror) from error
+    return tuple(made)
 
 
 def _renamed(text: str, old: str, name: str, title: str) -> str:

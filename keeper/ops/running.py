@@ -11,6 +11,7 @@ from pydantic import Field
 from keeper import clock
 from keeper.chain.pool import Endpoints, open_pools
 from keeper.config import OneEach, StrictModel, load_toml
+from keeper.engine import load_strategy
 from keeper.errors import ConfigError, LeaseError, RefusedError
 from keeper.events import EventStream, JournalFailed, LeaseLost, LeaseTaken
 from keeper.execution.breakers import BreakerLimits
@@ -143,6 +144,9 @@ async def opened(config: RunConfig, events: EventStream) -> AsyncIterator[Loop]:
     Raises ConfigError for what cannot be used, LeaseError while another keeper has the journal.
     """
     rules = read_policies(config)
+    for policy in rules:
+        # Every plan names its code.
+        load_strategy(policy)
     settings = load_toml(config.endpoints, Endpoints)
     account = None if config.key is None else load_key(config.key, os.environ)
     if account is not None and config.proposer_env is None:

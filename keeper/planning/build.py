@@ -5,7 +5,7 @@ Pure: the same book, allocation, policy and basis give the same plan on every ma
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from keeper.connectors.base import EVERYTHING, Position
 from keeper.errors import PlanError
@@ -74,6 +74,10 @@ class Basis:
     nonce: int
     evidence: tuple[Evidence, ...] = ()
     parent: bytes | None = None
+
+
+_DRIFT: Final = 1_000
+"""A part of what redemptions ask for that is too little to be fetched by itself: it waits for the next."""
 
 
 @dataclass(frozen=True)
@@ -276,8 +280,10 @@ def _withdrawals(policy: Policy, book: Holdings, targets: dict[str, int]) -> tup
     wanted = tuple(_excesses(book, targets))
     made = {move for move in wanted if move.leaves or move.assets >= policy.limits.min_move}
     missing = book.reserve - book.idle - sum(move.assets for move in made)
+    # What is asked for grows by the yield of what was taken out for it.
+    least = max(1, min(policy.limits.min_move, book.reserve // _DRIFT))
     for move in sorted(wanted, key=_size):
-        if move not in made and missing > 0:
+        if move not in made and missing >= least:
             made.add(move)
             missing -= move.assets
     return tuple(move for move in wanted if move in made)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from keeper.errors import PlanError
 from keeper.planning.intents import settled
-from keeper.planning.strategy import Allocation, Strategy, load, source_digest
+from keeper.planning.strategy import Allocation, Strategy, decided, load, source_digest
 from keeper.units import BPS
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Composition:
         totals = dict.fromkeys(venues, 0)
         reasons, harvests = [], set[str]()
         for strategy, share in self._members:
-            wanted = settled(strategy.decide(book), book)
+            wanted = settled(decided(strategy, book), book)
             if [venue for venue, _ in wanted.targets] != venues:
                 raise PlanError(
                     "A member of the composition does not name every venue once",

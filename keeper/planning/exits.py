@@ -36,6 +36,7 @@ class ExitsChecker:
         """What the strategy decides where no venue may hold more than it does; without rewards."""
         held = book.allocation
         closed = replace(book, caps={venue: min(cap, held[venue]) for venue, cap in book.caps.items()})
-        made = settled(strategies.load(policy.strategy.name, policy.strategy.params).decide(closed), closed)
+        strategy = strategies.load(policy.strategy.name, policy.strategy.params)
+        made = settled(strategies.decided(strategy, closed), closed)
         kept = {venue: min(assets, held[venue]) for venue, assets in made.targets}
         return Allocation.of(kept, f"Exits only. {made.reason}")

@@ -195,8 +195,18 @@ def allocate(intents: Sequence[Intent], book: Book) -> Allocation:
 
 
 def settled(decision: Allocation | Sequence[Intent], book: Book) -> Allocation:
-    """What a strategy decided, as an allocation. Raises what `allocate` does."""
-    return decision if isinstance(decision, Allocation) else allocate(decision, book)
+    """What a strategy decided, as an allocation. Raises what `allocate` does, and PlanError for what is
+    neither."""
+    if isinstance(decision, Allocation):
+        return decision
+    kinds = Move | Target | Unwind | Harvest | Hold
+    if not isinstance(decision, list | tuple) or not all(isinstance(each, kinds) for each in decision):
+        raise PlanError(
+            "A strategy decides on an allocation or intents",
+            expected="Allocation, or a sequence of Move, Target, Unwind, Hold and Harvest",
+            seen=repr(decision)[:_SHOWN],
+        )
+    return allocate(decision, book)
 
 
 class IntentChecker:

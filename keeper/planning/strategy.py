@@ -8,12 +8,13 @@ from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from inspect import getsource
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from keeper import plugins
-from keeper.errors import ConfigError, PlanError
+from keeper.errors import ConfigError, KeeperError, PlanError
 
 if TYPE_CHECKING:
     from keeper.book import Book
@@ -27,7 +28,8 @@ class Allocation:
     """Assets wanted in each venue, sorted by venue id, why, and the venues whose rewards are to be sold.
 
     Every allow-listed venue appears once; what the targets leave of the vault's total stays idle, and so does
-    what rewards bring. Raises PlanError when a target is negative, or a venue is out of order or repeated.
+    what rewards bring. Raises PlanError when a target is no whole number or negative, a venue is out of order
+    or repeated, or the reason is no text.
     """
 
     targets: tuple[tuple[str, int], ...]
@@ -38,7 +40,11 @@ class Allocation:
         for venues in ([venue for venue, _ in self.targets], list(self.harvests)):
             if venues != sorted(set(venues)):
                 raise PlanError("An allocation lists each venue once, in order", seen=", ".join(venues))
+        if not isinstance(self.reason, str):
+            raise PlanError("The reason of an allocation is text", seen=repr(self.reason))
         for venue, assets in self.targets:
+            if type(assets) is not int:
+                raise PlanError("A target is a whole number", expected="int", seen=repr(assets), where=venue)
             if assets < 0:
                 raise PlanError("A target cannot be negative", seen=f"{assets:,}", where=venue)
 
@@ -91,7 +97,10 @@ def names() -> tuple[str, ...]:
 def load(name: str, params: Mapping[str, Any]) -> Strategy:
     """An installed strategy with its parameters. Raises ConfigError when either does not fit."""
     kind = _kind(name)
-    model = import_module(kind.__module__).Params
+    model = getattr(import_module(kind.__module__), "Params", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        missing = "The strategy's module has no parameters"
+        raise ConfigError(missing, expected="class Params(BaseModel)", where=name)
     try:
         strategy: Strategy = kind(model(**params))
     except ValidationError as error:
@@ -100,7 +109,30 @@ def load(name: str, params: Mapping[str, Any]) -> Strategy:
         raise ConfigError(
             "A parameter of the strategy does not fit", seen=first["msg"], where=f"{name}.{field}".rstrip(".")
         ) from error
+    except TypeError as error:
+        raise ConfigError("A strategy is made of its parameters alone", seen=error, where=name) from error
+    said = getattr(strategy, "name", None), getattr(strategy, "version", None)
+    if said[0] != name or not isinstance(said[1], str) or not callable(getattr(strategy, "decide", None)):
+        raise ConfigError(
+            "Not a strategy",
+            expected=f'name = "{name}", a text as version, and a method decide',
+            seen=f"name = {said[0]!r}, version = {said[1]!r}",
+            where=kind.__module__,
+        )
     return strategy
+
+
+def decided(strategy: Strategy, book: Book) -> Allocation | Sequence[Intent]:
+    """What the strategy decides. Raises PlanError with the place of what it fails by."""
+    try:
+        return strategy.decide(book)
+    except KeeperError:
+        raise
+    except (Exception, SystemExit) as error:
+        *_, last = extract_tb(error.__traceback__)
+        raise PlanError(
+            "The strategy fails", seen=repr(error), where=f"{strategy.name}, {last.filename}:{last.lineno}"
+        ) from error
 
 
 @cache

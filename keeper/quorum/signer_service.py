@@ -14,8 +14,10 @@ Codes: `malformed_plan`, `unknown_vault`, `policy_mismatch`, `different_code`, `
 """
 
 import asyncio
+import errno
 import ipaddress
 import os
+import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
@@ -238,12 +240,15 @@ async def _listen(runner: web.AppRunner, listen: str, tls: ssl.SSLContext | None
         host, _, port = listen.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
     except OSError as error:
-        raise ConfigError("Cannot listen", where=listen, seen=error.strerror) from error
+        raise ConfigError("Cannot listen", where=listen, seen=error.strerror or error) from error
     bound = runner.addresses[0][1]
     return f"{'http' if tls is None else 'https'}://{host}:{bound}"
 
 
 async def _listen_unix(runner: web.AppRunner, path: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise OSError(errno.EADDRINUSE, "another process serves there")
     # asyncio replaces a stale socket file; the umask keeps other users from connecting.
     before = os.umask(stat.S_IRWXG | stat.S_IRWXO)
     try:

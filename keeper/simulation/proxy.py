@@ -23,7 +23,7 @@ from aiohttp import web
 
 from keeper.chain.pool import ChainEndpoints, Pool
 from keeper.chain.rpc import MAX_REPLY_BYTES, Endpoint
-from keeper.errors import KeeperError, RpcError
+from keeper.errors import ConfigError, KeeperError, RpcError
 from keeper.events import EventStream
 from keeper.simulation.anvil import HOST
 from keeper.simulation.bundle import TRANSACTIONS, Bundle, BundleRefusedError, MissingItemError
@@ -107,7 +107,7 @@ class Proxy:
         return self._pool
 
     def start(self) -> str:
-        """Starts to serve and returns the URL. Raises OSError when the port is taken."""
+        """Starts to serve and returns the URL. Raises ConfigError when the port is taken."""
         started: Future[str] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._main(started)), name=f"proxy-{self.chain_id}", daemon=True
@@ -144,7 +144,11 @@ class Proxy:
                 await runner.setup()
                 stack.push_async_callback(runner.cleanup)
                 await web.TCPSite(runner, HOST, self._port).start()
-            except (OSError, KeeperError) as error:
+            except OSError as error:
+                where = f"{HOST}:{self._port}"
+                started.set_exception(ConfigError("Cannot listen", where=where, seen=error.strerror))
+                return
+            except KeeperError as error:
                 started.set_exception(error)
                 return
             started.set_result(f"http://{HOST}:{runner.addresses[0][1]}")

@@ -334,6 +334,28 @@ def test_what_is_no_endpoint_is_refused(arguments: list[str]) -> None:
     assert "secret" not in str(done.exception)
 
 
+def test_a_bundle_that_could_not_be_saved_is_refused_before_anything_is_fetched(
+    told: Any, tmp_path: Path, mainnet: Devnet
+) -> None:
+    _, path, _ = told
+    kept = path.read_bytes()
+    for save, said in (
+        (tmp_path / "none" / "kept", "cannot be saved"),
+        (path, "There is a file in that place"),
+    ):
+        done = CliRunner().invoke(app, ["fork", "--rpc", mainnet.url, "--save", str(save)])
+        assert isinstance(done.exception, ConfigError)
+        assert said in str(done.exception)
+    assert path.read_bytes() == kept
+
+
+def test_a_port_that_is_taken_is_named(mainnet: Devnet) -> None:
+    port = mainnet.url.rpartition(":")[2]
+    done = CliRunner().invoke(app, ["proxy", "--rpc", mainnet.url, "--port", port])
+    assert isinstance(done.exception, ConfigError)
+    assert f"Cannot listen [127.0.0.1:{port}]" in str(done.exception)
+
+
 def test_a_bundle_of_another_block_is_refused(told: Any, mainnet: Devnet) -> None:
     _, path, _ = told
     done = CliRunner().invoke(app, ["fork", "--rpc", mainnet.url, "--bundle", str(path), "--block", "3"])

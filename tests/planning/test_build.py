@@ -186,6 +186,11 @@ def test_what_redemptions_need_is_taken_however_many_venues_give_little() -> Non
     assert [call.venue for call in plan.batch.calls] == ["morpho:A", "morpho:B"]
     with pytest.raises(NothingToDoError):
         moved(wide_policy(), 250 * UNIT, 250 * UNIT, A=-99, B=-98)
+    # What has been taken out and is paid with the next settlement is no reason for a call at each block.
+    with pytest.raises(NothingToDoError):
+        moved(wide_policy(), 250 * UNIT, 250 * UNIT + 249_999, A=-99, B=-98)
+    plan = moved(wide_policy(), 250 * UNIT, 250 * UNIT + 251_000, A=-99, B=-98)
+    assert [call.venue for call in plan.batch.calls] == ["morpho:A"]
 
 
 def test_what_is_left_out_is_taken_from_one_supply_after_another() -> None:

@@ -59,6 +59,21 @@ async def test_three_processes_approve_and_the_chain_accepts_two(
         assert accounts()[role].key.removeprefix("0x") not in logs
 
 
+async def test_a_second_start_takes_nothing_from_the_first(
+    settled: World, three: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / SIGNERS[2] / "signer.toml"
+    done = failing(config, SIGNER_KEY=accounts()[SIGNERS[2]].key)
+    assert done.returncode == 2
+    assert "Cannot listen" in done.stderr
+    assert "another process serves there" in done.stderr
+    plan = await settled.propose(Kind.BATCH)
+    approval = await collect(
+        plan, settled.policy, three, proposer=settled.proposer(), patience=PATIENCE, ask_all=True
+    )
+    assert len([each for each in approval.outcomes if each.signature is not None]) == len(SIGNERS)
+
+
 async def test_a_process_refuses_a_tampered_plan_saying_why(settled: World, three: list[str]) -> None:
     plan = await settled.propose(Kind.BATCH)
     tampered = replace(plan, terms=replace(plan.batch, min_nav_after=0))

@@ -1,5 +1,6 @@
 """A vault's duties, one pass at a time, in this process."""
 
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from running import DEAD
 from staged import USDC, Staged
 
 from keeper.clock import ChainClock
-from keeper.errors import KeeperError, PolicyError
+from keeper.errors import PolicyError
 from keeper.events import Event, EventStream, PlanBuilt, SnapshotTaken, VaultValued, Waited
 from keeper.execution.breakers import BreakerLimits
 from keeper.execution.cycle import Keeper
@@ -243,17 +244,13 @@ async def test_a_batch_that_is_under_way_waits_while_a_breaker_forbids_risk(
     assert len(third.errors) == 1
 
 
-@pytest.mark.parametrize(
-    ("defect", "error"),
-    [(lambda: 1 // 0, ZeroDivisionError), (stop_iterating, KeeperError), (sys.exit, KeeperError)],
-)
+@pytest.mark.parametrize("defect", [lambda: 1 // 0, stop_iterating, sys.exit])
 async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
     stage: Staged,
     make: MakeDuties,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     defect: Callable[[], object],
-    error: type[Exception],
 ) -> None:
     stage.submit(await stage.propose(Kind.SETTLEMENT))
     stage.claim("user3")
@@ -264,7 +261,8 @@ async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
     monkeypatch.setattr(slow_strategy, "waits", [defect])
     report = Report()
     await make([DEAD], slow_strategy.under(stage.policy)).perform(report)
-    assert [type(each) for each in report.errors] == [error]
+    (error,) = report.errors
+    assert re.match(r"The strategy fails \[slow, \S+:\d+\]: saw ", str(error))
     assert report.did == ["closed epoch 3"]
 
 

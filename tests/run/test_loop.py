@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -133,6 +134,9 @@ async def test_one_computes_at_a_time_and_an_error_is_the_callers() -> None:
     await asyncio.gather(*(worker.run(number, alone) for number in range(most)))
     with pytest.raises(ZeroDivisionError):
         await worker.run("one", lambda: 1 // 0)
+    for ended in (lambda: next(iter(())), sys.exit):
+        with pytest.raises(KeeperError, match="ended by what is no error"):
+            await worker.run("one", ended)
     assert await worker.run("one", lambda: 7) == 7
 
 

@@ -1,6 +1,7 @@
 """The skeleton of a new strategy, installed by pip in an environment of its own, is found and passes."""
 
 import json
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -53,6 +54,36 @@ def test_what_is_written_passes_its_tests_once_installed(tmp_path: Path) -> None
 def test_the_name_of_a_skeleton_is_everywhere_its_own(tmp_path: Path) -> None:
     for file in write("tide_pool", tmp_path / "new"):
         assert "evenly" not in (tmp_path / "new" / file).read_text().lower()
+
+
+def test_what_the_command_says_comes_next_works(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder" / "tide_pool"
+    command = [sys.executable, "-m", "keeper.ops.cli", "strategy", "new", "tide_pool", "--dir", folder]
+    said = run(*command, cwd=tmp_path).stdout.partition("Next:\n")[2].splitlines()
+    environment = tmp_path / "environment"
+    assert run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path).returncode == 0
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "host.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    python = environment / "bin" / "python"
+    for line in said:
+        program, *words = shlex.split(line)
+        assert program == "python"
+        # From where the package's folder itself could be taken for its module.
+        done = run(python, *words, cwd=folder.parent)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["keeper", "json", "class", "strategies", "allocation"])
+def test_a_name_that_means_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The name is one that .* uses"):
+        write(name, tmp_path / "new")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="Cannot write the package"):
+        write("tide", tmp_path / "file" / "new")
 
 
 @pytest.mark.parametrize("name", ["Tide", "tide-pool", "1tide", "", "../tide"])

@@ -1,6 +1,7 @@
 """`keeper connector`: list, write and test connectors, whoever brought them."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -36,7 +37,8 @@ def new(
     """Write the package of a new connector, with an example protocol that it works with."""
     target = folder or Path(name)
     files = write(name, target)
-    text = "\n".join([*(str(target / file) for file in files), "", _NEXT.format(folder=target, name=name)])
+    following = _NEXT.format(folder=quote(str(target)), name=name)
+    text = "\n".join([*(str(target / file) for file in files), "", following])
     show({"path": str(target), "files": list(files)}, text, json=json)
 
 

@@ -15,6 +15,7 @@ from keeper.chain.pool import Endpoints, Pool, open_pools
 from keeper.chain.snapshot import Snapshot, take
 from keeper.config import load_toml
 from keeper.contracts import address
+from keeper.engine import load_strategy
 from keeper.guardian.grants import Disagreement, Wider, disagreements, set_up
 from keeper.guardian.queue import Stage, Submissions
 from keeper.guardian.section import read_section
@@ -41,6 +42,7 @@ def check(
 ) -> None:
     """Read a policy as a signer does: print its hash and what it enforces, or refuse it naming the key."""
     rules = policies.load(file)
+    load_strategy(rules)
     slots = [
         name for name in RiskPolicy.model_fields if getattr(rules.risk or RiskPolicy(), name) is not None
     ]

@@ -1,6 +1,7 @@
 """`keeper sim`: forks of live chains, their bundles, and the RPC proxy."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ def fork(
 ) -> None:
     """Fork a live chain and keep the fork up until Ctrl-C; then save what was fetched."""
     urls = _urls(rpc)
+    if save is not None:
+        _require_place(save, bundle)
     known = None if bundle is None else Bundle.load(bundle)
     if known is not None and block not in (None, known.block.number):
         raise ConfigError("The bundle is of another block", expected=block, seen=known.block.number)
@@ -42,6 +45,15 @@ def fork(
         ended.wait()
         if save is not None:
             typer.echo(f"bundle 0x{started.save(save).hex()}  {save}", err=True)
+
+
+def _require_place(save: Path, bundle: Path | None) -> None:
+    """Before anything is fetched that could not be saved."""
+    if not os.access(save.resolve().parent, os.W_OK) or save.is_dir():
+        raise ConfigError("The bundle cannot be saved", where=save, expected="a folder that can be written")
+    if save.exists() and (bundle is None or not save.samefile(bundle)):
+        hint = "Go on from it with --bundle, or name another."
+        raise ConfigError("There is a file in that place", where=save, hint=hint)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`keeper strategy`: list and write strategies, whoever brought them."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Final
 
 import typer
@@ -34,7 +35,7 @@ def new(
     """Write the package of a new strategy: one that works, and its tests, which need no chain."""
     target = folder or Path(name)
     files = render(TEMPLATE, _OLD, name, target, kind="strategy", taken=strategy.names())
-    text = "\n".join([*(str(target / file) for file in files), "", _NEXT.format(folder=target)])
+    text = "\n".join([*(str(target / file) for file in files), "", _NEXT.format(folder=quote(str(target)))])
     show({"path": str(target), "files": list(files)}, text, json=json)
 
 
