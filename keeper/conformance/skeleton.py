@@ -48,12 +48,10 @@ def render(
         for path in sorted(template.rglob("*"))
         if path.suffix in _SUFFIXES
     }
-    python = keyword.iskeyword(name) or find_spec(name) is not None
-    if python or any(
-        re.search(rf"\b{title}\b", text) for file, text in texts.items() if file.endswith(".py")
-    ):
-        used = "Python or an installed package" if python else "the template itself"
-        raise ConfigError(f"The name is one that {used} uses", seen=name)
+    if keyword.iskeyword(name) or find_spec(name) is not None:
+        raise ConfigError("The name is one that Python or an installed package uses", seen=name)
+    if re.search(rf"\b{title}\b", "".join(text for file, text in texts.items() if file.endswith(".py"))):
+        raise ConfigError("The name is one that the template itself uses", seen=name)
     made = {
         _renamed(file, old, name, title): _renamed(text, old, name, title) for file, text in texts.items()
     }

@@ -95,13 +95,13 @@ def build_batch(
     """The batch that takes the vault to `allocation`: withdrawals first, then the harvest, then supplies.
 
     A venue whose target is 0 is left by a full exit. Moves below the policy's `min_move` are left out, but
-    for exits and for what redemptions wait for; so are the smallest, supplies first, where the policy allows
-    fewer calls; what such a withdrawal would have brought is taken off the largest supply before that is
-    judged, so that what should stay idle does. A withdrawal that touches a position in doubt waits until
-    there is nothing else to do, and is then the only one. `min_nav_after` is the least low NAV that the
-    portfolio counts for these calls at any time until the plan ends, less `max_loss`, which allows the
-    policy's rounding loss for every call. What swaps bring at the least is asked for as well, and what they
-    lose at the most is allowed.
+    for exits and for what redemptions wait for; what such a withdrawal would have brought is taken off the
+    supplies, the largest first, before they are judged, so that what should stay idle does. Where the policy
+    allows fewer calls, the smallest moves wait for the next batch, supplies before withdrawals. A withdrawal
+    that touches a position in doubt waits until there is nothing else to do, and is then the only one.
+    `min_nav_after` is the least low NAV that the portfolio counts for these calls at any time until the plan
+    ends, less `max_loss`, which allows the policy's rounding loss for every call. What swaps bring at the
+    least is asked for as well, and what they lose at the most is allowed.
 
     Raises NothingToDoError when no move is left; PlanError when the allocation does not name every venue
     once, asks for more than a venue lets go or the vault has; PolicyError when the policy forbids the result.
@@ -265,9 +265,7 @@ def _fitting(
     batch."""
     out = set(sorted(withdrawals, key=_size)[: max(0, room)])
     into = set(sorted(supplies, key=_size)[: max(0, room - len(out))])
-    return tuple(each for each in withdrawals if each in out), tuple(
-        each for each in supplies if each in into
-    )
+    return tuple(m for m in withdrawals if m in out), tuple(m for m in supplies if m in into)
 
 
 def _size(move: _Move) -> tuple[int, str]:
