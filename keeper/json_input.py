@@ -16,8 +16,7 @@ from keeper.errors import DecodeError
 
 MAX_DEPTH: Final = 64
 MAX_BRACKETS: Final = 1_000_000
-"""All receipts of a full block have a tenth of it. Each takes some hundred bytes of memory, and time in which
-nothing else is done."""
+"""A reply of 60 MB of them took 1.9 GB of memory, and seconds in which nothing else was done."""
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))

@@ -5,19 +5,19 @@ It is a section of its own because its cost is: a request per range of logs, two
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final, TypeVar
 
 from keeper.chain.block import BlockRef, hex_bytes, quantity
 from keeper.chain.call import Call
 from keeper.chain.lens import Result, read_raw
-from keeper.chain.rpc import Endpoint, Source
+from keeper.chain.rpc import Endpoint, Source, agreed
 from keeper.contracts.abi import address
-from keeper.errors import ConfigError, DecodeError, DisagreementError, EndpointError, RpcError
+from keeper.errors import ConfigError, DecodeError, EndpointError, RpcError
 from keeper.units import Address
 
-T = TypeVar("T", bound="LogQuery | SeriesQuery | Log | Point | Logs | BlockRef")
+T = TypeVar("T", bound="LogQuery | SeriesQuery | Log | Point | Logs")
 
 _RANGE: Final = re.compile(r"range|limit|more than|too (many|large|wide)|exceed|10,?000", re.IGNORECASE)
 
@@ -180,7 +180,7 @@ async def _series(source: Source, block: BlockRef, query: SeriesQuery) -> Series
         result: Result = (await read_raw(source, at, [call]))[0]
         return Point(at.number, at.hash, at.timestamp, result.success, result.returned)
 
-    blocks = await _agreed(source, block, headers, "headers")
+    blocks = await agreed(source, headers, f"headers up to block {block.number}")
     return Series(query, tuple(sorted(await asyncio.gather(*(point(at) for at in blocks)))))
 
 
@@ -192,20 +192,8 @@ async def _logs(source: Source, block: BlockRef, query: LogQuery) -> Logs:
         await endpoint.canonical(block)
         return found
 
-    return Logs(query, first, block.number, await _agreed(source, block, ask, f"logs of {query.address}"))
-
-
-async def _agreed(
-    source: Source, block: BlockRef, ask: Callable[[Endpoint], Awaitable[tuple[T, ...]]], what: str
-) -> tuple[T, ...]:
-    (endpoint, found), *others = await source.witnessed(ask)
-    for other, seen in others:
-        if seen != found:
-            raise DisagreementError(
-                f"Endpoints disagree about {what} up to block {block.number} of chain {block.chain_id}",
-                seen=f"{endpoint.public_url} has {len(found)}, {other.public_url} has {len(seen)}",
-            )
-    return found
+    found = await agreed(source, ask, f"logs of {query.address} up to block {block.number}")
+    return Logs(query, first, block.number, found)
 
 
 async def _range(

@@ -16,13 +16,12 @@ from pydantic import Field, model_validator
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from keeper.chain.block import HASHED_OTHERWISE, BlockRef, Pinned
-from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, PrivateRelay, is_read
+from keeper.chain.rpc import READ_ATTEMPTS, Endpoint, PrivateRelay, agreed, is_read
 from keeper.clock import ClockName
 from keeper.config import EndpointUrl, OneEach, StrictModel, Url
 from keeper.errors import (
     ConfigError,
     DecodeError,
-    DisagreementError,
     EndpointDownError,
     EndpointError,
     KeeperError,
@@ -231,14 +230,8 @@ class Pool:
         """
         if self.chain_id not in HASHED_OTHERWISE:
             return await self._first(lambda endpoint: endpoint.canonical(pinned))
-        (endpoint, found), *others = await self.witnessed(lambda endpoint: endpoint.canonical(pinned))
-        for other, seen in others:
-            if seen != found:
-                raise DisagreementError(
-                    f"Endpoints disagree about the header of block {pinned.number} of chain {self.chain_id}",
-                    seen=f"{endpoint.public_url}: {found}; {other.public_url}: {seen}",
-                )
-        return found
+        header = f"the header of block {pinned.number}"
+        return await agreed(self, lambda endpoint: endpoint.canonical(pinned), header)
 
     async def witnessed(self, read: Callable[[Endpoint], Awaitable[T]]) -> tuple[tuple[Endpoint, T], ...]:
         """What `agreement` endpoints of different operators say, asked at the same time."""

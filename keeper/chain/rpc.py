@@ -16,6 +16,7 @@ from keeper.chain.limits import rest_seconds
 from keeper.config import public_url
 from keeper.errors import (
     DecodeError,
+    DisagreementError,
     EndpointDownError,
     EndpointError,
     HeaderError,
@@ -391,3 +392,15 @@ class PrivateRelay:
     async def send_raw(self, transaction: bytes) -> bytes:
         """As `Endpoint.send_raw`, without asking for the chain id: the bytes are good for one chain only."""
         return hex_bytes(await self.endpoint.ask("eth_sendRawTransaction", ["0x" + transaction.hex()]))
+
+
+async def agreed(source: Source, read: Callable[[Endpoint], Awaitable[T]], what: str) -> T:
+    """What all endpoints that have to agree say alike; `what` names it. Raises DisagreementError."""
+    (endpoint, found), *others = await source.witnessed(read)
+    for other, seen in others:
+        if seen != found:
+            raise DisagreementError(
+                f"Endpoints disagree about {what} of chain {source.chain_id}",
+                seen=f"{endpoint.public_url}: {found!s:.300}; {other.public_url}: {seen!s:.300}",
+            )
+    return found

@@ -238,7 +238,7 @@ class Devnet(Node):
         except RpcError as error:
             if "confirmation timeout" not in error.said:
                 raise
-            # Once in some hundred thousand times, nothing wakes Anvil's miner.
+            # Seen once, in a long run of tests: Anvil did not mine it by itself, for a reason unknown.
             self.rpc("evm_mine")
             receipt = self.rpc("eth_getTransactionReceipt", "0x" + keccak(bytes.fromhex(raw[2:])).hex())
             if receipt is None:

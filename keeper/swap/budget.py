@@ -6,7 +6,6 @@ holds a few numbers and is replaced as a whole, under a lock: a database would d
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from keeper import files
 from keeper.errors import ConfigError
 from keeper.swap.refusals import RateBudgetError
 
@@ -90,25 +90,16 @@ class RateBudget:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._path.with_suffix(".lock").open("w")
         except OSError as error:
-            raise self._unwritable(error) from error
+            what = "Cannot write the record of rate budgets"
+            raise ConfigError(what, where=self._path, seen=error.strerror) from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self._read()
             after = dict(before)
             yield after
             if after != before:
-                self._write(after)
-
-    def _write(self, budgets: Mapping[str, Budget]) -> None:
-        fresh = self._path.with_suffix(f".{os.getpid()}")
-        try:
-            fresh.write_text(json.dumps({name: each.model_dump() for name, each in budgets.items()}))
-            fresh.replace(self._path)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> ConfigError:
-        return ConfigError("Cannot write the record of rate budgets", where=self._path, seen=error.strerror)
+                text = json.dumps({name: each.model_dump() for name, each in after.items()})
+                files.write(self._path, text.encode(), "record of rate budgets")
 
     def _read(self) -> dict[str, Budget]:
         try:

@@ -330,27 +330,31 @@ class Director:
         return int(self.post.devnet.block()["timestamp"], 16)
 
 
+async def followed(post: Post, url: str, acts: list[Callable[[], Any]]) -> tuple[list[Look], list[Event]]:
+    """What a watch tells through that endpoint while these acts go on, and what it says of failures."""
+    told: list[Look] = []
+    failed: list[Event] = []
+    events, stop = EventStream(), asyncio.Event()
+    events.subscribe(failed.append)
+    async with Endpoint(url, post.devnet.chain_id) as endpoint:
+        watcher = Watcher(endpoint, post.deployment.policy, Director(post, acts, stop))
+        await watcher.follow(told.append, stop, 0, events)
+    return told, failed
+
+
 @pytest.mark.asyncio
 async def test_the_watch_tells_what_is_new_and_outlives_an_endpoint(post: Post) -> None:
     """A block with nothing new is not told; for one look the endpoint serves no such chain."""
-    told: list[Look] = []
-    failed: list[Event] = []
-    events, stop, rpc = EventStream(), asyncio.Event(), post.devnet.rpc
-    events.subscribe(failed.append)
-    director = Director(
-        post,
-        [
-            lambda: None,
-            lambda: rpc("evm_mine"),
-            lambda: post.submit("setDelay", 4 * DAY),
-            lambda: rpc("anvil_setChainId", 1),
-            lambda: rpc("anvil_setChainId", post.devnet.chain_id),
-            lambda: post.later(TIMELOCK),
-        ],
-        stop,
-    )
-    async with Endpoint(post.devnet.url, post.devnet.chain_id) as endpoint:
-        await Watcher(endpoint, post.deployment.policy, director).follow(told.append, stop, 0, events)
+    rpc = post.devnet.rpc
+    acts = [
+        lambda: None,
+        lambda: rpc("evm_mine"),
+        lambda: post.submit("setDelay", 4 * DAY),
+        lambda: rpc("anvil_setChainId", 1),
+        lambda: rpc("anvil_setChainId", post.devnet.chain_id),
+        lambda: post.later(TIMELOCK),
+    ]
+    told, failed = await followed(post, post.devnet.url, acts)
     assert [[each.stage.value for each in look.queue] for look in told] == [[], ["waiting"], ["ready"]]
     (failure,) = failed
     assert isinstance(failure, EndpointFailed)
@@ -367,15 +371,9 @@ async def test_the_watch_tells_what_is_new_and_outlives_an_endpoint(post: Post) 
     ],
 )
 async def test_the_watch_outlives_an_answer_that_makes_no_sense(post: Post, fault: Fault) -> None:
-    told: list[Look] = []
-    failed: list[Event] = []
-    events, stop, chain = EventStream(), asyncio.Event(), post.devnet.chain_id
-    events.subscribe(failed.append)
     post.submit("setDelay", 4 * DAY)
-    with Proxy([post.devnet.url], chain, faults=[fault]) as proxy:
-        async with Endpoint(proxy.url, chain) as endpoint:
-            watcher = Watcher(endpoint, post.deployment.policy, Director(post, [lambda: None] * 2, stop))
-            await watcher.follow(told.append, stop, 0, events)
+    with Proxy([post.devnet.url], post.devnet.chain_id, faults=[fault]) as proxy:
+        told, failed = await followed(post, proxy.url, [lambda: None] * 2)
     assert [type(each) for each in failed] == [EndpointFailed]
     assert [len(look.queue) for look in told] == [1]
 
@@ -383,19 +381,13 @@ async def test_the_watch_outlives_an_answer_that_makes_no_sense(post: Post, faul
 @pytest.mark.asyncio
 async def test_what_an_endpoint_leaves_out_later_is_no_fault_of_the_watchs_settings(post: Post) -> None:
     """Without any log the registration seems to be older than the first block."""
-    told: list[Look] = []
-    failed: list[Event] = []
-    events, stop, chain = EventStream(), asyncio.Event(), post.devnet.chain_id
-    events.subscribe(failed.append)
-    with Proxy([post.devnet.url], chain) as proxy:
+    with Proxy([post.devnet.url], post.devnet.chain_id) as proxy:
 
         def leave_out() -> None:
             proxy.faults = [Fault("eth_getLogs", times=1, change=lambda _: [])]
 
         acts = [lambda: None, leave_out, lambda: post.submit("setDelay", 4 * DAY)]
-        async with Endpoint(proxy.url, chain) as endpoint:
-            watcher = Watcher(endpoint, post.deployment.policy, Director(post, acts, stop))
-            await watcher.follow(told.append, stop, 0, events)
+        told, failed = await followed(post, proxy.url, acts)
     assert ["may still be queued" in each.reason for each in failed] == [True]
     assert [len(look.queue) for look in told] == [0, 1]
 
