@@ -180,7 +180,7 @@ async def _series(source: Source, block: BlockRef, query: SeriesQuery) -> Series
         result: Result = (await read_raw(source, at, [call]))[0]
         return Point(at.number, at.hash, at.timestamp, result.success, result.returned)
 
-    blocks = await agreed(source, headers, f"headers up to block {block.number}")
+    blocks = await agreed(source, headers, f"headers up to block {block.number}", len)
     return Series(query, tuple(sorted(await asyncio.gather(*(point(at) for at in blocks)))))
 
 
@@ -192,7 +192,7 @@ async def _logs(source: Source, block: BlockRef, query: LogQuery) -> Logs:
         await endpoint.canonical(block)
         return found
 
-    found = await agreed(source, ask, f"logs of {query.address} up to block {block.number}")
+    found = await agreed(source, ask, f"logs of {query.address} up to block {block.number}", len)
     return Logs(query, first, block.number, found)
 
 

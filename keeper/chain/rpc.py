@@ -394,13 +394,16 @@ class PrivateRelay:
         return hex_bytes(await self.endpoint.ask("eth_sendRawTransaction", ["0x" + transaction.hex()]))
 
 
-async def agreed(source: Source, read: Callable[[Endpoint], Awaitable[T]], what: str) -> T:
-    """What all endpoints that have to agree say alike; `what` names it. Raises DisagreementError."""
+async def agreed(
+    source: Source, read: Callable[[Endpoint], Awaitable[T]], what: str, shown: Callable[[T], object] = str
+) -> T:
+    """What all endpoints that have to agree say alike; `what` names it. Raises DisagreementError, with what
+    each has, as `shown`."""
     (endpoint, found), *others = await source.witnessed(read)
     for other, seen in others:
         if seen != found:
             raise DisagreementError(
                 f"Endpoints disagree about {what} of chain {source.chain_id}",
-                seen=f"{endpoint.public_url}: {found!s:.300}; {other.public_url}: {seen!s:.300}",
+                seen=f"{endpoint.public_url} has {shown(found)}, {other.public_url} has {shown(seen)}",
             )
     return found
