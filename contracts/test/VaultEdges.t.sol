@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IERC7887Redeem} from "../src/interfaces/IERC7887.sol";
 import {ICompliance} from "../src/interfaces/ICompliance.sol";
 import {IVault, Params} from "../src/interfaces/IVault.sol";
+import {Settlement} from "../src/interfaces/Types.sol";
 import {ChangedParams} from "./fixtures/ChangedParams.sol";
 
 /// @dev Lets one account give to one other.
@@ -56,6 +57,30 @@ contract VaultEdgesTest is ChangedParams {
         vm.revertToState(snapshot);
         skip(1);
         vault.settle(settlement());
+        assertEq(vault.maxDeposit(bob), 50 * UNIT);
+    }
+
+    function test_deposits_are_accepted_at_the_highest_signed_price_and_roll_above_it() public {
+        Params memory p = defaultParams();
+        p.managementFee = 0.01e18;
+        changeParams(p);
+        depositFor(alice, 100 * UNIT);
+        requestDeposit(bob, 50 * UNIT);
+        skip(1 days);
+        closeEpoch();
+        uint256 snapshot = vm.snapshotState();
+        registry.pauseRisk(address(vault));
+        vault.settle(settlement());
+        uint256 redeemPps = settledPps();
+        assertEq(vault.maxDeposit(bob), 0);
+        vm.revertToState(snapshot);
+        Settlement memory s = settlement();
+        s.maxPps = redeemPps;
+        vault.settle(s);
+        assertEq(vault.maxDeposit(bob), 0, "deposits round their price up");
+        vm.revertToState(snapshot);
+        s.maxPps = redeemPps + 1;
+        vault.settle(s);
         assertEq(vault.maxDeposit(bob), 50 * UNIT);
     }
 
