@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Never
 
 from keeper.chain.rpc import Source
 from keeper.clock import Clock
@@ -76,17 +76,15 @@ class Watcher:
         found = disagreements(self._policy, section)
         return Look(section, queue, tuple(each for each in found if not each.lowered))
 
-    async def follow(
-        self, tell: Callable[[Look], None], stop: asyncio.Event, interval: int, events: EventStream
-    ) -> None:
-        """Looks again every `interval` seconds until `stop` is set, and tells what is new: the first look,
+    async def follow(self, tell: Callable[[Look], None], interval: int, events: EventStream) -> Never:
+        """Looks again every `interval` seconds until it is cancelled, and tells what is new: the first look,
         and each whose findings differ from the last one that was told.
 
         An endpoint that fails, or says what makes no sense, is an event, and is asked again: the watch must
         outlive it. What is wrong with the watch itself, the first look shows.
         """
         told: Look | None = None
-        while not stop.is_set():
+        while True:
             try:
                 seen = await self.look()
             except KeeperError as error:
@@ -101,11 +99,4 @@ class Watcher:
                 if told is None or seen.findings != told.findings:
                     tell(seen)
                     told = seen
-            await _pause(stop, interval)
-
-
-async def _pause(stop: asyncio.Event, seconds: int) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+            await asyncio.sleep(interval)

@@ -1,11 +1,13 @@
 """`keeper guardian watch`: every kind of queued change decoded and judged, and what already differs."""
 
-import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ from keeper.simulation.vault import CAP, DAY, TIMELOCK
 AAVE, MORPHO = "aave:USDC", "morpho:WETH/USDC"
 SUPPLY = keccak(b"supply(bytes32,uint256)")[:4]
 OTHER_KEY = b"\x07" * 32
+HANGS = 60
+"""Seconds until an endpoint that hangs answers."""
 
 
 def position(post: Post, venue: str = AAVE) -> PositionPolicy:
@@ -314,19 +318,21 @@ async def test_kept_events_are_not_asked_for_again_and_still_count(post: Post) -
     assert delays(second) == [4 * DAY, 5 * DAY]
 
 
+class EndedError(Exception):
+    """Nothing more is going to happen."""
+
+
 @dataclass
 class Director:
     """A clock that does something to the chain before each look, and ends the watch when nothing is left."""
 
     post: Post
     acts: list[Callable[[], Any]]
-    stop: asyncio.Event
 
     async def now(self) -> int:
-        if self.acts:
-            self.acts.pop(0)()
         if not self.acts:
-            self.stop.set()
+            raise EndedError
+        self.acts.pop(0)()
         return int(self.post.devnet.block()["timestamp"], 16)
 
 
@@ -334,11 +340,12 @@ async def followed(post: Post, url: str, acts: list[Callable[[], Any]]) -> tuple
     """What a watch tells through that endpoint while these acts go on, and what it says of failures."""
     told: list[Look] = []
     failed: list[Event] = []
-    events, stop = EventStream(), asyncio.Event()
+    events = EventStream()
     events.subscribe(failed.append)
     async with Endpoint(url, post.devnet.chain_id) as endpoint:
-        watcher = Watcher(endpoint, post.deployment.policy, Director(post, acts, stop))
-        await watcher.follow(told.append, stop, 0, events)
+        watcher = Watcher(endpoint, post.deployment.policy, Director(post, acts))
+        with suppress(EndedError):
+            await watcher.follow(told.append, 0, events)
     return told, failed
 
 
@@ -392,24 +399,39 @@ async def test_what_an_endpoint_leaves_out_later_is_no_fault_of_the_watchs_setti
     assert [len(look.queue) for look in told] == [0, 1]
 
 
+@contextmanager
+def watching(post: Post, endpoints: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], Any]]]:
+    """The command, running, and what reads its next line."""
+    files = ("--policy", "policy.toml", "--endpoints", endpoints)
+    command = [sys.executable, "-m", "keeper.ops.cli", "guardian", "watch", *files]
+    command += ["--interval", "1", "--json"]
+    with subprocess.Popen(command, cwd=post.folder, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running, lambda: json.loads(running.stdout.readline())
+        finally:
+            running.kill()
+
+
 def test_the_command_prints_a_line_for_each_change_until_it_is_stopped(post: Post) -> None:
-    files = ("--policy", "policy.toml", "--endpoints", "endpoints.toml")
-    command = (
-        sys.executable,
-        "-m",
-        "keeper.ops.cli",
-        "guardian",
-        "watch",
-        *files,
-        "--interval",
-        "1",
-        "--json",
-    )
-    with subprocess.Popen(command, cwd=post.folder, stdout=subprocess.PIPE, text=True) as watching:
-        assert watching.stdout is not None
-        assert json.loads(watching.stdout.readline())["queue"] == []
+    with watching(post, "endpoints.toml") as (running, told):
+        assert told()["queue"] == []
         id_ = submit(post, "setDelay", 4 * DAY)
-        (change,) = json.loads(watching.stdout.readline())["queue"]
-        watching.terminate()
-        assert watching.wait(timeout=60) == 0
+        (change,) = told()["queue"]
+        running.terminate()
+        assert running.wait(timeout=60) == 0
     assert change["id"] == id_
+
+
+def test_the_command_ends_also_while_an_endpoint_does_not_answer(post: Post, tmp_path: Path) -> None:
+    with Proxy([post.devnet.url], post.devnet.chain_id) as proxy:
+        endpoints = tmp_path / "endpoints.toml"
+        own = (post.folder / "endpoints.toml").read_text()
+        endpoints.write_text(own.replace(post.devnet.url, proxy.url) + f"timeout = {HANGS}\n")
+        with watching(post, str(endpoints)) as (running, told):
+            assert told()["queue"] == []
+            proxy.faults = [Fault(delay=HANGS)]
+            before = proxy.seen.total()
+            while proxy.seen.total() == before:
+                time.sleep(0.05)
+            running.terminate()
+            assert running.wait(timeout=HANGS / 2) == 0

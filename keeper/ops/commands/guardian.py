@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -296,12 +298,15 @@ async def _look(policy: Policy, settings: Endpoints, since: int, *, json: bool) 
 
 
 async def _follow(policy: Policy, settings: Endpoints, since: int, interval: int, *, json: bool) -> None:
-    hub, events, stop = policy.vault.chain_id, logged_events(json=json), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    hub, events = policy.vault.chain_id, logged_events(json=json)
     async with open_pools(settings, [hub], events) as pools:
         watcher = Watcher(pools[hub], policy, clock.named(settings.clock, pools[hub]), since)
-        await watcher.follow(lambda seen: _tell(policy, seen, json=json), stop, interval, events)
+        told = partial(_tell, policy, json=json)
+        watching = asyncio.create_task(watcher.follow(told, interval, events))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def _tell(policy: Policy, seen: Look, *, json: bool) -> None:
