@@ -96,6 +96,10 @@ class Bound(StrictModel):
         return ", ".join(parts)
 
 
+CALLS_OF_A_SALE: Final = 3
+"""Of a defence that sells collateral: withdraw, swap, repay."""
+
+
 class HealthPolicy(StrictModel):
     """When debts come before everything else. Health is in bps: 10,000 is where liquidation begins.
 

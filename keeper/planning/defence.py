@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from keeper.connectors.base import Indebted, Position, Securing, at_venue, is_movable
 from keeper.errors import PlanError, PolicyError, ValuationError
 from keeper.exposures import doubtful
 from keeper.planning.actions import REPAY, SWAP
+from keeper.planning.bounds import CALLS_OF_A_SALE
 from keeper.planning.calls import PlannedCall
 from keeper.planning.harvest import direct_sale
 from keeper.planning.outcome import after_calls
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from keeper.book import Book
     from keeper.planning.policy import Policy
     from keeper.units import Address
-
-_CALLS_OF_A_STEP: Final = 3
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class _Work:
         allowed = self._allowed_loss()
         done: tuple[PlannedCall, ...] = ()
         for venue in sorted(self._account):
-            while venue not in alone and left >= _CALLS_OF_A_STEP:
+            while venue not in alone and left >= CALLS_OF_A_SALE:
                 step = self._step(book, venue, allowed, done)
                 if not step:
                     break

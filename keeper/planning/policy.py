@@ -18,6 +18,7 @@ from keeper.oracle import directory
 from keeper.oracle.routes import OraclePolicy
 from keeper.planning.actions import ACTIONS, REDUCING, SUPPLY, SWAP, WITHDRAW
 from keeper.planning.bounds import (
+    CALLS_OF_A_SALE,
     Bound,
     BudgetPolicy,
     Count,
@@ -202,6 +203,10 @@ class Policy(StrictModel):
             raise ValueError("harvest needs the section swap: what is earned has to be sold")
         if self.health is not None and self.health.nonce_key == self.nonce_key:
             raise ValueError("health.nonce_key is that of every other plan: a defence would wait for them")
+        if self.health is not None and self.limits.max_calls < CALLS_OF_A_SALE:
+            raise ValueError(
+                f"health needs limits.max_calls of at least {CALLS_OF_A_SALE}: a sale of collateral takes those"
+            )
         if self.health is not None and self.safe is not None:
             raise ValueError("health: a Safe's roles know one nonce key, so nobody could carry a defence out")
         try:

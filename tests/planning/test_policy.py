@@ -19,6 +19,7 @@ POLICY = example_policy()
 MIXED = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa"
 """An address with letters, in its checksum's spelling."""
 WORD = "0x" + "11" * 32
+HEALTH = {"floor_bps": 11_000, "target_bps": 12_000, "nonce_key": 1}
 
 
 def batch() -> Plan:
@@ -131,6 +132,10 @@ def test_what_counts_under_one_risk_id_is_capped_together() -> None:
         (lambda s: s.update(proposers={"keys": [WORD[:-2] + "  "], "patience": 1}), "64 hex digits"),
         (lambda s: s["positions"][0].update(address="0x12"), "positions.0.address"),
         (lambda s: s["strategy"].update(params={"gain": 0.5}), "No canonical encoding"),
+        (lambda s: s.update(health=HEALTH | {"floor_bps": 10_000}), "health.floor_bps"),
+        (lambda s: s.update(health=HEALTH | {"target_bps": 11_000}), "above floor_bps"),
+        (lambda s: s.update(health=HEALTH | {"nonce_key": 0}), "a defence would wait for them"),
+        (lambda s: s.update(health=HEALTH) or s["limits"].update(max_calls=2), "max_calls of at least 3"),
     ],
 )
 def test_a_file_that_does_not_hold_is_refused_naming_the_key(
