@@ -155,7 +155,9 @@ class DisagreementError(EndpointError):
 
 
 class DecodeError(KeeperError):
-    """Bytes do not mean what their type says."""
+    """Bytes do not mean what their type says: a file or an answer is another one, or damaged."""
+
+    exit_code = 1
 
 
 class PlanError(KeeperError):

@@ -11,10 +11,10 @@ import what it needs at its top. Keep it thin: parse options, call functions tha
 * A command that fails raises a KeeperError and prints nothing about it. One whose checks ran and said no
   prints its result and raises `typer.Exit(1)`.
 
-**Exit codes.** 0 done, every check held. 1 a check failed. 2 usage or configuration. 3 an endpoint. 4 refused
-(policy, plan or quorum). 5 internal. 6 a call or transaction reverted. 130 interrupted. They come from
-`KeeperError.exit_code`; the error is one message on stderr, and with `--json` also `{"ok": false, "error":
-{"kind", "message", ...}}` on stdout.
+**Exit codes.** 0 done, every check held. 1 a check failed, or what was read makes no sense. 2 usage or
+configuration. 3 an endpoint. 4 refused (policy, plan or quorum). 5 internal. 6 a call or transaction
+reverted. 130 interrupted. They come from `KeeperError.exit_code`; the error is one message on stderr, and
+with `--json` also `{"ok": false, "error": {"kind", "message", ...}}` on stdout.
 """
 
 import json

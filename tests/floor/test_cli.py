@@ -130,6 +130,14 @@ async def test_keeper_error_is_an_object_with_json(folder: Path) -> None:
     assert (code, json.loads(out)) == (3, {"ok": False, "error": error})
 
 
+@pytest.mark.parametrize("command", [["sim", "replay"], ["snapshot", "show"], ["safe", "show"]])
+async def test_another_file_than_the_one_meant_is_no_defect(folder: Path, command: list[str]) -> None:
+    (folder / "notes.txt").write_text("buy milk")
+    code, out, err = await python("-m", "keeper.ops.cli", *command, "notes.txt", folder=folder)
+    assert (code, out) == (1, "")
+    assert "[notes.txt]" in err
+
+
 async def test_defect_shows_its_traceback_and_ends_with_5(folder: Path) -> None:
     code, _, err = await python("run.py", "sample", "defect", folder=folder)
     assert code == 5
