@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-MODULES = {"keeper.connectors": "mirror", "keeper.kits": "kit"}
+from packages import install
+
+MODULES = {"keeper.connectors": ("mirror", ""), "keeper.kits": ("kit", "Kit")}
+"""By group the module, and what its class is called beyond the title."""
 
 
 class Site:
@@ -20,15 +23,8 @@ class Site:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         self.classes[name] = title
-        metadata = self.folder / "connectors-1.dist-info"
-        metadata.mkdir(exist_ok=True)
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: connectors\nVersion: 1\n")
-        (metadata / "entry_points.txt").write_text(self._entry_points())
-
-    def _entry_points(self) -> str:
-        lines = []
-        for group, module in MODULES.items():
-            suffix = "Kit" if module == "kit" else ""
-            lines.append(f"[{group}]")
-            lines += [f"{name} = {name}.{module}:{title}{suffix}" for name, title in self.classes.items()]
-        return "\n".join(lines) + "\n"
+        brings = {
+            group: {each: f"{each}.{module}:{class_}{suffix}" for each, class_ in self.classes.items()}
+            for group, (module, suffix) in MODULES.items()
+        }
+        install(self.folder, "connectors", brings)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packages import install
 from pages import blocks, text
 from staged import USDC, Staged
 
@@ -24,10 +25,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """A folder on the path with the page's module and its entry point, as an installer leaves them."""
     (source,) = [each for each in blocks(text("strategy-authors.md")) if each.file == f"{MODULE}.py"]
     (tmp_path / f"{MODULE}.py").write_text(source.text)
-    metadata = tmp_path / f"{MODULE}-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: equal-split\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(f"[keeper.strategies]\n{MODULE} = {MODULE}:EqualSplit\n")
+    install(tmp_path, MODULE, {"keeper.strategies": {MODULE: f"{MODULE}:EqualSplit"}})
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop(MODULE, None)

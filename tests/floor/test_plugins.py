@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from packages import install
 
 from keeper import plugins
 from keeper.errors import ConfigError
@@ -10,26 +11,18 @@ from keeper.errors import ConfigError
 GROUP = "keeper.connectors"
 
 
-def install(folder: Path, name: str, entry: str) -> None:
-    """As pip would."""
-    metadata = folder / f"{name}-1.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n")
-
-
 @pytest.mark.parametrize("value", ["not_there:Thing", "json:NotThere"])
 def test_one_that_cannot_be_imported_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    install(tmp_path, "other", f"broken = {value}")
+    install(tmp_path, "other", {GROUP: {"broken": value}})
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=f"Cannot import what a package brings .*expected {value}"):
         plugins.load(GROUP, "broken", "Unknown")
 
 
 def test_no_package_stands_in_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "other", "aave_v3 = json:loads")
+    install(tmp_path, "other", {GROUP: {"aave_v3": "json:loads"}})
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"Two packages bring what only one may .*json:loads and keeper"):
         plugins.load(GROUP, "aave_v3", "Unknown")

@@ -1,7 +1,6 @@
 """A strategy that takes its time, for tests that say what happens meanwhile."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -13,12 +12,8 @@ waits: list[Callable[[], object]] = []
 """Called before it decides."""
 
 
-def install(folder: Path) -> None:
-    """As pip would, where the folder is on the path."""
-    metadata = folder / "slow-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[keeper.strategies]\nslow = slow_strategy:Slow\n")
+BRINGS = {"keeper.strategies": {"slow": "slow_strategy:Slow"}}
+"""The entry points of the package that it would be."""
 
 
 def under(policy: Policy) -> Policy:

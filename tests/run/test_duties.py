@@ -10,6 +10,7 @@ import pytest
 import slow_strategy
 from days import FINALITY, deeper
 from eth_account import Account
+from packages import install
 from running import DEAD
 from staged import USDC, Staged
 
@@ -256,7 +257,7 @@ async def test_a_strategy_with_a_defect_keeps_nobody_from_leaving(
     stage.claim("user3")
     stage.request_redeem("user3", stage.shares("user3") // 2)
     stage.devnet.warp(2 * EPOCH_SECONDS)
-    slow_strategy.install(tmp_path)
+    install(tmp_path, "slow", slow_strategy.BRINGS)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(slow_strategy, "waits", [defect])
     report = Report()

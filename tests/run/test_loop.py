@@ -13,6 +13,7 @@ from time import monotonic
 import pytest
 import slow_strategy
 from eth_account import Account
+from packages import install
 
 from keeper.chain.rpc import Endpoint
 from keeper.clock import ChainClock
@@ -56,7 +57,7 @@ def other() -> Iterator[tuple[Devnet, Deployment]]:
 @pytest.fixture
 def slow(vault: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Policy]:
     """The vault's policy with the slow strategy."""
-    slow_strategy.install(tmp_path)
+    install(tmp_path, "slow", slow_strategy.BRINGS)
     monkeypatch.syspath_prepend(tmp_path)
     yield slow_strategy.under(vault.policy)
     slow_strategy.waits.clear()

@@ -8,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from packages import install
 
 from keeper.errors import ConfigError, PlanError
 from keeper.planning.intents import settled
@@ -32,13 +33,10 @@ class Draft:
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """The entry point of a package whose module is the text given."""
     module = f"draft_{crc32(request.node.name.encode())}"
-    metadata = tmp_path / f"{module}-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
     # A name of its own, as what is installed is remembered.
     text = request.param.replace('"draft"', f'"{module}"')
     (tmp_path / f"{module}.py").write_text(text)
-    (metadata / "entry_points.txt").write_text(f"[keeper.strategies]\n{module} = {module}:Draft\n")
+    install(tmp_path, module, {"keeper.strategies": {module: f"{module}:Draft"}})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return module
