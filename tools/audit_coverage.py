@@ -36,10 +36,9 @@ DOCUMENT = """\
 Made by `tools/audit_coverage.py` from `faults.toml` and the names of the tests; do not edit.
 
 H and M are the high and medium findings of a public audit of a comparable design, D what reading and running
-that code has shown besides. Each has a test named after it, or a reason why it cannot arise here, or waits
-for a part that is still to come.
+that code has shown besides. Each has a test named after it, or a reason why it cannot arise here.
 
-{faults} faults: **{tested} tested, {reasoned} cannot arise, {to_come} to come.**
+{faults} faults: **{tested} tested, {reasoned} cannot arise.**
 
 | Id | Class | Fault | Answer |
 |---|---|---|---|
@@ -71,23 +70,18 @@ class Test(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A fault, or a class of them, as the file has it.
-
-    `reason` says why it cannot arise, `issue` which part still to come will bring the test.
-    """
+    """A fault, or a class of them, as the file has it; `reason` says why it cannot arise."""
 
     id: str
     letter: str
     title: str
     reason: str = ""
-    issue: str = ""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What the file of faults holds. `parts` are those of the project that an `issue` may begin with."""
+    """What the file of faults holds."""
 
-    parts: tuple[str, ...]
     classes: tuple[Entry, ...]
     faults: tuple[Entry, ...]
 
@@ -116,7 +110,7 @@ def load(path: Path) -> Catalogue:
     content = tomllib.loads(path.read_text())
     classes = [Entry(id=letter, letter=letter, **rest) for letter, rest in content["classes"].items()]
     faults = [Entry(letter=fault.pop("class"), **fault) for fault in content["fault"]]
-    return Catalogue(tuple(content["parts"]), tuple(sorted(classes, key=lambda each: each.id)), tuple(faults))
+    return Catalogue(tuple(sorted(classes, key=lambda each: each.id)), tuple(faults))
 
 
 def tests_under(root: Path) -> list[Test]:
@@ -161,26 +155,20 @@ def problems(catalogue: Catalogue, answers: Mapping[str, Sequence[Test]]) -> lis
 def _entry_problems(entry: Entry, catalogue: Catalogue, tested: bool) -> Iterator[str]:
     if entry.letter not in {each.id for each in catalogue.classes}:
         yield f"{entry.id}: class {entry.letter} is unknown"
-    if entry.issue and not entry.issue.startswith(tuple(f"{part}: " for part in catalogue.parts)):
-        yield f"{entry.id}: its issue begins with no part of the project"
-    if entry.reason and entry.issue:
-        yield f"{entry.id}: a reason and an issue exclude each other"
-    if tested and (entry.reason or entry.issue):
-        yield f"{entry.id}: has a test, so its {'reason' if entry.reason else 'issue'} has to go"
-    if not (tested or entry.reason or entry.issue):
-        yield f"{entry.id}: neither a test nor a reason nor an issue"
+    if tested and entry.reason:
+        yield f"{entry.id}: has a test, so its reason has to go"
+    if not (tested or entry.reason):
+        yield f"{entry.id}: neither a test nor a reason"
 
 
 def report(catalogue: Catalogue, answers: Mapping[str, Sequence[Test]]) -> str:
     """The document, the same for the same faults and tests."""
     tested = sum(entry.id in answers for entry in catalogue.faults)
     reasoned = sum(bool(entry.reason) for entry in catalogue.faults)
-    to_come = sum(bool(entry.issue) for entry in catalogue.faults)
     return DOCUMENT.format(
         faults=len(catalogue.faults),
         tested=tested,
         reasoned=reasoned,
-        to_come=to_come,
         rows="\n".join(
             f"| {entry.id} | {entry.letter} | {entry.title} | {_answer(entry, answers)} |"
             for entry in catalogue.faults
@@ -204,9 +192,7 @@ def _class_answer(entry: Entry, answers: Mapping[str, Sequence[Test]]) -> str:
 
 
 def _without_test(entry: Entry) -> str:
-    if entry.reason:
-        return f"Cannot arise. {entry.reason}"
-    return f"To come with {entry.issue}." if entry.issue else "**None**"
+    return f"Cannot arise. {entry.reason}" if entry.reason else "**None**"
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ contract Portfolio is PostConditions {
         _checkBatch(batch);
         (address[] memory targets, bytes32[] memory named) = _named(batch.calls);
         Change memory change = _open(targets, named);
+        _recordPushes(change, batch.calls);
         Brought[] memory brought = BroughtLib.open(batch.calls, address(asset));
         for (uint256 i; i < batch.calls.length; ++i) {
             _call(i, batch.calls[i], brought);

@@ -30,13 +30,14 @@ abstract contract PostConditions is Valuation {
     uint256 public constant DEFENDED_HEALTH = 1.25e18;
 
     /// @dev A position that calls may have touched, before and after. `shared`: its debts and their health are
-    /// those of the connector's whole account. `grown`: its caps have a say, also while it is being defended;
-    /// `raised`: risk is higher for it.
+    /// those of the connector's whole account. `pushed`: a call pushed something to its connector. `grown`: its
+    /// caps have a say, also while it is being defended; `raised`: risk is higher for it.
     struct Touched {
         address connector;
         bytes32 key;
         bytes32[] riskIds;
         bool shared;
+        bool pushed;
         bool borrowed;
         bool repaid;
         bool grown;
@@ -109,6 +110,16 @@ abstract contract PostConditions is Valuation {
         change.lowBefore = change.idleBefore + change.untouched + low;
     }
 
+    function _recordPushes(Change memory change, Call[] calldata calls) internal pure {
+        for (uint256 i; i < calls.length; ++i) {
+            if (calls[i].amount == 0) continue;
+            for (uint256 j; j < change.touched.length; ++j) {
+                Touched memory t = change.touched[j];
+                if (t.connector == calls[i].target) t.pushed = true;
+            }
+        }
+    }
+
     /// @dev Reads again, marks what was read, and judges. For a loss counts what can be known: a position that is
     /// impaired now is worth nothing if it was not before, and one that was has gained nothing, so that its
     /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it.
@@ -158,7 +169,9 @@ abstract contract PostConditions is Valuation {
 
     // WHAT A BATCH IS
 
-    /// @dev Risk is raised where a debt has grown, or a position that nobody had to defend.
+    /// @dev Risk is raised where a debt has grown, or a position that nobody had to defend. A position grows by what
+    /// is pushed to its connector; what is worth more without that has risen by itself (fees, or liquidity that is
+    /// worth more taken out than left in), and must not stop an exit.
     function _judge(Change memory change) private pure {
         Touched[] memory touched = change.touched;
         for (uint256 i; i < touched.length; ++i) {
@@ -166,7 +179,8 @@ abstract contract PostConditions is Valuation {
             Account memory a = _accountOf(touched, t);
             t.borrowed = a.readable && a.debtAfter > a.debtBefore + ROUNDING;
             t.repaid = a.readable && a.debtAfter < a.debtBefore;
-            t.grown = t.borrowed || (_sound(t) && _gross(t.afterwards) > _gross(t.before) + ROUNDING);
+            bool gained = t.pushed && _gross(t.afterwards) > _gross(t.before) + ROUNDING;
+            t.grown = t.borrowed || (gained && _sound(t));
             t.raised = t.grown && (t.borrowed || !_isDefended(a));
             change.raised = change.raised || t.raised;
             change.grown = change.grown || t.grown;
@@ -230,7 +244,7 @@ abstract contract PostConditions is Valuation {
     /// @dev A connector that has an impaired position is called once and alone, because what comes out of a
     /// position without a value would make up for any loss elsewhere, unless the guardian answers for the batch.
     /// Nothing is pushed to it, unless to repay; nothing is borrowed there; and without a value, before or after,
-    /// only the plain way out is open, which the connector itself checks.
+    /// only a repayment and the plain way out are open, which the connector itself checks.
     function _checkImpaired(Change memory change, Call[] calldata calls) internal view {
         Touched[] memory touched = change.touched;
         for (uint256 i; i < touched.length; ++i) {
@@ -275,17 +289,24 @@ abstract contract PostConditions is Valuation {
         view
         returns (bool)
     {
-        bool known = (t.before.healthy || t.before.low != 0) && t.afterwards.readable;
-        bool pushed;
-        for (uint256 i; i < calls.length; ++i) {
-            if (calls[i].target != t.connector) continue;
-            if (!known && bytes4(calls[i].data[:4]) != IConnector.withdraw.selector) return false;
-            pushed = pushed || calls[i].amount != 0;
+        bool worthless = !t.before.healthy && t.before.low == 0;
+        if (!t.afterwards.readable || (worthless && !_onlyRepaid(t))) {
+            for (uint256 i; i < calls.length; ++i) {
+                if (calls[i].target != t.connector) continue;
+                if (bytes4(calls[i].data[:4]) != IConnector.withdraw.selector) return false;
+            }
+            // A worthless position of which something else than the asset came would leave NAV unseen.
+            if (worthless && state.ledger.idle <= change.idleBefore) return false;
         }
-        // A worthless position of which something else than the asset came would leave NAV unseen.
-        if (!t.before.healthy && t.before.low == 0 && state.ledger.idle <= change.idleBefore) return false;
-        if (!pushed) return !t.borrowed;
+        if (!t.pushed) return !t.borrowed;
         return t.repaid && !change.grown && _gross(t.afterwards) <= _gross(t.before) + ROUNDING;
+    }
+
+    /// @dev Whether what is owned has fallen by no more than what is owed: also of a position that is worth nothing
+    /// at the low end, as those of an account are that bear its debts first, nothing has then left unseen.
+    function _onlyRepaid(Touched memory t) private pure returns (bool) {
+        uint256 taken = ReadingLib.excess(_gross(t.before), _gross(t.afterwards));
+        return t.repaid && taken <= ReadingLib.excess(t.before.debt, t.afterwards.debt) + ROUNDING;
     }
 
     /// @dev What anyone may take out is a listed position whose value is known.

@@ -168,7 +168,7 @@ contract ChainlinkSourceTest is Test {
 
     // CLASS U: DECIMALS OF THE FEED
 
-    function testFuzz_class_U_the_price_does_not_depend_on_the_feeds_decimals(uint8 decimals) public {
+    function testFuzz_class_U_D_14_the_price_does_not_depend_on_the_feeds_decimals(uint8 decimals) public {
         decimals = uint8(bound(decimals, 0, 27));
         PriceAggregator other = _aggregator(decimals);
         other.push(int256(3000 * 10 ** uint256(decimals)));

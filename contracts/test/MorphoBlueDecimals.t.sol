@@ -142,7 +142,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         assertEq(debt, owedLow);
     }
 
-    function testFuzz_class_U_H_17_health_does_not_depend_on_decimals(uint256 seed) public {
+    function testFuzz_class_U_H_17_M_17_health_does_not_depend_on_decimals(uint256 seed) public {
         _open(_decimals(seed), _decimals(seed / 4));
         uint256 one = 10 ** uint256(loan.decimals());
         _lever(10_000 * one, one);

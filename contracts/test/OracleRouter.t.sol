@@ -85,7 +85,7 @@ contract OracleRouterTest is Test {
         assertApproxEqAbs(high, uint256(3000e6) * 10_000 / (10_000 - deviation), 1);
     }
 
-    function test_class_U_decimals_sweep() public {
+    function test_class_U_M_58_decimals_sweep() public {
         uint8[4] memory decimals = [6, 8, 18, 27];
         for (uint256 i = 0; i < 4; i++) {
             for (uint256 j = 0; j < 4; j++) {

@@ -103,7 +103,7 @@ contract QuorumReportTest is Test {
         );
     }
 
-    function test_class_U_a_report_in_another_unit_is_refused() public {
+    function test_class_U_H_02_a_report_in_another_unit_is_refused() public {
         Report memory report = _report();
         report.unit = address(0xBEEF);
         _refused(report, abi.encodeWithSelector(IKeeperQuorum.WrongUnit.selector, asset, report.unit));

@@ -201,7 +201,7 @@ contract RateSourceTest is Prices {
     }
 
     /// @dev Wrapped staked Ether → staked Ether → dollars → USDC, as in a vault.
-    function test_H_03_wrapped_staked_ether_is_the_product_of_rate_and_feeds() public {
+    function test_H_03_H_22_wrapped_staked_ether_is_the_product_of_rate_and_feeds() public {
         address wrapped = _token("wstETH");
         address staked = address(0x57EA);
         ChainlinkSource.Config memory config = _config(staked, "stETH/USD", "stETH / USD");

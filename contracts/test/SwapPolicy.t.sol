@@ -14,9 +14,9 @@ contract SwapPolicyTest is SwapTest {
 
     // ROLES
 
-    function test_class_G_what_raises_risk_is_the_governors_and_waits() public {
+    function test_class_G_what_raises_risk_or_closes_a_way_out_is_the_governors_and_waits() public {
         _seal();
-        bytes[] memory changes = _risky();
+        bytes[] memory changes = _waiting();
         for (uint256 i; i < changes.length; ++i) {
             _refused(stranger, changes[i], abi.encodeWithSelector(IRegistry.NotGovernor.selector, stranger));
             _refused(guardian, changes[i], abi.encodeWithSelector(IRegistry.NotGovernor.selector, guardian));
@@ -46,44 +46,22 @@ contract SwapPolicyTest is SwapTest {
         _refused(governor, change, abi.encodeWithSelector(IRegistry.ChangeUnknown.selector, id));
     }
 
-    function test_class_G_what_lowers_risk_is_the_guardians_and_the_governors_at_once() public {
+    function test_class_G_a_token_is_restricted_by_guardian_or_governor_at_once() public {
         _seal();
-        bytes[4] memory changes = [
-            abi.encodeCall(handler.restrictToken, (weth)),
-            abi.encodeCall(handler.disallowPool, (_pool("USDC/WETH"))),
-            abi.encodeCall(handler.disallowTarget, (address(uniswap), EXACT_INPUT)),
-            abi.encodeCall(handler.unpinFacet, (SINGLE))
-        ];
-        for (uint256 i; i < changes.length; ++i) {
-            _refused(
-                stranger, changes[i], abi.encodeWithSelector(ISwapHandler.NotGuardian.selector, stranger)
-            );
-            address[2] memory allowed = [guardian, governor];
-            for (uint256 j; j < 2; ++j) {
-                vm.prank(allowed[j]);
-                (bool success,) = address(handler).call(changes[i]);
-                assertTrue(success);
-            }
+        bytes memory change = abi.encodeCall(handler.restrictToken, (weth));
+        _refused(stranger, change, abi.encodeWithSelector(ISwapHandler.NotGuardian.selector, stranger));
+        address[2] memory allowed = [guardian, governor];
+        for (uint256 i; i < 2; ++i) {
+            vm.prank(allowed[i]);
+            handler.restrictToken(weth);
         }
     }
 
-    function test_class_G_a_guardian_cannot_stop_exits_by_slippage_or_by_the_asset() public {
-        bytes memory change = abi.encodeCall(handler.lowerSlippage, (weth, 100));
-        _refused(guardian, change, abi.encodeWithSelector(ISwapHandler.NotGovernor.selector, guardian));
-        _refused(stranger, change, abi.encodeWithSelector(ISwapHandler.NotGovernor.selector, stranger));
-        _refused(
-            guardian,
-            abi.encodeCall(handler.restrictToken, (usdc)),
-            abi.encodeWithSelector(ISwapHandler.InvalidToken.selector, usdc)
-        );
-        vm.startPrank(governor);
-        handler.lowerSlippage(weth, 100);
-        vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidSlippage.selector, 100, 100));
-        handler.lowerSlippage(weth, 100);
-        vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidSlippage.selector, 101, 100));
-        handler.lowerSlippage(weth, 101);
-        vm.expectRevert(abi.encodeWithSelector(ISwapHandler.InvalidToken.selector, usdc));
-        handler.unlistToken(usdc);
+    function test_class_G_the_way_into_the_asset_cannot_be_closed() public {
+        bytes memory refusal = abi.encodeWithSelector(ISwapHandler.InvalidToken.selector, usdc);
+        _refused(guardian, abi.encodeCall(handler.restrictToken, (usdc)), refusal);
+        _refused(governor, abi.encodeCall(handler.restrictToken, (usdc)), refusal);
+        _refused(governor, abi.encodeCall(handler.unlistToken, (usdc)), refusal);
     }
 
     function test_class_G_consent_is_the_guardians_alone() public {
@@ -95,8 +73,7 @@ contract SwapPolicyTest is SwapTest {
     // DISABLED MEANS DISABLED EVERYWHERE
 
     function test_M_23_a_pool_taken_off_is_off_for_every_path() public {
-        vm.prank(guardian);
-        handler.disallowPool(_pool("USDC/WETH"));
+        _govern(abi.encodeCall(handler.disallowPool, (_pool("USDC/WETH"))));
         _push(usdc, 3_000e6);
         _push(weth, 1e18);
         _push(wbtc, 1e8);
@@ -113,8 +90,7 @@ contract SwapPolicyTest is SwapTest {
     }
 
     function test_M_23_a_target_taken_off_is_off_for_every_swap() public {
-        vm.prank(guardian);
-        handler.disallowTarget(address(uniswap), EXACT_INPUT);
+        _govern(abi.encodeCall(handler.disallowTarget, (address(uniswap), EXACT_INPUT)));
         bytes memory refusal =
             abi.encodeWithSelector(ISwapHandler.TargetNotAllowed.selector, uniswap, EXACT_INPUT);
         _push(usdc, 3_000e6);
@@ -127,9 +103,7 @@ contract SwapPolicyTest is SwapTest {
     }
 
     function test_M_23_a_facet_unpinned_is_of_no_use() public {
-        vm.startPrank(guardian);
-        handler.unpinFacet(SINGLE);
-        vm.stopPrank();
+        _govern(abi.encodeCall(handler.pinFacet, (SINGLE, bytes32(0))));
         _push(usdc, 3_000e6);
         bytes memory single = _single(_step(_way(usdc, weth), 3_000e6), 1);
         vm.expectRevert(abi.encodeWithSelector(ISwapHandler.SelectorNotAllowed.selector, SINGLE));
@@ -259,12 +233,11 @@ contract SwapPolicyTest is SwapTest {
         assertEq(handler.spenderOf(address(uniswap)), address(uniswap));
         assertEq(handler.facetHash(SINGLE), address(facet).codehash);
 
-        vm.startPrank(guardian);
+        vm.prank(guardian);
         handler.restrictToken(weth);
-        handler.disallowPool(_pool("USDC/WETH"));
-        handler.disallowTarget(address(uniswap), EXACT_INPUT);
-        handler.unpinFacet(SINGLE);
-        vm.stopPrank();
+        _govern(abi.encodeCall(handler.disallowPool, (_pool("USDC/WETH"))));
+        _govern(abi.encodeCall(handler.disallowTarget, (address(uniswap), EXACT_INPUT)));
+        _govern(abi.encodeCall(handler.pinFacet, (SINGLE, bytes32(0))));
         assertTrue(handler.tokens()[1].restricted);
         assertEq(handler.pools().length, 3);
         assertEq(handler.targets().length, 1);
@@ -275,13 +248,15 @@ contract SwapPolicyTest is SwapTest {
 
     // STEPS
 
-    function _risky() private view returns (bytes[] memory changes) {
-        changes = new bytes[](5);
+    function _waiting() private view returns (bytes[] memory changes) {
+        changes = new bytes[](7);
         changes[0] = abi.encodeCall(handler.listToken, (weth, 200));
         changes[1] = abi.encodeCall(handler.allowPool, (_pool("WETH/wstETH")));
         changes[2] = abi.encodeCall(handler.allowTarget, (address(uniswap), bytes4("x"), address(uniswap)));
         changes[3] = abi.encodeCall(handler.pinFacet, (SINGLE, keccak256("another")));
         changes[4] = abi.encodeCall(handler.unlistToken, (dai));
+        changes[5] = abi.encodeCall(handler.disallowPool, (_pool("WETH/wstETH")));
+        changes[6] = abi.encodeCall(handler.disallowTarget, (address(uniswap), EXACT_INPUT));
     }
 
     function _refused(address caller, bytes memory data, bytes memory refusal) private {

@@ -38,14 +38,11 @@ contract SwapPricesTest is SwapTest {
     }
 
     function test_class_O_of_two_tokens_the_greater_slippage_counts() public {
-        vm.startPrank(governor);
-        handler.lowerSlippage(weth, 0);
-        vm.stopPrank();
+        _govern(abi.encodeCall(handler.listToken, (weth, 0)));
         _push(wbtc, 1e8);
         // 20 bps of fees and impact, and what is bought counts at its low end.
         assertGt(_swap(_path(wbtc, 500, weth), 1e8, 1), 0);
-        vm.prank(governor);
-        handler.lowerSlippage(wbtc, 0);
+        _govern(abi.encodeCall(handler.listToken, (wbtc, 0)));
         _push(wbtc, 1e8);
         vm.expectPartialRevert(ISwapHandler.BelowOracleBound.selector);
         _swap(_path(wbtc, 500, weth), 1e8, 1);

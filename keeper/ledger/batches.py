@@ -36,7 +36,8 @@ class Batch:
 def execute(ledger: Ledger, m: Message, batch: Batch) -> Ledger:
     """`execute`."""
     ledger = _checked_batch(ledger, m, batch)
-    change = opened(ledger, m, [(each.target, each.named) for each in batch.actions])
+    named = [(each.target, each.named) for each in batch.actions]
+    change = opened(ledger, m, named, {each.target for each in batch.actions if each.amount})
     ledger, world = _called(ledger, m, batch.actions)
     ledger, change = closed(ledger, m, change, world)
     check_impaired(ledger, change, batch.actions, cosigned=_is_cosigned(ledger, m))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,10 +42,12 @@ class Action:
 
 @dataclass(frozen=True)
 class Touched:
-    """A position that calls may have touched. What the calls did to it is judged afterwards."""
+    """A position that calls may have touched; `pushed`: something is pushed to its connector. What the calls
+    did to it is judged afterwards."""
 
     position: PositionId
     shared: bool
+    pushed: bool
     mark: Mark
     before: Seen
     after: Seen = UNSEEN
@@ -110,12 +112,16 @@ class _Account:
         )
 
 
-def opened(ledger: Ledger, m: Message, actions: Sequence[tuple[Address, bytes]]) -> Change:
-    """Before any call."""
+def opened(
+    ledger: Ledger, m: Message, actions: Sequence[tuple[Address, bytes]], pushed: Container[Address] = ()
+) -> Change:
+    """Before any call. `pushed` are the connectors that get something."""
     portfolio, section = ledger.portfolio, ledger.registry
     isolated = {connector for connector, alone in section.isolated.items() if alone}
     touched = tuple(
-        Touched(each, each[0] not in isolated, portfolio.mark(each), see(portfolio, m, each))
+        Touched(
+            each, each[0] not in isolated, each[0] in pushed, portfolio.mark(each), see(portfolio, m, each)
+        )
         for each in positions_touched(actions, section.keys, isolated)
     )
     untouched = portfolio.total_low - sum(each.mark.low for each in touched)
@@ -179,7 +185,7 @@ def _judged(t: Touched, touched: Sequence[Touched]) -> Touched:
     a = _account(own)
     borrowed = a.readable and a.debt_after > a.debt_before + ROUNDING
     repaid = a.readable and a.debt_after < a.debt_before
-    grown = borrowed or (t.sound and t.after.gross > t.before.gross + ROUNDING)
+    grown = borrowed or (t.pushed and t.sound and t.after.gross > t.before.gross + ROUNDING)
     return replace(
         t,
         borrowed=borrowed,
@@ -225,15 +231,22 @@ def _is_answered_for(ledger: Ledger, change: Change, t: Touched, actions: Sequen
 
 
 def _is_allowed(ledger: Ledger, change: Change, t: Touched, actions: Sequence[Action]) -> bool:
-    own = [each for each in actions if each.target == t.position[0]]
-    known = (t.before.healthy or t.before.low != 0) and t.after.readable
-    if not known and any(each.selector != WITHDRAW.selector for each in own):
-        return False
-    if t.before.worthless and ledger.portfolio.idle <= change.idle_before:
-        return False
-    if not any(each.amount for each in own):
+    worthless = t.before.worthless
+    if not t.after.readable or (worthless and not _only_repaid(t)):
+        own = (each for each in actions if each.target == t.position[0])
+        if any(each.selector != WITHDRAW.selector for each in own):
+            return False
+        if worthless and ledger.portfolio.idle <= change.idle_before:
+            return False
+    if not t.pushed:
         return not t.borrowed
     return t.repaid and not change.grown and t.after.gross <= t.before.gross + ROUNDING
+
+
+def _only_repaid(t: Touched) -> bool:
+    """What is owned has fallen by no more than what is owed."""
+    taken = excess(t.before.gross, t.after.gross)
+    return t.repaid and taken <= excess(t.before.debt, t.after.debt) + ROUNDING
 
 
 def check_forced(change: Change, connector: Address, key: bytes) -> int:

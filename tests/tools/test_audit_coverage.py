@@ -104,17 +104,7 @@ def test_a_reason_has_to_go_when_there_is_a_test(
         ('id = "H-13"\n', 'id = "H-24"\n', "H-13: not in docs/security/faults.toml"),
         ('id = "H-13"\n', 'id = "H-14"\n', "H-14: twice in docs/security/faults.toml"),
         ('id = "H-13"\nclass = "V"', 'id = "H-13"\nclass = "W"', "H-13: class W is unknown"),
-        (
-            'reason = "No connector holds',
-            'issue = "No connector holds',
-            "H-13: its issue begins with no",
-        ),
-        ('reason = "No connector holds', 'reason = "" #', "H-13: neither a test nor a reason nor an issue"),
-        (
-            'reason = "No connector holds',
-            'issue = "several chains: all"\nreason = "No',
-            "H-13: a reason and an issue exclude each other",
-        ),
+        ('reason = "No connector holds pool shares', 'reason = "" #', "H-13: neither a test nor a reason"),
         ('A = { title = "Share arithmetic" }\n', "", "names A, which is unknown"),
     ],
 )

@@ -32,7 +32,6 @@ interface ISwapHandler {
     event TokenListed(address indexed token, uint256 maxSlippageBps);
     event TokenRestricted(address indexed token);
     event TokenUnlisted(address indexed token);
-    event SlippageLowered(address indexed token, uint256 maxSlippageBps);
     event PoolSet(address indexed pool, bool allowed);
     event TargetSet(address indexed callTo, bytes4 indexed selector, address approveTo, bool allowed);
     event FacetPinned(bytes4 indexed selector, bytes32 codeHash);
@@ -47,7 +46,6 @@ interface ISwapHandler {
 
     error NotPortfolio(address caller);
     error NotGuardian(address caller);
-    error NotGovernor(address caller);
     error InvalidToken(address token);
     error InvalidPool(address pool);
     error InvalidTarget(address target);
@@ -109,34 +107,29 @@ interface ISwapHandler {
     /// @notice Sends what lies loose here of a token (gifts, what was left between two steps) to the portfolio.
     function collect(address token) external returns (uint256 received);
 
-    // WHAT MAY RAISE RISK (governor; through the registry's timelock once the vault is sealed)
+    // WHAT WAITS (governor; through the registry's timelock once the vault is sealed). Also what only takes away:
+    // an exit may need it, and who has stolen a role would close the ways out first.
 
     /// @notice Lists a token, or changes its slippage, and lifts a restriction. The oracle must know the token.
     function listToken(address token, uint256 maxSlippageBps) external;
 
-    /// @dev Waits although it only takes away: it may be what an exit needs.
     function unlistToken(address token) external;
 
     function allowPool(address pool) external;
+    function disallowPool(address pool) external;
 
     /// @notice Lets a LiFi step call `selector` on `callTo`, with `approveTo` as the spender of whatever steps that
     /// call it sell.
     function allowTarget(address callTo, bytes4 selector, address approveTo) external;
+    function disallowTarget(address callTo, bytes4 selector) external;
 
-    /// @notice Lets swaps use a selector of the diamond while its facet's code has this hash.
+    /// @notice Lets swaps use a selector of the diamond while its facet's code has this hash; not at all with 0.
     function pinFacet(bytes4 selector, bytes32 codeHash) external;
 
-    // WHAT ONLY LOWERS RISK (at once)
+    // AT ONCE
 
     /// @notice From now on the token may be sold, not bought. Guardian or governor; not for the vault's asset.
     function restrictToken(address token) external;
-
-    function disallowPool(address pool) external;
-    function disallowTarget(address callTo, bytes4 selector) external;
-    function unpinFacet(bytes4 selector) external;
-
-    /// @notice Governor only: a guardian could stop exits by it.
-    function lowerSlippage(address token, uint256 maxSlippageBps) external;
 
     /// @notice While a price is degraded or unavailable, lets the keeper sell up to `amount` of `tokenIn` for at
     /// least `minOut` of `tokenOut` (parts at no worse a rate) where the oracle's bound would refuse or is missing.

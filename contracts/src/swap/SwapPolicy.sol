@@ -59,14 +59,6 @@ abstract contract SwapPolicy is ISwapHandler {
         _;
     }
 
-    modifier onlyRiskReducer() {
-        require(
-            msg.sender == registry.guardian(vault) || msg.sender == registry.governor(vault),
-            NotGuardian(msg.sender)
-        );
-        _;
-    }
-
     /// @param swapRouter_ Uniswap v3's SwapRouter, or 0 on a chain without it
     /// @param diamond_ the LiFi diamond, or 0 on a chain without it
     constructor(address portfolio_, address swapRouter_, address diamond_) {
@@ -84,7 +76,7 @@ abstract contract SwapPolicy is ISwapHandler {
         _list(asset, 0);
     }
 
-    // WHAT MAY RAISE RISK
+    // WHAT WAITS: IT MAY RAISE RISK, OR CLOSE A WAY OUT
 
     /// @inheritdoc ISwapHandler
     function listToken(address token, uint256 maxSlippageBps) external override timelocked {
@@ -116,12 +108,24 @@ abstract contract SwapPolicy is ISwapHandler {
     }
 
     /// @inheritdoc ISwapHandler
+    function disallowPool(address pool) external override timelocked {
+        allowedPools.remove(pool);
+        emit PoolSet(pool, false);
+    }
+
+    /// @inheritdoc ISwapHandler
     function allowTarget(address callTo, bytes4 selector, address approveTo) external override timelocked {
         _checkTarget(callTo);
         _checkTarget(approveTo);
         spenderOf[callTo] = approveTo;
         calls.set(callTo, selector, true);
         emit TargetSet(callTo, selector, approveTo, true);
+    }
+
+    /// @inheritdoc ISwapHandler
+    function disallowTarget(address callTo, bytes4 selector) external override timelocked {
+        calls.set(callTo, selector, false);
+        emit TargetSet(callTo, selector, spenderOf[callTo], false);
     }
 
     /// @inheritdoc ISwapHandler
@@ -135,43 +139,19 @@ abstract contract SwapPolicy is ISwapHandler {
         emit FacetPinned(selector, codeHash);
     }
 
-    // WHAT ONLY LOWERS RISK
+    // AT ONCE
 
     /// @inheritdoc ISwapHandler
-    function restrictToken(address token) external override onlyRiskReducer {
+    function restrictToken(address token) external override {
+        require(
+            msg.sender == registry.guardian(vault) || msg.sender == registry.governor(vault),
+            NotGuardian(msg.sender)
+        );
         require(rules[token].listed, TokenNotAllowed(token));
         // Whoever may not buy the asset cannot leave anything.
         require(token != asset, InvalidToken(token));
         rules[token].restricted = true;
         emit TokenRestricted(token);
-    }
-
-    /// @inheritdoc ISwapHandler
-    function disallowPool(address pool) external override onlyRiskReducer {
-        allowedPools.remove(pool);
-        emit PoolSet(pool, false);
-    }
-
-    /// @inheritdoc ISwapHandler
-    function disallowTarget(address callTo, bytes4 selector) external override onlyRiskReducer {
-        calls.set(callTo, selector, false);
-        emit TargetSet(callTo, selector, spenderOf[callTo], false);
-    }
-
-    /// @inheritdoc ISwapHandler
-    function unpinFacet(bytes4 selector) external override onlyRiskReducer {
-        delete facetHash[selector];
-        emit FacetPinned(selector, 0);
-    }
-
-    /// @inheritdoc ISwapHandler
-    function lowerSlippage(address token, uint256 maxSlippageBps) external override {
-        require(msg.sender == registry.governor(vault), NotGovernor(msg.sender));
-        uint256 limit = rules[token].maxSlippageBps;
-        require(maxSlippageBps < limit, InvalidSlippage(maxSlippageBps, limit));
-        // forge-lint: disable-next-line(unsafe-typecast) less than a uint16
-        rules[token].maxSlippageBps = uint16(maxSlippageBps);
-        emit SlippageLowered(token, maxSlippageBps);
     }
 
     /// @inheritdoc ISwapHandler
