@@ -182,16 +182,18 @@ contract ImpairedBatchesTest is VaultFixture {
 
     /// @dev What a position of doubtful value has less of is no room under a cap that its neighbour could take.
     function test_what_leaves_an_impaired_position_makes_no_room_under_a_cap() public {
+        Breaking breaking = _breaking();
+        supply(breaking, A, 5 * UNIT);
         registry.lowerCap(address(vault), RISK, 0);
-        connector.setRoundsUp(B, 11);
-        Call[] memory calls = oneCall(0, abi.encodeCall(Holdings.withdraw, (A, 50 * UNIT)));
-        connector.setMode(A, Holdings.Mode.DEGRADED);
-        refused(
-            calls, abi.encodeWithSelector(IPortfolio.CapExceeded.selector, RISK, 400 * UNIT + 11, uint256(0))
+        Call[] memory calls = both(
+            callTo(breaking, 0, abi.encodeCall(Holdings.withdraw, (A, 3 * UNIT))),
+            callTo(connector, 3 * UNIT, abi.encodeCall(Holdings.supply, (B, 3 * UNIT)))
         );
-        connector.setMode(A, Holdings.Mode.HONEST);
+        refused(calls, abi.encodeWithSelector(IPortfolio.CapExceeded.selector, RISK, 408 * UNIT, uint256(0)));
+        // From a position that stays sound the same move passes.
+        calls[0] = callTo(connector, 0, abi.encodeCall(Holdings.withdraw, (A, 3 * UNIT)));
         portfolio.execute(batch(calls));
-        assertEq(portfolio.exposures(RISK), 350 * UNIT + 11);
+        assertEq(portfolio.exposures(RISK), 405 * UNIT);
     }
 
     function refused(Call[] memory calls, bytes memory reason) private {
