@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.ledger.entitlements import priced
+from keeper.ledger.readings import ROUNDING
 from keeper.ledger.state import EVERYTHING, PositionId
+from keeper.oracle.quote import Status
 from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
-from keeper.units import Address
+from keeper.units import WAD, Address
 from ledger_walk.keepers import DAY, HALF_HOUR, Keepers
 from ledger_walk.people import USDC, Act, People
 from ledger_walk.stage import PEOPLE, Stage
-from ledger_walk.world import BECOME
+from ledger_walk.world import BECOME, packed
+
+STALE = Status.STALE.value
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Stories:
             (3, self.window),
             (2, self.marked_down),
             (4, self.late_comers),
+            (4, self.repaid_in_doubt),
+            (4, self.risen_by_itself),
         )
 
     # STEPS THEY SHARE
@@ -172,6 +178,42 @@ class Stories:
             self.keepers.batch()
         self.keepers.call(self.keepers.anyone(), "markDown()", wait=HALF_HOUR)
         self.keepers.call(self.keepers.anyone(), "settleUnattended()")
+
+    def repaid_in_doubt(self) -> None:
+        """A debtor in doubt, worth nothing at the low end, is repaid; at times more than that leaves it."""
+        listed = self.listed()
+        if not listed:
+            return
+        connector, key = self.draws.pick(listed)
+        idle = self.stage.ledger.portfolio.idle
+        owed = 100 + idle * self.draws.between(1, 4) // 200
+        high = owed * self.draws.between(0, 150) // 100
+        self.restate((connector, key), 0, high, packed(STALE, owed, WAD))
+        paid = min(idle, owed * self.draws.pick((0, 50, 100)) // 100)
+        taken = self.draws.pick((0, ROUNDING, paid, paid + ROUNDING, paid + ROUNDING + 1))
+        after = max(0, high + paid - taken)
+        low = min(after, self.draws.pick((0, paid // 2, paid)))
+        data = BECOME.encode(key, low, after, packed(STALE, owed - paid, WAD), 0)
+        action = (connector, self.stage.parts.asset, paid, data)
+        self.keepers.send(self.keepers.encoded([action], careful=False))
+
+    def risen_by_itself(self) -> None:
+        """One position is worth more in a batch that pushed nothing to it, and another pays and loses."""
+        listed = self.listed()
+        if len(listed) < 2:
+            return
+        self.heal()
+        risen, left = listed[0], listed[-1]
+        low, worth = (self.stage.world.stated[each].low for each in (risen, left))
+        gain = self.draws.pick((ROUNDING, ROUNDING + 1, 1_000))
+        paid = worth * self.draws.between(0, 100) // 100
+        lost = (worth - paid) * self.draws.between(0, 2) // 1_000
+        rise = BECOME.encode(risen[1], low + gain, low + gain, packed(0, 0, 0), 0)
+        fall = BECOME.encode(left[1], worth - paid - lost, worth - paid - lost, packed(0, 0, 0), paid)
+        calls = [
+            (place, self.stage.parts.asset, 0, data) for place, data in ((risen[0], rise), (left[0], fall))
+        ]
+        self.keepers.send(self.keepers.encoded(calls, careful=False))
 
     def invest(self, per_cent: int) -> None:
         """So much of what is idle goes to a position."""
