@@ -29,6 +29,7 @@ GAS_LIMIT = 5_000_000
 _STEP = "(address,address,address,address,uint256,bytes,bool)"
 _EXACT_INPUT = "exactInput((bytes,address,uint256,uint256,uint256))"
 _SINGLE = f"swapTokensSingleV3ERC20ToERC20(bytes32,string,string,address,uint256,{_STEP})"
+_MULTIPLE = f"swapTokensMultipleV3ERC20ToERC20(bytes32,string,string,address,uint256,{_STEP}[])"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Portfolio:
 
     def report(self, connector: Address, key: bytes) -> int:
         return self.act(connector, "report(bytes32)", key)
+
+    def collect(self, connector: Address) -> int:
+        """Gas of sending dollars that lie loose there to the portfolio."""
+        self.give(connector, "USDC", USDC)
+        return self.act(connector, "collect(address)", self.token("USDC"))
 
     def token(self, symbol: str) -> Address:
         return Address(self.devnet.manifest["tokens"][symbol]["address"])
@@ -119,7 +125,11 @@ def _aave(portfolio: Portfolio) -> dict[str, int]:
         lender, "repayWithATokens(bytes32,uint256)", dollars, 1_000 * USDC
     )
     portfolio.give(lender, "USDC", 1_000 * USDC)
-    figures["action_aave_v3_repay"] = portfolio.act(lender, "repay(bytes32,uint256)", dollars, 1_000 * USDC)
+    repay = ("repay(bytes32,uint256)", dollars)
+    figures["action_aave_v3_repay"] = portfolio.act(lender, *repay, 1_000 * USDC)
+    portfolio.give(lender, "USDC", 20_000 * USDC)
+    figures["action_aave_v3_repay_all"] = portfolio.act(lender, *repay, EVERYTHING)
+    figures["action_aave_v3_exit"] = portfolio.act(lender, "withdraw(bytes32,uint256)", dollars, EVERYTHING)
     return figures
 
 
@@ -168,9 +178,10 @@ def _morpho(portfolio: Portfolio) -> dict[str, int]:
     supply = ("USDC", 10_000 * USDC, "supply(bytes32,uint256)")
     figures["action_morpho_blue_supply_first"] = pushed(*supply)
     figures["action_morpho_blue_supply"] = pushed(*supply)
-    figures["action_morpho_blue_withdraw"] = portfolio.act(
-        lender, "withdraw(bytes32,uint256)", market, 1_000 * USDC
-    )
+    withdraw = ("withdraw(bytes32,uint256)", market)
+    figures["action_morpho_blue_withdraw"] = portfolio.act(lender, *withdraw, 1_000 * USDC)
+    figures["action_morpho_blue_exit"] = portfolio.act(lender, *withdraw, EVERYTHING)
+    figures["action_morpho_blue_collect"] = portfolio.collect(lender)
     return figures
 
 
@@ -183,13 +194,16 @@ def _vaults(portfolio: Portfolio) -> dict[str, int]:
     for name in ("action_metamorpho_supply_first", "action_metamorpho_supply"):
         portfolio.give(vaults, "USDC", 10_000 * USDC)
         figures[name] = portfolio.act(vaults, "supply(bytes32,uint256)", key, 10_000 * USDC)
-    figures["action_metamorpho_withdraw"] = portfolio.act(
-        vaults, "withdraw(bytes32,uint256)", key, 1_000 * USDC
-    )
+    portfolio.give(vaults, "USDC", 10_000 * USDC)
+    deposit = ("deposit(bytes32,uint256,uint256)", key, 10_000 * USDC, 1)
+    figures["action_metamorpho_deposit"] = portfolio.act(vaults, *deposit)
+    withdraw = ("withdraw(bytes32,uint256)", key)
+    figures["action_metamorpho_withdraw"] = portfolio.act(vaults, *withdraw, 1_000 * USDC)
     shares = portfolio.devnet.call(target, "balanceOf(address)", [vaults], "(uint256)")
     figures["action_metamorpho_redeem"] = portfolio.act(
         vaults, "redeem(bytes32,uint256,uint256)", key, shares // 2, 1
     )
+    figures["action_metamorpho_exit"] = portfolio.act(vaults, *withdraw, EVERYTHING)
     return figures
 
 
@@ -271,11 +285,22 @@ def _swaps(portfolio: Portfolio) -> dict[str, int]:
     route = (paths["1_hop"], diamond.address, 2**64, amount, 0)
     inner = encode_call(_EXACT_INPUT, route)
     step = (router, router, usdc, weth, amount, inner, True)
-    quote = encode_call(_SINGLE, bytes(32), "omnikeeper", "", handler, 1, step)
-    portfolio.give(handler, "USDC", amount)
-    figures["swap_lifi_single"] = portfolio.act(
-        handler, "swapLiFi(address,address,uint256,uint256,bytes)", usdc, weth, amount, 1, quote
+    # Somewhat less than the first step brings.
+    rest = ETHER * 998 // 1_000
+    onward = encode_call(_EXACT_INPUT, (_path(weth, wbtc), diamond.address, 2**64, rest, 0))
+    steps = [step, (router, router, weth, wbtc, rest, onward, False)]
+    terms = (bytes(32), "omnikeeper", "", handler, 1)
+    swaps = (
+        ("single", weth, encode_call(_SINGLE, *terms, step)),
+        ("multiple", wbtc, encode_call(_MULTIPLE, *terms, steps)),
     )
+    for name, bought, quote in swaps:
+        portfolio.give(handler, "USDC", amount)
+        figures[f"swap_lifi_{name}"] = portfolio.act(
+            handler, "swapLiFi(address,address,uint256,uint256,bytes)", usdc, bought, amount, 1, quote
+        )
+    # What the steps left in between.
+    figures["swap_collect"] = portfolio.act(handler, "collect(address)", weth)
     return figures
 
 
@@ -294,7 +319,7 @@ def _diamond(devnet: Devnet, router: str) -> _Diamond:
     allow = "setContractSelectorWhitelist(address,bytes4,bool)"
     loupe = devnet.deploy(deployer, "DiamondLoupeFacet")
     cuts = [
-        (facet, 0, [Function(_SINGLE).selector]),
+        (facet, 0, [Function(each).selector for each in (_SINGLE, _MULTIPLE)]),
         (lists, 0, [Function(allow).selector]),
         (loupe, 0, [Function("facetAddress(bytes4)").selector]),
     ]
@@ -312,7 +337,10 @@ def _configure(devnet: Devnet, handler: Address, router: str, diamond: _Diamond)
         *(encode_call("listToken(address,uint256)", tokens[each]["address"], SLIPPAGE_BPS) for each in FEEDS),
         *(encode_call("allowPool(address)", pools[each]["address"]) for each in ("USDC/WETH", "WBTC/WETH")),
         encode_call("allowTarget(address,bytes4,address)", router, Function(_EXACT_INPUT).selector, router),
-        encode_call("pinFacet(bytes4,bytes32)", Function(_SINGLE).selector, keccak(code)),
+        *(
+            encode_call("pinFacet(bytes4,bytes32)", Function(each).selector, keccak(code))
+            for each in (_SINGLE, _MULTIPLE)
+        ),
     ]
     for data in calls:
         devnet.send(devnet.key("governor"), handler, data, errors=["SwapHandler", "Registry"])
@@ -329,13 +357,13 @@ def _key(address: str) -> bytes:
 _ACTIONS = {
     "aave_v3": (
         "supply_first supply borrow_first borrow withdraw set_collateral repay_with_a_tokens repay "
-        "claim_rewards set_e_mode"
+        "repay_all exit claim_rewards set_e_mode"
     ),
     "morpho_blue": (
         "supply_collateral_first supply_collateral borrow_first borrow withdraw_collateral repay "
-        "repay_all_shares supply_first supply withdraw"
+        "repay_all_shares supply_first supply withdraw exit collect"
     ),
-    "metamorpho": "supply_first supply withdraw redeem",
+    "metamorpho": "supply_first supply deposit withdraw redeem exit",
     "token": "supply_first supply withdraw",
     "uniswap_v3": ("hold mint_1_nft mint_2_nfts increase decrease collect_fees burn release withdraw exit"),
 }
@@ -348,7 +376,7 @@ _REPORTS = (
     "uniswap_v3_1_nft",
     "uniswap_v3_2_nfts",
 )
-_SWAPS = ("uniswap_v3_1_hop", "uniswap_v3_2_hops", "lifi_single")
+_SWAPS = ("uniswap_v3_1_hop", "uniswap_v3_2_hops", "lifi_single", "lifi_multiple", "collect")
 
 METRICS = (
     *(
