@@ -300,7 +300,7 @@ def _swaps(portfolio: Portfolio) -> dict[str, int]:
             handler, "swapLiFi(address,address,uint256,uint256,bytes)", usdc, bought, amount, 1, quote
         )
     # What the steps left in between.
-    figures["swap_collect"] = portfolio.act(handler, "collect(address)", weth)
+    figures["action_swap_handler_collect"] = portfolio.act(handler, "collect(address)", weth)
     return figures
 
 
@@ -365,6 +365,7 @@ _ACTIONS = {
     ),
     "metamorpho": "supply_first supply deposit withdraw redeem exit",
     "token": "supply_first supply withdraw",
+    "swap_handler": "collect",
     "uniswap_v3": ("hold mint_1_nft mint_2_nfts increase decrease collect_fees burn release withdraw exit"),
 }
 _REPORTS = (
@@ -376,7 +377,7 @@ _REPORTS = (
     "uniswap_v3_1_nft",
     "uniswap_v3_2_nfts",
 )
-_SWAPS = ("uniswap_v3_1_hop", "uniswap_v3_2_hops", "lifi_single", "lifi_multiple", "collect")
+_SWAPS = ("uniswap_v3_1_hop", "uniswap_v3_2_hops", "lifi_single", "lifi_multiple")
 
 METRICS = (
     *(
