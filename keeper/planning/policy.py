@@ -205,7 +205,7 @@ class Policy(StrictModel):
             raise ValueError("health.nonce_key is that of every other plan: a defence would wait for them")
         if self.health is not None and self.limits.max_calls < CALLS_OF_A_SALE:
             raise ValueError(
-                f"health needs limits.max_calls of at least {CALLS_OF_A_SALE}: a sale of collateral takes those"
+                f"health needs limits.max_calls of at least {CALLS_OF_A_SALE}, which a sale takes"
             )
         if self.health is not None and self.safe is not None:
             raise ValueError("health: a Safe's roles know one nonce key, so nobody could carry a defence out")

@@ -26,8 +26,8 @@ class MorphoBlueKit(Kit):
     """Supplies the market and borrows from it, against ether that somebody has pledged for the connector."""
 
     decimals: ClassVar = (6, 8, 18)
-    """Morpho counts shares, a million to the unit, in 128 bits: at 27 decimals that is 340,000 tokens in all, and
-    the vault alone has 300,000."""
+    """Morpho counts shares, a million to the unit, in 128 bits: at 27 decimals that is 340,000 tokens in
+    all, and the vault alone has 300,000."""
 
     def deploy(self, world: World) -> Venue:
         market = morpho_market.create(world, _LLTV)
