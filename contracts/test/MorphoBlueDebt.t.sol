@@ -2,6 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {stdError} from "forge-std/StdError.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {IMorphoBlue} from "../src/connectors/IMorphoBlue.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
@@ -78,14 +80,85 @@ contract MorphoBlueDebtTest is DebtTest {
         return _unpacked(debtKey);
     }
 
-    function _repayFor(address donor, uint256 assets) internal override {
-        deal(asset, donor, assets);
-        vm.startPrank(donor);
-        assertTrue(IERC20(asset).approve(address(morpho), assets));
+    function _repayFor(address donor, uint256 assets) internal override returns (uint256 taken) {
         morpho.accrueInterest(params);
-        if (assets < _owed()) morpho.repay(params, assets, 0, address(connector), "");
-        else morpho.repay(params, 0, _shares(), address(connector), "");
+        return assets < _owed() ? _repayFor(donor, assets, 0) : _repayFor(donor, 0, _shares());
+    }
+
+    function _repayShareFor(address donor) internal override returns (uint256 taken) {
+        uint256 shares = _shares();
+        taken = _repayFor(donor, 0, 1);
+        assertEq(_shares(), shares - 1);
+    }
+
+    function _repayFor(address donor, uint256 assets, uint256 shares) private returns (uint256 taken) {
+        deal(asset, donor, 1e15);
+        vm.startPrank(donor);
+        assertTrue(IERC20(asset).approve(address(morpho), 1e15));
+        (taken,) = morpho.repay(params, assets, shares, address(connector), "");
         vm.stopPrank();
+    }
+
+    function _lend(uint256 assets) internal override {
+        _supply(assets);
+    }
+
+    function _lent() internal view override returns (uint256) {
+        return morpho.expectedSupplyAssets(params, address(connector));
+    }
+
+    /// @dev Collateral is lent to nobody.
+    function _atHand() internal view override returns (uint256 loans, uint256 pledges) {
+        return
+            (morpho.expectedTotalSupplyAssets(params) - morpho.expectedTotalBorrowAssets(params), EVERYTHING);
+    }
+
+    function _most(Deed deed) internal view override returns (uint256) {
+        (uint256 loans,) = _atHand();
+        if (deed == Deed.LEND) return 50_000_000e6;
+        if (deed == Deed.WITHDRAW) return Math.min(morpho.expectedSupplyAssets(params, _crowd()), loans);
+        if (deed == Deed.BORROW) return loans;
+        if (deed == Deed.REPAY) return morpho.expectedBorrowAssets(params, _crowd());
+        return deed == Deed.REPAY_OURS ? _owed() : 0;
+    }
+
+    function _others(Deed deed, uint256 amount) internal override {
+        address crowd = _crowd();
+        if (deed == Deed.REPAY_OURS) {
+            _repayFor(crowd, amount);
+            return;
+        }
+        deal(asset, crowd, amount);
+        deal(weth, crowd, 1_000_000e18);
+        morpho.accrueInterest(params);
+        vm.startPrank(crowd);
+        assertTrue(IERC20(asset).approve(address(morpho), EVERYTHING));
+        assertTrue(IERC20(weth).approve(address(morpho), EVERYTHING));
+        if (deed == Deed.LEND) {
+            morpho.supply(params, amount, 0, crowd, "");
+        } else if (deed == Deed.WITHDRAW) {
+            morpho.withdraw(params, amount, 0, crowd, crowd);
+        } else if (deed == Deed.BORROW) {
+            morpho.supplyCollateral(params, 1_000_000e18, crowd, "");
+            morpho.borrow(params, amount, 0, crowd, crowd);
+        } else {
+            uint256 shares = morpho.borrowShares(Id.wrap(debtKey), crowd);
+            bool all = amount == morpho.expectedBorrowAssets(params, crowd);
+            morpho.repay(params, all ? 0 : amount, all ? shares : 0, crowd, "");
+        }
+        vm.stopPrank();
+    }
+
+    function _unlisted(bytes32 other) internal pure override returns (bytes memory) {
+        return abi.encodeWithSelector(Connector.UnknownKey.selector, other);
+    }
+
+    function _overdrawn() internal pure override returns (bytes memory) {
+        return stdError.arithmeticError;
+    }
+
+    function _insecure() internal pure override returns (bytes memory) {
+        return abi.encodeWithSignature("Error(string)", "insufficient collateral");
     }
 
     function _liquidate(address liquidator) internal override {
@@ -152,6 +225,25 @@ contract MorphoBlueDebtTest is DebtTest {
         assertEq(_balance(asset, address(this)), balance + owed - repaid);
         assertEq(_shares(), shares < all ? all - shares : 0);
         assertApproxEqAbs(_owed() + repaid, owed, 2);
+    }
+
+    /// @dev The plan counted the shares before somebody repaid one, or a unit's worth, or all.
+    function test_M_41_shares_that_others_repay_first_upset_nothing() public {
+        _pledge(COLLATERAL);
+        debtor.borrow(debtKey, 100_000e6);
+        skip(1 days);
+        (uint256 planned, uint256 owed) = (_shares(), _owed());
+        uint256[4] memory firsts = [1, 1e6, planned - 1, planned];
+        uint256 state = vm.snapshotState();
+        for (uint256 i = 0; i < firsts.length; i++) {
+            uint256 first = _repayFor(makeAddr("donor"), 0, firsts[i]);
+            _give(asset, owed);
+            uint256 repaid = lender.repayShares(debtKey, planned, owed);
+            assertEq(_shares(), 0);
+            assertApproxEqAbs(repaid + first, owed, 2);
+            assertEq(_balance(asset, address(this)), 100_000e6 + owed - repaid);
+            vm.revertToState(state);
+        }
     }
 
     function test_M_45_shares_that_cost_more_than_was_pushed_are_refused() public {
