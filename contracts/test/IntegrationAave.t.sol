@@ -7,18 +7,20 @@ import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
+import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {Batch, Value} from "../src/interfaces/Types.sol";
+import {DoubtedEther} from "./fixtures/DoubtedEther.sol";
 import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
 
-/// @title Leverage at Aave inside the batches of a real vault
-contract IntegrationAaveTest is IntegrationFixture {
-    uint256 private constant OWN = 90_000e6;
-    uint256 private constant BORROWED = 45_000e6;
+/// @title An account at Aave that may supply Ether and borrow dollars
+abstract contract IntegrationAaveEther is IntegrationFixture {
+    uint256 internal constant OWN = 90_000e6;
+    uint256 internal constant BORROWED = 45_000e6;
 
-    AaveV3Connector private lender;
-    bytes32 private etherKey;
-    bytes32 private dollarKey;
+    AaveV3Connector internal lender;
+    bytes32 internal etherKey;
+    bytes32 internal dollarKey;
 
     function _connect() internal override {
         (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
@@ -32,6 +34,18 @@ contract IntegrationAaveTest is IntegrationFixture {
         _may(address(lender), lender.repay.selector);
     }
 
+    function _thenLever() internal {
+        _thenBuy(OWN, 29.8e18);
+        _then(address(lender), weth, 29.8e18, abi.encodeCall(IConnector.supply, (etherKey, 29.8e18)));
+        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, BORROWED)));
+        _thenBuy(BORROWED, 14.8e18);
+        _then(address(lender), weth, 14.8e18, abi.encodeCall(IConnector.supply, (etherKey, 14.8e18)));
+        _thenKeep(weth);
+    }
+}
+
+/// @title Leverage at Aave inside the batches of a real vault
+contract IntegrationAaveTest is IntegrationAaveEther {
     function test_class_N_leverage_in_one_batch_costs_the_range_and_the_fees() public {
         _thenLever();
         _run(2_000e6);
@@ -100,14 +114,32 @@ contract IntegrationAaveTest is IntegrationFixture {
         vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
         portfolio.execute(b);
     }
+}
 
-    function _thenLever() private {
-        _thenBuy(OWN, 29.8e18);
-        _then(address(lender), weth, 29.8e18, abi.encodeCall(IConnector.supply, (etherKey, 29.8e18)));
-        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, BORROWED)));
-        _thenBuy(BORROWED, 14.8e18);
-        _then(address(lender), weth, 14.8e18, abi.encodeCall(IConnector.supply, (etherKey, 14.8e18)));
-        _thenKeep(weth);
+contract IntegrationAaveDoubtTest is IntegrationAaveEther, DoubtedEther {
+    function _lever() internal override {
+        _thenLever();
+        _run(2_000e6);
+    }
+
+    function _indebted() internal view override returns (LendingConnector, bytes32) {
+        return (lender, etherKey);
+    }
+
+    function _borrowing(uint256 assets) internal view override returns (bytes memory) {
+        return abi.encodeCall(lender.borrow, (dollarKey, assets));
+    }
+
+    function _repaying(uint256 assets) internal view override returns (bytes memory) {
+        return abi.encodeCall(lender.repay, (dollarKey, assets));
+    }
+
+    function _secondOpinion() internal override(IntegrationFixture, DoubtedEther) returns (IPriceSource) {
+        return super._secondOpinion();
+    }
+
+    function _refresh() internal override(IntegrationFixture, DoubtedEther) {
+        super._refresh();
     }
 }
 

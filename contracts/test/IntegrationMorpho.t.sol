@@ -5,17 +5,19 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IMorpho, Id, MarketParams, Position} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
 import {IMorphoBlue, MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
+import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {Batch} from "../src/interfaces/Types.sol";
+import {DoubtedEther} from "./fixtures/DoubtedEther.sol";
 import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
 
-/// @title Collateral and debt at Morpho Blue inside the batches of a real vault
-contract IntegrationMorphoTest is IntegrationFixture {
-    uint256 private constant BORROWED = 40_000e6;
-    uint256 private constant PLEDGED = 29.8e18;
+/// @title A market of Morpho Blue where Ether secures debts in dollars
+abstract contract IntegrationMorphoEther is IntegrationFixture {
+    uint256 internal constant BORROWED = 40_000e6;
+    uint256 internal constant PLEDGED = 29.8e18;
 
-    IMorpho private morpho;
-    MorphoBlueConnector private lender;
-    bytes32 private market;
+    IMorpho internal morpho;
+    MorphoBlueConnector internal lender;
+    bytes32 internal market;
 
     function _connect() internal override {
         morpho = IMorpho(_address(".morpho.address"));
@@ -28,9 +30,24 @@ contract IntegrationMorphoTest is IntegrationFixture {
         _may(address(lender), lender.supplyCollateral.selector);
         _may(address(lender), lender.withdrawCollateral.selector);
         _may(address(lender), lender.borrow.selector);
+        _may(address(lender), lender.repay.selector);
         _may(address(lender), lender.repayShares.selector);
     }
 
+    function _thenPledge() internal {
+        _thenBuy(90_000e6, PLEDGED);
+        bytes memory data = abi.encodeCall(lender.supplyCollateral, (market, PLEDGED));
+        _then(address(lender), weth, PLEDGED, data);
+        _thenKeep(weth);
+    }
+
+    function _thenBorrow(uint256 assets) internal {
+        _then(address(lender), abi.encodeCall(lender.borrow, (market, assets)));
+    }
+}
+
+/// @title Collateral and debt at Morpho Blue inside the batches of a real vault
+contract IntegrationMorphoTest is IntegrationMorphoEther {
     function test_class_N_H_19_collateral_and_a_debt_are_what_they_are_worth() public {
         _thenPledge();
         _thenBorrow(BORROWED);
@@ -83,17 +100,6 @@ contract IntegrationMorphoTest is IntegrationFixture {
         _assertNothingLoose();
     }
 
-    function _thenPledge() private {
-        _thenBuy(90_000e6, PLEDGED);
-        bytes memory data = abi.encodeCall(lender.supplyCollateral, (market, PLEDGED));
-        _then(address(lender), weth, PLEDGED, data);
-        _thenKeep(weth);
-    }
-
-    function _thenBorrow(uint256 assets) private {
-        _then(address(lender), abi.encodeCall(lender.borrow, (market, assets)));
-    }
-
     function _repayAsStranger(uint256 assets) private {
         address stranger = makeAddr("stranger");
         MarketParams memory params = morpho.idToMarketParams(Id.wrap(market));
@@ -102,5 +108,33 @@ contract IntegrationMorphoTest is IntegrationFixture {
         IERC20(usdc).approve(address(morpho), assets);
         morpho.repay(params, assets, 0, address(lender), "");
         vm.stopPrank();
+    }
+}
+
+contract IntegrationMorphoDoubtTest is IntegrationMorphoEther, DoubtedEther {
+    function _lever() internal override {
+        _thenPledge();
+        _thenBorrow(BORROWED);
+        _run(1_500e6);
+    }
+
+    function _indebted() internal view override returns (LendingConnector, bytes32) {
+        return (lender, market);
+    }
+
+    function _borrowing(uint256 assets) internal view override returns (bytes memory) {
+        return abi.encodeCall(lender.borrow, (market, assets));
+    }
+
+    function _repaying(uint256 assets) internal view override returns (bytes memory) {
+        return abi.encodeCall(lender.repay, (market, assets));
+    }
+
+    function _secondOpinion() internal override(IntegrationFixture, DoubtedEther) returns (IPriceSource) {
+        return super._secondOpinion();
+    }
+
+    function _refresh() internal override(IntegrationFixture, DoubtedEther) {
+        super._refresh();
     }
 }
