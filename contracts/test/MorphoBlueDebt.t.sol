@@ -113,6 +113,10 @@ contract MorphoBlueDebtTest is DebtTest {
             (morpho.expectedTotalSupplyAssets(params) - morpho.expectedTotalBorrowAssets(params), EVERYTHING);
     }
 
+    function _least() internal pure override returns (uint256) {
+        return 1;
+    }
+
     function _most(Deed deed) internal view override returns (uint256) {
         (uint256 loans,) = _atHand();
         if (deed == Deed.LEND) return 50_000_000e6;
