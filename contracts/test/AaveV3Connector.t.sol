@@ -31,6 +31,10 @@ contract AaveV3ConnectorTest is ConnectorTest {
         return pool;
     }
 
+    function _tooMuch(uint256) internal pure override returns (bytes memory) {
+        return abi.encodeWithSignature("NotEnoughAvailableUserBalance()");
+    }
+
     function test_an_asset_the_pool_does_not_know_is_no_key() public {
         bytes32[] memory keys = new bytes32[](1);
         keys[0] = _keyOf(makeAddr("token"));

@@ -107,6 +107,10 @@ contract ERC4626ConnectorTest is ConnectorTest {
         return target;
     }
 
+    function _tooMuch(uint256) internal view override returns (bytes memory) {
+        return abi.encodeWithSelector(ERC4626Connector.Illiquid.selector, key, exact.withdrawable(key));
+    }
+
     function test_what_is_no_vault_is_no_key() public {
         keys[1] = _keyOf(makeAddr("vault"));
         vm.expectRevert(abi.encodeWithSelector(Connector.InvalidKey.selector, keys[1]));

@@ -5,6 +5,7 @@ import {Connector} from "../src/connectors/Connector.sol";
 import {IMorphoBlue} from "../src/connectors/IMorphoBlue.sol";
 import {MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
 import {ConnectorTest} from "./ConnectorTest.sol";
+import {stdError} from "forge-std/Test.sol";
 import {Id, IMorpho, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
 import {MorphoBalancesLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoBalancesLib.sol";
 import {MorphoLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoLib.sol";
@@ -34,6 +35,10 @@ contract MorphoBlueConnectorTest is ConnectorTest {
 
     function _protocol() internal view override returns (address) {
         return address(morpho);
+    }
+
+    function _tooMuch(uint256) internal pure override returns (bytes memory) {
+        return stdError.arithmeticError;
     }
 
     function test_a_market_that_does_not_exist_is_no_key() public {

@@ -25,6 +25,10 @@ contract TokenConnectorTest is ConnectorTest {
         return address(connector);
     }
 
+    function _tooMuch(uint256 wanted) internal view override returns (bytes memory) {
+        return abi.encodeWithSelector(Connector.SlippageExceeded.selector, wanted, _value());
+    }
+
     /// @dev A token that is held earns nothing, and is all there whenever it is asked for.
     function test_class_E_a_full_exit_takes_the_interest_of_its_own_block() public override {
         _supply(100_000e6);
