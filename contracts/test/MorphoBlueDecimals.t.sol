@@ -14,6 +14,7 @@ import {HookedToken, Token} from "./fixtures/Tokens.sol";
 import {Id, IMorpho, MarketParams} from "@morpho-org/morpho-blue/src/interfaces/IMorpho.sol";
 import {MarketParamsLib} from "@morpho-org/morpho-blue/src/libraries/MarketParamsLib.sol";
 import {MorphoBalancesLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoBalancesLib.sol";
+import {MorphoLib} from "@morpho-org/morpho-blue/src/libraries/periphery/MorphoLib.sol";
 
 /// @dev A market's oracle that says what it is told to, or does something worse.
 contract FickleOracle {
@@ -48,10 +49,11 @@ contract FickleOracle {
 }
 
 /// @title Markets of tokens with 6, 8, 18 and 27 decimals, on the real Morpho Blue
-/// @notice The collateral is worth 3,000 dollars, the loan token one.
+/// @notice The collateral is worth 3,000 dollars and the loan token one, where a test does not say otherwise.
 contract MorphoBlueDecimalsTest is ConnectorFixture {
     using MarketParamsLib for MarketParams;
     using MorphoBalancesLib for IMorpho;
+    using MorphoLib for IMorpho;
 
     uint256 private constant FLOOR = 1.05e18;
 
@@ -62,6 +64,24 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
     Token private collateral;
     MarketParams private params;
     uint256 private price;
+    PriceAggregator private loanFeed;
+    PriceAggregator private collateralFeed;
+    address private others = makeAddr("lender");
+    address private whale = makeAddr("whale");
+
+    /// @dev A market and what happens in it, before it is brought into what its tokens can hold.
+    struct Story {
+        uint256 decimals;
+        uint256 loanPrice;
+        uint256 collateralPrice;
+        uint256 fee;
+        uint256 lent;
+        uint256 supplied;
+        uint256 borrowed;
+        uint256 pledged;
+        uint256[4] moves;
+        uint256[4] waits;
+    }
 
     function setUp() public override {
         super.setUp();
@@ -69,35 +89,51 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
     }
 
     function _open(uint8 loanDecimals, uint8 collateralDecimals) private {
+        _open(loanDecimals, collateralDecimals, 1e8, 3000e8);
+        // A market of 27 decimals has room for 340,000 tokens: shares have six decimals more, in 128 bits.
+        _lend(100_000 * 10 ** uint256(loanDecimals));
+    }
+
+    /// @dev Prices in dollars, with eight decimals.
+    function _open(uint8 loanDecimals, uint8 collateralDecimals, uint256 loanPrice, uint256 collateralPrice)
+        private
+    {
         (loan, collateral) = (new Token("LOAN", loanDecimals), new Token("COLL", collateralDecimals));
         oracleOf = new FickleOracle();
-        price = 3000 * 10 ** (36 + uint256(loanDecimals) - collateralDecimals);
-        oracleOf.set(price, FickleOracle.Mood.HONEST);
+        loanFeed = new PriceAggregator(8, "LOAN", address(this));
+        collateralFeed = new PriceAggregator(8, "COLL", address(this));
+        _setPrices(loanPrice, collateralPrice);
         params = MarketParams(
             address(loan), address(collateral), address(oracleOf), _address(".morpho.irm"), 0.86e18
         );
         morpho.createMarket(params);
         key = Id.unwrap(params.id());
         Priced[] memory priced = new Priced[](2);
-        (priced[0], priced[1]) = (_feedOf(address(loan), 1e8), _feedOf(address(collateral), 3000e8));
+        priced[0] = Priced(address(loan), address(loanFeed));
+        priced[1] = Priced(address(collateral), address(collateralFeed));
         _price(priced);
         MorphoBlueConnector.Terms memory terms;
         (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](0), new bytes32[](1), FLOOR);
         terms.borrowable[0] = key;
         lender = new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
         connector = lender;
-
-        // A market of 27 decimals has room for 340,000 tokens: shares have six decimals more, in 128 bits.
-        uint256 liquidity = 100_000 * 10 ** uint256(loanDecimals);
-        loan.mint(address(this), liquidity);
-        loan.approve(address(morpho), liquidity);
-        morpho.supply(params, liquidity, 0, makeAddr("lender"), "");
     }
 
-    function _feedOf(address token, int256 answer) private returns (Priced memory) {
-        PriceAggregator feed = new PriceAggregator(8, "PRICE", address(this));
-        feed.push(answer);
-        return Priced(token, address(feed));
+    /// @dev The market's oracle and ours agree.
+    function _setPrices(uint256 loanPrice, uint256 collateralPrice) private {
+        price = collateralPrice * 10 ** (36 + uint256(loan.decimals()) - collateral.decimals()) / loanPrice;
+        oracleOf.set(price, FickleOracle.Mood.HONEST);
+        loanFeed.push(int256(loanPrice));
+        collateralFeed.push(int256(collateralPrice));
+        _push("USDC/USD", 1e8);
+    }
+
+    function _lend(uint256 assets) private {
+        loan.mint(others, assets);
+        vm.startPrank(others);
+        loan.approve(address(morpho), assets);
+        morpho.supply(params, assets, 0, others, "");
+        vm.stopPrank();
     }
 
     function _decimals(uint256 seed) private pure returns (uint8) {
@@ -116,30 +152,172 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         connector.supply(key, supplied);
     }
 
-    function testFuzz_class_U_V_the_report_is_what_a_full_exit_yields_in_any_decimals(
-        uint256 seed,
-        uint256 amount,
-        uint256 ownSupply,
-        uint256 time
-    ) public {
-        _open(_decimals(seed), _decimals(seed / 4));
-        _lever(amount, ownSupply);
-        vm.warp(block.timestamp + bound(time, 0, 12 hours));
+    /// @dev In any decimals, at prices from a cent to a hundred thousand dollars that move, whatever share of the
+    /// market is ours, while others lend, borrow all there is, repay and leave, over up to 240 days.
+    function testFuzz_class_U_V_the_report_is_what_a_full_exit_yields_in_any_market(Story memory story)
+        public
+    {
+        _play(story);
         (uint256 low, uint256 high, uint256 state) = connector.report(key);
         (uint256 status, uint256 debt,) = ReportLib.unpack(state);
         assertEq(status, uint256(Status.OK));
 
         uint256 owed = morpho.expectedBorrowAssets(params, address(connector));
-        loan.mint(address(connector), owed);
-        assertEq(lender.repay(key, owed), owed);
-        uint256 supplied = connector.withdraw(key, EVERYTHING);
+        if (owed != 0) {
+            loan.mint(address(connector), owed);
+            assertEq(lender.repay(key, EVERYTHING), owed);
+        }
+        uint256 supplied = _leaveMarket();
         uint256 pledged = lender.withdrawCollateral(key, EVERYTHING);
+        assertEq(collateral.balanceOf(address(this)), pledged);
         (uint256 supplyLow, uint256 supplyHigh) = _worthOf(address(loan), supplied);
         (uint256 pledgeLow, uint256 pledgeHigh) = _worthOf(address(collateral), pledged);
         (uint256 owedLow, uint256 owedHigh) = _worthOf(address(loan), owed);
-        assertApproxEqAbs(low + owedHigh, supplyLow + pledgeLow, 2);
-        assertApproxEqAbs(high + owedLow, supplyHigh + pledgeHigh, 2);
+        assertEq(low, _lessOrNothing(supplyLow + pledgeLow, owedHigh));
+        assertEq(high, _lessOrNothing(supplyHigh + pledgeHigh, owedLow));
         assertEq(debt, owedLow);
+        (low, high,) = connector.report(key);
+        assertEq(low + high, 0, "nothing is left");
+    }
+
+    /// @dev Where the market cannot pay, it pays what it has to the last unit, and the rest stays a position until
+    /// somebody repays.
+    /// @return supplied what the position was before
+    function _leaveMarket() private returns (uint256 supplied) {
+        supplied = morpho.expectedSupplyAssets(params, address(connector));
+        uint256 before = loan.balanceOf(address(this));
+        uint256 free = _free();
+        if (supplied <= free) {
+            assertEq(connector.withdraw(key, EVERYTHING), supplied);
+            assertEq(loan.balanceOf(address(this)) - before, supplied);
+            return supplied;
+        }
+        if (free == 0) {
+            vm.expectRevert(abi.encodeWithSelector(LendingConnector.Illiquid.selector, key));
+            connector.withdraw(key, EVERYTHING);
+        } else {
+            assertEq(connector.withdraw(key, EVERYTHING), free);
+        }
+        assertEq(loan.balanceOf(address(this)) - before, free);
+        _repayAll(whale);
+        uint256 rest = connector.withdraw(key, EVERYTHING);
+        assertLe(free + rest, supplied, "no gain by leaving in two steps");
+        assertApproxEqAbs(free + rest, supplied, 1);
+    }
+
+    /// @dev Morpho itself says where that is: it refuses to liquidate above.
+    function testFuzz_class_U_H_17_health_is_one_where_liquidation_begins_in_any_market(Story memory story)
+        public
+    {
+        _play(story);
+        (,, uint256 state) = connector.report(key);
+        (, uint256 debt, uint256 health) = ReportLib.unpack(state);
+        // Less than a unit of the asset is no debt, and has no health.
+        if (debt == 0) return assertEq(health, 0);
+        loan.mint(address(this), 1e33);
+        loan.approve(address(morpho), EVERYTHING);
+        if (health >= 1e18) vm.expectRevert("position is healthy");
+        morpho.liquidate(params, address(connector), 0, 1, "");
+    }
+
+    // A MARKET THAT LIVES
+
+    function _play(Story memory story) private {
+        uint256 loanPrice = bound(story.loanPrice, 1e6, 1e13);
+        uint256 collateralPrice = bound(story.collateralPrice, 1e6, 1e13);
+        _open(_decimals(story.decimals), _decimals(story.decimals / 4), loanPrice, collateralPrice);
+        uint256 fee = bound(story.fee, 0, 0.25e18);
+        vm.prank(morpho.owner());
+        if (fee != 0) morpho.setFee(params, fee);
+        uint256 most = _most(loanPrice, collateralPrice);
+        _lend(bound(story.lent, 1, most));
+        uint256 supplied = bound(story.supplied, 1, most);
+        loan.mint(address(connector), supplied);
+        connector.supply(key, supplied);
+        uint256 borrowed = bound(story.borrowed, 1, _free());
+        uint256 pledged = _pledge(borrowed + bound(story.pledged, 0, most));
+        collateral.mint(address(connector), pledged);
+        lender.supplyCollateral(key, pledged);
+        lender.borrow(key, borrowed);
+        assertEq(loan.balanceOf(address(this)), borrowed);
+        for (uint256 i; i < 4; ++i) {
+            _move(story.moves[i], most / 10 + 1);
+            vm.warp(block.timestamp + bound(story.waits[i], 0, 60 days));
+            loanPrice = loanPrice * bound(story.moves[i] >> 8, 50, 200) / 100;
+            loanPrice = loanPrice < 1e6 ? 1e6 : loanPrice > 1e13 ? 1e13 : loanPrice;
+            _setPrices(loanPrice, collateralPrice);
+        }
+    }
+
+    /// @dev As many loan tokens as fit into 128 bits, in shares or as the collateral that a loan of them needs.
+    function _most(uint256 loanPrice, uint256 collateralPrice) private view returns (uint256) {
+        uint256 one = 10 ** uint256(loan.decimals());
+        uint256 byCollateral = 1e7 * one * collateralPrice / loanPrice;
+        return byCollateral < 30_000 * one ? byCollateral : 30_000 * one;
+    }
+
+    /// @dev Collateral for a debt, a third more than Morpho wants.
+    function _pledge(uint256 assets) private view returns (uint256) {
+        return (assets + 10) * 1.55e36 / price + 1;
+    }
+
+    /// @dev What somebody else does in the market.
+    function _move(uint256 seed, uint256 most) private {
+        morpho.accrueInterest(params);
+        uint256 kind = seed % 6;
+        uint256 amount = seed >> 16;
+        uint256 free = _free();
+        if (kind == 0) _lend(bound(amount, 1, most));
+        if (kind == 1) _borrow(bound(amount, 0, free));
+        if (kind == 2) _borrow(free);
+        if (kind == 3) _repay(whale, amount);
+        if (kind == 4) _repay(address(connector), amount);
+        if (kind == 5) {
+            uint256 lent = morpho.expectedSupplyAssets(params, others);
+            amount = bound(amount, 0, lent < free ? lent : free);
+            vm.prank(others);
+            if (amount != 0) morpho.withdraw(params, amount, 0, others, others);
+        }
+    }
+
+    function _borrow(uint256 assets) private {
+        if (assets == 0) return;
+        uint256 pledged = _pledge(assets);
+        // What is owed already may have outgrown its collateral.
+        pledged += _pledge(morpho.expectedBorrowAssets(params, whale));
+        collateral.mint(whale, pledged);
+        vm.startPrank(whale);
+        collateral.approve(address(morpho), pledged);
+        morpho.supplyCollateral(params, pledged, whale, "");
+        morpho.borrow(params, assets, 0, whale, whale);
+        vm.stopPrank();
+    }
+
+    /// @dev Up to nearly all: rounding could make the whole more than there is.
+    function _repay(address borrower, uint256 amount) private {
+        uint256 owed = morpho.expectedBorrowAssets(params, borrower);
+        amount = bound(amount, 0, owed < 2 ? 0 : owed - 2);
+        if (amount == 0) return;
+        loan.mint(address(this), amount);
+        loan.approve(address(morpho), amount);
+        morpho.repay(params, amount, 0, borrower, "");
+    }
+
+    function _repayAll(address borrower) private {
+        uint256 owed = morpho.expectedBorrowAssets(params, borrower);
+        loan.mint(address(this), owed);
+        loan.approve(address(morpho), owed);
+        morpho.repay(params, 0, morpho.borrowShares(params.id(), borrower), borrower, "");
+    }
+
+    /// @dev What is not lent out.
+    function _free() private view returns (uint256) {
+        (uint256 supplied,, uint256 borrowed,) = morpho.expectedMarketBalances(params);
+        return supplied - borrowed;
+    }
+
+    function _lessOrNothing(uint256 one, uint256 other) private pure returns (uint256) {
+        return one > other ? one - other : 0;
     }
 
     function testFuzz_class_U_H_17_M_17_health_does_not_depend_on_decimals(uint256 seed) public {
@@ -199,7 +377,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         loan.mint(address(connector), 5_000e6);
         assertEq(lender.repay(key, 5_000e6), 5_000e6);
         assertGt(connector.withdraw(key, EVERYTHING), 0);
-        vm.expectRevert();
+        vm.expectRevert("no price");
         lender.withdrawCollateral(key, 1);
         oracleOf.set(price, FickleOracle.Mood.HONEST);
         lender.withdrawCollateral(key, 1);
@@ -239,8 +417,10 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
             for (uint256 j = 0; j < parts.length; j++) {
                 bytes memory code = parts[j].code;
                 vm.etch(parts[j], broken[i]);
-                vm.expectRevert();
-                connector.report(key);
+                (bool success, bytes memory reason) =
+                    address(connector).staticcall(abi.encodeCall(connector.report, (key)));
+                assertFalse(success, "a value of nothing that was said");
+                assertEq(reason, "");
                 vm.etch(parts[j], code);
             }
         }
@@ -266,7 +446,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         (,, state) = connector.report(key);
         (,, health) = ReportLib.unpack(state);
         assertEq(health, 0);
-        vm.expectRevert();
+        vm.expectRevert("insufficient collateral");
         lender.withdrawCollateral(key, 1);
     }
 
