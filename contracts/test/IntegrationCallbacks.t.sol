@@ -5,20 +5,14 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {UniswapV3Connector} from "../src/connectors/UniswapV3Connector.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
-import {IEscrow} from "../src/interfaces/IEscrow.sol";
-import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {ISwapHandler} from "../src/interfaces/ISwapHandler.sol";
 import {INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity.sol";
-import {IVault} from "../src/interfaces/IVault.sol";
-import {Batch, Call} from "../src/interfaces/Types.sol";
 import {IUniswapV3SwapRouter} from "../src/swap/IUniswapV3.sol";
+import {CallbackFixture} from "./fixtures/CallbackFixture.sol";
 import {CallingToken} from "./fixtures/CallingToken.sol";
-import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
 
 /// @title A token that calls back before and after each of its transfers, in a real vault
-/// @notice It is keeper and guardian besides, and an operator of everybody: nothing but the lock, and who is the
-/// portfolio, stands in its way.
-contract IntegrationCallbacksTest is IntegrationFixture {
+contract IntegrationCallbacksTest is CallbackFixture {
     UniswapV3Connector private liquidity;
     CallingToken private calling;
     address private pool;
@@ -58,18 +52,7 @@ contract IntegrationCallbacksTest is IntegrationFixture {
 
     function setUp() public override {
         super.setUp();
-        vm.startPrank(alice);
-        vault.setOperator(reward, true);
-        vault.requestRedeem(vault.balanceOf(alice) / 4, alice, alice);
-        vm.stopPrank();
-        _submit(abi.encodeCall(registry.setKeeper, (address(vault), reward)));
-        _submit(abi.encodeCall(registry.setGuardian, (address(vault), reward)));
-        skip(14 days);
-        registry.setKeeper(address(vault), reward);
-        registry.setGuardian(address(vault), reward);
-        _refresh();
-        _tryVault();
-        _tryPortfolio();
+        _empower(calling, address(liquidity), key);
         _tryConnectors();
     }
 
@@ -147,65 +130,6 @@ contract IntegrationCallbacksTest is IntegrationFixture {
 
     // DOORS
 
-    function _tryVault() private {
-        bytes4 refusal = IVault.Reentered.selector;
-        address target = address(vault);
-        calling.willTry(target, abi.encodeCall(vault.requestDeposit, (1e6, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.requestRedeem, (1e12, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.cancelDepositRequest, (0, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.cancelRedeemRequest, (0, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.claimCancelRedeemRequest, (0, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.claimCancelDepositRequest, (0, alice, alice)), refusal);
-        calling.willTry(
-            target, abi.encodeWithSignature("deposit(uint256,address,address)", 1, alice, alice), refusal
-        );
-        calling.willTry(
-            target, abi.encodeWithSignature("mint(uint256,address,address)", 1, alice, alice), refusal
-        );
-        calling.willTry(target, abi.encodeCall(vault.withdraw, (1, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.redeem, (1, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.claimResidual, (0, alice, alice)), refusal);
-        calling.willTry(target, abi.encodeCall(vault.closeEpoch, ()), refusal);
-        calling.willTry(target, abi.encodeCall(vault.settle, (settlement())), refusal);
-        calling.willTry(target, abi.encodeCall(vault.settleUnattended, ()), refusal);
-        calling.willTry(target, abi.encodeCall(vault.setParams, (defaultParams())), refusal);
-        calling.willTry(target, abi.encodeCall(vault.markDown, ()), IPortfolio.Locked.selector);
-        refusal = IVault.NotPortfolio.selector;
-        calling.willTry(target, abi.encodeCall(IVault.lock, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IVault.unlock, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IVault.openPocket, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IVault.closePocket, (0)), refusal);
-        calling.willTry(address(escrow), abi.encodeCall(IEscrow.pay, (reward, 1)), IEscrow.NotVault.selector);
-    }
-
-    function _tryPortfolio() private {
-        bytes4 refusal = IVault.Reentered.selector;
-        address target = address(portfolio);
-        Batch memory b = batch(new Call[](0));
-        calling.willTry(target, abi.encodeCall(IPortfolio.execute, (b)), refusal);
-        calling.willTry(
-            target, abi.encodeCall(IPortfolio.forceDeallocate, (address(liquidity), key, 1)), refusal
-        );
-        calling.willTry(target, abi.encodeCall(IPortfolio.announce, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.splitOff, (address(liquidity), key)), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.closePocket, ()), refusal);
-        calling.willTry(
-            target,
-            abi.encodeCall(IPortfolio.forget, (address(liquidity), key, new bytes32[](0), false)),
-            refusal
-        );
-        refusal = IPortfolio.NotVault.selector;
-        calling.willTry(target, abi.encodeCall(IPortfolio.release, (1)), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.receiveIdle, (1)), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.checkpoint, (false)), refusal);
-        refusal = IPortfolio.Locked.selector;
-        calling.willTry(target, abi.encodeCall(IPortfolio.nav, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.twoReadings, ()), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.positionValue, (address(liquidity), key)), refusal);
-        calling.willTry(target, abi.encodeCall(IPortfolio.positionDebt, (address(liquidity), key)), refusal);
-        calling.willTry(target, abi.encodeCall(portfolio.skim, (IERC20(reward), reward)), refusal);
-    }
-
     function _tryConnectors() private {
         bytes4 refusal = Connector.NotPortfolio.selector;
         address target = address(liquidity);
@@ -246,40 +170,8 @@ contract IntegrationCallbacksTest is IntegrationFixture {
         _execute();
     }
 
-    function _thenBuyCalling() private {
-        bytes memory path = abi.encodePacked(usdc, REWARD_FEE, reward);
-        bytes memory swap = abi.encodeCall(handler.swapUniswap, (path, 2_000e6, 980e18));
-        _then(address(handler), usdc, 2_000e6, swap);
-    }
-
-    function _thenSellCalling() private {
-        bytes memory path = abi.encodePacked(reward, REWARD_FEE, usdc);
-        bytes memory swap = abi.encodeCall(handler.swapUniswap, (path, EVERYTHING, 1));
-        _then(address(handler), reward, EVERYTHING, swap);
-    }
-
-    /// @dev By the token, which is the keeper.
-    function _execute() private {
-        Batch memory b = _queued(1_000e6);
-        calling.wake(true);
-        vm.prank(reward);
-        portfolio.execute(b);
-        calling.wake(false);
-        CallingToken.Finding[] memory findings = calling.unexpected();
-        for (uint256 i; i < findings.length; ++i) {
-            emit log_named_uint("door", findings[i].door);
-            emit log_named_bytes(findings[i].succeeded ? "opened" : "refused with", findings[i].reason);
-        }
-        assertEq(findings.length, 0, "doors that did not answer as they should");
-        _assertNothingLoose();
-    }
-
     function _assertCalled(address from, address to) private view {
         assertGt(calling.seen(from, to), 0, "no transfer there");
-    }
-
-    function _submit(bytes memory data) private {
-        registry.submit(address(vault), address(registry), data);
     }
 
     function _trade(address from, uint256 amount) private returns (uint256 received) {
