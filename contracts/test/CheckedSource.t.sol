@@ -27,12 +27,56 @@ contract CheckedSourceTest is Prices {
         assertApproxEqAbs(high / 1e12, feedHigh, 1);
         assertGe(high, meanHigh);
         // A mean below the feeds' range widens it downwards, one above upwards.
+        uint256 state = vm.snapshotState();
         _swap(weth, 900e18);
         _later(40 minutes);
-        (meanLow, meanHigh,) = market.price();
-        (low, high,) = checked.price();
+        (meanLow,,) = market.price();
+        (low, high, status) = checked.price();
         assertEq(low, meanLow, "the mean is the lower");
         assertLt(low, _floor(feeds));
+        assertEq(high, _ceiling(feeds));
+        assertEq(uint256(status), uint256(Status.OK), "within tolerance");
+        vm.revertToState(state);
+
+        _swap(usdc, 2_700_000e6);
+        _later(40 minutes);
+        (, meanHigh,) = market.price();
+        (low, high, status) = checked.price();
+        assertEq(high, meanHigh, "the mean is the higher");
+        assertGt(high, _ceiling(feeds));
+        assertEq(low, _floor(feeds));
+        assertEq(uint256(status), uint256(Status.OK), "within tolerance");
+    }
+
+    /// @dev The pool is back where the feeds are, and only its mean is not yet.
+    function test_class_O_a_mean_beyond_tolerance_diverges_though_the_pool_is_back() public {
+        uint256 state = vm.snapshotState();
+        _leaveFor(weth, 3000e18, 1 hours);
+        (uint256 low, uint256 high,) = checked.price();
+        (uint256 meanLow, uint256 meanHigh,) = market.price();
+        assertLt(meanHigh, _floor(feeds) * 98 / 100);
+        assertEq(low, meanLow);
+        assertEq(high, _ceiling(feeds));
+        vm.revertToState(state);
+
+        _leaveFor(usdc, 9_000_000e6, 1 hours);
+        (low, high,) = checked.price();
+        (meanLow, meanHigh,) = market.price();
+        assertGt(meanLow, _ceiling(feeds) * 102 / 100);
+        assertEq(low, _floor(feeds));
+        assertEq(high, meanHigh);
+    }
+
+    /// @dev Moves the pool, holds it there and brings it back: by the block after that only the mean is away.
+    function _leaveFor(address token, uint256 amount, uint256 elapsed) private {
+        uint256 received = _swap(token, amount);
+        _later(elapsed);
+        _swap(token == weth ? usdc : weth, received);
+        _later(12);
+        (,, uint256 standing, uint256 spot) = market.market();
+        assertEq(standing, spot);
+        assertApproxEqRel(spot, 3000e18, 0.003e18, "brought back");
+        assertEq(uint256(_status()), uint256(Status.DIVERGED), "by the mean alone");
     }
 
     function test_class_O_a_route_through_it_is_its_price() public view {
@@ -69,14 +113,38 @@ contract CheckedSourceTest is Prices {
     // SPOT
 
     function test_class_O_a_spot_price_beyond_tolerance_diverges_while_it_lasts() public {
+        _checkWhileItLasts(weth, 3000e18);
+        _checkWhileItLasts(usdc, 9_000_000e6);
+    }
+
+    function _checkWhileItLasts(address token, uint256 amount) private {
         (uint256 low, uint256 high,) = checked.price();
-        uint256 dollars = _swap(weth, 3000e18);
+        uint256 received = _swap(token, amount);
         assertEq(uint256(_status()), uint256(Status.DIVERGED));
         (uint256 lowNow, uint256 highNow,) = checked.price();
         assertEq(lowNow, low, "and moves nothing");
         assertEq(highNow, high);
-        _swap(usdc, dollars);
+        _swap(token == weth ? usdc : weth, received);
         assertEq(uint256(_status()), uint256(Status.OK));
+    }
+
+    /// @dev What the block before left counts by itself: whoever brings the pool back first hides nothing.
+    function test_class_O_a_pool_left_away_diverges_though_it_is_brought_back() public {
+        (address[2] memory sold, uint256[2] memory amounts) =
+            ([weth, usdc], [uint256(3000e18), uint256(9_000_000e6)]);
+        for (uint256 i; i < 2; ++i) {
+            uint256 received = _swap(sold[i], amounts[i]);
+            vm.warp(block.timestamp + 12);
+            _swap(sold[1 - i], received);
+            (,,, uint256 spot) = market.market();
+            assertApproxEqRel(spot, 3000e18, 0.003e18, "brought back");
+            assertEq(uint256(_status()), uint256(Status.DIVERGED), "by what the last block left");
+            (uint256 low, uint256 high,) = checked.price();
+            assertEq(low, _floor(feeds));
+            assertEq(high, _ceiling(feeds));
+            _later(12);
+            assertEq(uint256(_status()), uint256(Status.OK));
+        }
     }
 
     function test_class_O_one_reading_does_not_count() public {
@@ -109,6 +177,22 @@ contract CheckedSourceTest is Prices {
         assertEq(checked.persisted(), standing);
         (uint256 mean,,) = market.price();
         assertGt(mean, standing, "the mean of an hour is not there yet");
+    }
+
+    /// @dev Spot lowers what exits are paid, and never raises what anybody pays or is paid.
+    function test_class_O_a_rise_that_persists_enters_neither_end() public {
+        _swap(usdc, 2_700_000e6);
+        vm.warp(block.timestamp + 12);
+        checked.observe();
+        _later(30 minutes);
+        (, uint256 meanHigh, uint256 standing,) = market.market();
+        assertEq(checked.persisted(), standing);
+        (uint256 low, uint256 high, Status status) = checked.price();
+        assertEq(low, _floor(feeds));
+        assertEq(high, meanHigh);
+        assertGt(high, _ceiling(feeds));
+        assertLt(high, standing);
+        assertEq(uint256(status), uint256(Status.OK));
     }
 
     function test_class_O_readings_end_after_a_day() public {
@@ -217,6 +301,11 @@ contract CheckedSourceTest is Prices {
     function _floor(OracleRouter of_) private view returns (uint256 low) {
         (low,,) = of_.value(weth, usdc, 1e36);
         return low / 1e6;
+    }
+
+    function _ceiling(OracleRouter of_) private view returns (uint256 high) {
+        (, high,) = of_.value(weth, usdc, 1e36);
+        return (high + 1e6 - 1) / 1e6;
     }
 
     function _least(uint256 a, uint256 b) private pure returns (uint256) {

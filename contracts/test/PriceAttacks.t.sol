@@ -56,6 +56,16 @@ contract PriceAttacksTest is VaultFixture, Prices {
         assertEq(highNow, high);
     }
 
+    function test_class_O_a_pool_pushed_up_within_the_block_stops_minting_and_moves_nothing() public {
+        _request();
+        (uint256 low, uint256 high,) = checked.price();
+        _swap(usdc, 9_000_000e6);
+        _expect("pool pushed up in the block", Status.DIVERGED);
+        (uint256 lowNow, uint256 highNow,) = checked.price();
+        assertEq(lowNow, low);
+        assertEq(highNow, high);
+    }
+
     function test_class_O_a_pool_moved_across_the_window_stops_minting() public {
         _request();
         (uint256 low,,) = checked.price();
@@ -69,6 +79,41 @@ contract PriceAttacksTest is VaultFixture, Prices {
         assertEq(lowNow, mean, "exits are paid at the mean");
         assertLt(lowNow, low * 97 / 100);
         assertApproxEqRel(high, 3000e18, 0.01e18, "deposits would pay the feed's");
+    }
+
+    function test_class_O_a_pool_pushed_up_across_the_window_stops_minting_and_raises_no_exit() public {
+        _request();
+        _swap(usdc, 7_800_000e6);
+        for (uint256 i; i < 6; ++i) {
+            _later(10 minutes);
+        }
+        _expect("pool pushed up over the window", Status.DIVERGED);
+        (uint256 lowNow, uint256 high,) = checked.price();
+        (, uint256 mean,) = market.price();
+        (uint256 feedLow, uint256 feedHigh) = _feedRange();
+        assertEq(high, mean, "deposits would pay the mean");
+        assertGt(high, feedHigh * 103 / 100);
+        assertEq(lowNow, feedLow, "exits are paid at the feed's");
+    }
+
+    /// @dev Up to the tolerance nothing stops: who comes pays the mean, who leaves is paid the feed's.
+    function test_class_O_a_pool_pushed_up_within_tolerance_widens_the_range_and_stops_nothing() public {
+        _request();
+        _swap(usdc, 2_700_000e6);
+        for (uint256 i; i < 6; ++i) {
+            _later(10 minutes);
+        }
+        (, uint256 mean,) = market.price();
+        (uint256 feedLow, uint256 feedHigh) = _feedRange();
+        (uint256 low, uint256 high,) = checked.price();
+        assertGt(mean, feedHigh);
+        assertEq(high, mean);
+        assertEq(low, feedLow);
+        uint256 shares = vault.totalSupply();
+        _expect("pool pushed up within tolerance", Status.OK);
+        // By high NAV, which counts three Ether at the mean.
+        uint256 fair = DEPOSIT * shares / (1_000_000e6 + 3 * high / 1e12);
+        assertApproxEqRel(vault.maxMint(bob), fair, 1e10);
     }
 
     function test_M_07_a_stale_feed_stops_minting() public {
@@ -155,6 +200,24 @@ contract PriceAttacksTest is VaultFixture, Prices {
         assertLt(lowNow, mean);
     }
 
+    /// @dev The feed says 3000 and the market 3150: nobody is paid more before the feed says so, too.
+    function test_class_O_a_rise_that_persists_in_spot_is_not_what_exits_are_paid_at() public {
+        _request();
+        _swap(usdc, 7_800_000e6);
+        vm.warp(block.timestamp + 12);
+        checked.observe();
+        _later(30 minutes);
+        _expect("rise persists in spot", Status.DIVERGED);
+        (, uint256 mean, uint256 standing,) = market.market();
+        assertEq(checked.persisted(), standing);
+        (uint256 feedLow, uint256 feedHigh) = _feedRange();
+        (uint256 low, uint256 high,) = checked.price();
+        assertEq(low, feedLow);
+        assertEq(high, mean);
+        assertGt(high, feedHigh);
+        assertLt(high, standing);
+    }
+
     function test_class_O_a_pool_that_breaks_stops_minting_and_leaves_the_feeds() public {
         _request();
         (uint256 low, uint256 high,) = checked.price();
@@ -225,6 +288,12 @@ contract PriceAttacksTest is VaultFixture, Prices {
     }
 
     // STEPS
+
+    /// @dev What the checked price would be without a pool.
+    function _feedRange() private view returns (uint256 low, uint256 high) {
+        (low, high,) = checked.feeds().value(weth, usdc, 1e36);
+        return (low / 1e6, (high + 1e6 - 1) / 1e6);
+    }
 
     function _openVault() private {
         token = Token(usdc);
