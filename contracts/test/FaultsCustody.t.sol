@@ -2,15 +2,23 @@
 pragma solidity ^0.8.28;
 
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Escrow} from "../src/Escrow.sol";
 import {Portfolio} from "../src/Portfolio.sol";
 import {Vault} from "../src/Vault.sol";
+import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
+import {ERC4626Connector} from "../src/connectors/ERC4626Connector.sol";
+import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
+import {IMorphoBlue} from "../src/connectors/IMorphoBlue.sol";
+import {MorphoBlueConnector} from "../src/connectors/MorphoBlueConnector.sol";
 import {IEscrow} from "../src/interfaces/IEscrow.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {IRegistry} from "../src/interfaces/IRegistry.sol";
 import {IVault} from "../src/interfaces/IVault.sol";
 import {Batch, Call, Value} from "../src/interfaces/Types.sol";
+import {PlainVault} from "./ERC4626Connector.t.sol";
 import {Holdings} from "./fixtures/Holdings.sol";
+import {LiquidityFixture} from "./fixtures/LiquidityFixture.sol";
 import {Token} from "./fixtures/Tokens.sol";
 import {VaultFixture} from "./fixtures/VaultFixture.sol";
 
@@ -138,26 +146,6 @@ contract FaultsCustodyTest is VaultFixture {
         vm.prank(alice);
         assertEq(vault.redeem(100e12, alice, alice), 100 * UNIT);
         assertEq(vault.totalAssets(), 0);
-    }
-
-    /// Catches: a function that takes native coin, which no ledger here knows.
-    function test_M_54_nothing_takes_native_coin() public {
-        vm.deal(address(this), 1 ether);
-        address[4] memory places = [address(vault), address(portfolio), address(escrow), address(registry)];
-        bytes[4] memory calls = [
-            abi.encodeCall(vault.setOperator, (bob, true)),
-            abi.encodeCall(portfolio.cancelNonce, (0)),
-            abi.encodeCall(escrow.vault, ()),
-            abi.encodeCall(registry.pauseRisk, (address(vault)))
-        ];
-        for (uint256 i; i < 4; ++i) {
-            (bool success,) = places[i].call{value: 1}("");
-            assertFalse(success);
-            (success,) = places[i].call{value: 1}(calls[i]);
-            assertFalse(success);
-            (success,) = places[i].call(calls[i]);
-            assertTrue(success);
-        }
     }
 
     // WHO REACHES THE ASSETS
@@ -376,5 +364,140 @@ contract FaultsCustodyTest is VaultFixture {
         assertEq(value.low, assets);
         assertEq(value.high, assets);
         assertTrue(healthy);
+    }
+}
+
+/// @dev Native coin, which no ledger here knows, at a vault with each of the connectors and the swap handler.
+contract FaultsNativeCoinTest is LiquidityFixture {
+    address[] private places;
+
+    function _connect() internal override {
+        super._connect();
+        AaveV3Connector.Terms memory aave;
+        (aave.keys, aave.borrowable, aave.minHealth) = (only(_keyOf(weth)), only(_keyOf(usdc)), 1.05e18);
+        MorphoBlueConnector.Terms memory morpho;
+        (morpho.borrowable, morpho.minHealth) = (only(_market("WETH/USDC")), 1.05e18);
+        places = [address(registry), address(vault), address(portfolio), address(escrow)];
+        places.push(
+            address(new AaveV3Connector(address(portfolio), IAaveV3Pool(_address(".aave.pool")), aave))
+        );
+        places.push(
+            address(
+                new MorphoBlueConnector(address(portfolio), IMorphoBlue(_address(".morpho.address")), morpho)
+            )
+        );
+        bytes32[] memory vaults = only(_keyOf(address(new PlainVault(IERC20(usdc)))));
+        places.push(address(new ERC4626Connector(address(portfolio), vaults, new address[](0))));
+        places.push(address(tokens));
+        places.push(address(liquidity));
+        places.push(address(handler));
+    }
+
+    /// Catches: any function that takes native coin, and a way to receive it without one.
+    function test_M_54_nothing_takes_native_coin() public {
+        vm.deal(address(this), 1);
+        uint8[10] memory least = [45, 70, 30, 3, 20, 15, 18, 10, 22, 30];
+        for (uint256 i; i < places.length; ++i) {
+            _checkRefused(places[i], "");
+            _checkRefused(places[i], "any");
+            bytes4[] memory selectors = _selectors(places[i].code);
+            assertGe(selectors.length, least[i], "more functions are there");
+            for (uint256 j; j < selectors.length; ++j) {
+                // A vault, or a list that is empty, and nothing after it.
+                bytes memory data = abi.encodePacked(selectors[j], abi.encode(vault), new bytes(480));
+                if (!_answers(places[i], data)) data = abi.encodePacked(selectors[j], new bytes(512));
+                assertTrue(_answers(places[i], data), "without coin there is an answer or a refusal by name");
+                _checkRefused(places[i], data);
+            }
+        }
+    }
+
+    function _answers(address place, bytes memory data) private returns (bool) {
+        uint256 state = vm.snapshotState();
+        (bool success, bytes memory reason) = place.call(data);
+        vm.revertToState(state);
+        return success || reason.length != 0;
+    }
+
+    /// @dev By what stands before each function that is not payable, and says nothing.
+    function _checkRefused(address place, bytes memory data) private {
+        (bool success, bytes memory reason) = place.call{value: 1}(data);
+        assertFalse(success);
+        assertEq(reason, "");
+    }
+
+    /// @dev Of all functions that the dispatcher in a contract's code compares a call with.
+    function _selectors(bytes memory code) private pure returns (bytes4[] memory found) {
+        found = new bytes4[](256);
+        uint256 count;
+        for (uint256 i; i + 7 < code.length; ++i) {
+            // DUP1, PUSH4 and EQ, or PUSH3 for a selector that begins with a zero.
+            if (code[i] != 0x80 || code[i + 1] != 0x62 && code[i + 1] != 0x63) continue;
+            uint256 length = code[i + 1] == 0x62 ? 3 : 4;
+            if (code[i + 2 + length] != 0x14) continue;
+            uint256 word;
+            for (uint256 j; j < length; ++j) {
+                word = word << 8 | uint8(code[i + 2 + j]);
+            }
+            found[count++] = bytes4(uint32(word));
+        }
+        assembly ("memory-safe") {
+            mstore(found, count)
+        }
+    }
+
+    /// Catches: an amount that is measured by the coin of a contract, and a condition that there be none.
+    function test_M_54_coin_that_is_forced_in_counts_nothing_and_stops_nothing() public {
+        (uint256 low, uint256 high) = _nav();
+        for (uint256 i; i < places.length; ++i) {
+            vm.deal(places[i], 1 ether);
+        }
+        (uint256 lowNow, uint256 highNow) = _nav();
+        assertEq(lowNow, low);
+        assertEq(highNow, high);
+        _thenLeave();
+        _run(100e6);
+        _assertNothingLoose();
+        requestRedeem(alice, vault.balanceOf(alice));
+        settle();
+        uint256 assets = vault.maxWithdraw(alice);
+        assertGe(assets, low);
+        vm.prank(alice);
+        vault.withdraw(assets, alice, alice);
+        assertEq(_balance(usdc, alice), assets);
+        for (uint256 i; i < places.length; ++i) {
+            assertEq(places[i].balance, 1 ether, "used for nothing");
+        }
+    }
+
+    /// @dev Uniswap's contracts pay with coin that lies there, wrapped, before they take what was approved. So what
+    /// was pushed is not taken: it stays held, or has a place in the batch.
+    /// Catches: an amount that is taken from what was asked for rather than from what was spent.
+    function test_M_54_coin_that_lies_at_uniswap_is_a_gift() public {
+        vm.deal(address(liquidity.positionManager()), 1_000 ether);
+        (uint256 low,) = _nav();
+        _thenHoldAndMint();
+        _run(1_000e6);
+        uint256 held = _balance(weth, address(liquidity));
+        assertGt(held, 19.8e18, "all that was bought");
+        assertEq(liquidity.heldOf(weth), held);
+        assertEq(IERC20(weth).allowance(address(liquidity), address(liquidity.positionManager())), 0);
+        (uint256 lowNow,) = _nav();
+        assertGt(lowNow, low + 50_000e6, "twenty Ether of somebody else's");
+
+        vm.deal(address(uniswap), 1_000 ether);
+        _then(address(liquidity), abi.encodeCall(liquidity.release, (key, weth, held)));
+        _thenSell(1);
+        Batch memory b = _queued(0);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.TokenLeft.selector, weth, held));
+        portfolio.execute(b);
+        uint256 idle = portfolio.idle();
+        _then(address(liquidity), abi.encodeCall(liquidity.release, (key, weth, held)));
+        _thenSell(1);
+        _thenKeep(weth);
+        _run(0);
+        assertEq(tokens.amountOf(_keyOf(weth)), held, "what was not taken");
+        assertGt(portfolio.idle(), idle + 55_000e6, "and what was paid for it");
+        _assertNothingLoose();
     }
 }
