@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Connector} from "../src/connectors/Connector.sol";
 import {UniswapV3Holdings} from "../src/connectors/UniswapV3Holdings.sol";
 import {INonfungiblePositionManager} from "../src/interfaces/IUniswapV3Liquidity.sol";
@@ -290,6 +291,113 @@ contract UniswapV3ConnectorTest is UniswapV3PoolTest {
         connector.decrease(tokenId, ALL, 1, 0);
         tokenId = connector.mint(key, _tick(-50), _tick(0), 0, 3000e6, 0, 1);
         connector.decrease(tokenId, ALL, 0, 1);
+    }
+
+    /// @dev A minimum of one protects from nothing either; the guard does. Whichever way the pool was moved and
+    /// wherever the range lies, nothing is added to it, or, within the tolerance, for no more than that.
+    function testFuzz_M_37_a_minimum_of_one_adds_nothing_to_a_moved_pool(uint256 seed, int24 away) public {
+        uint256 fair = _spot();
+        int24 lower = int24(int256(_any(seed, "from", 0, 80))) - 40;
+        int24 upper = _tick(lower + 1 + int24(int256(_any(seed, "width", 0, 40))));
+        lower = _tick(lower);
+        uint256 tokenId = _enter(lower, upper, LIQUIDITY);
+        _hold(token0, 1e18);
+        _hold(asset, 3000e6);
+        uint256 low = _low();
+        _moveBy(away, _any(seed, "near", 0, 1) == 0 ? int24(200) : int24(30_000));
+        bytes memory adding = _addingForOne(_any(seed, "more", 0, 1) == 0 ? 0 : tokenId, lower, upper);
+        (bool added, bytes memory reason) = address(connector).call(adding);
+        if (!added) assertEq(bytes4(reason), UniswapV3Holdings.SpotAwayFromOracle.selector);
+        uint256 highest = fair * LiquidityMath.rootOf(10_000 + TOLERANCE_BPS, 10_000) >> 96;
+        uint256 lowest = fair * LiquidityMath.rootOf(10_000 - TOLERANCE_BPS, 10_000) >> 96;
+        uint256 root = _spot();
+        // The last digits of the limits are the connector's.
+        if (root > highest + 1e9 || root < lowest - 1e9) assertFalse(added, "away");
+        if (root < highest - 1e9 && root > lowest + 1e9) assertTrue(added, "within the tolerance");
+        _swapTo(fair);
+        assertGe(_low() + 6000e6 * TOLERANCE_BPS / 10_000 + 20, low, "the tolerance bounds the loss");
+    }
+
+    /// @dev A real swap to at most `most` ticks from where the pool is.
+    function _moveBy(int24 away, int24 most) private {
+        (, int24 tick,,,,,) = pool.slot0();
+        _swapTo(TickMath.sqrtPriceX96(tick + int24(bound(away, -most, most))));
+    }
+
+    /// @return the call that adds all that is held to an NFT, or to a new one, for a minimum of one of each token
+    /// that the range needs
+    function _addingForOne(uint256 tokenId, int24 lower, int24 upper) private view returns (bytes memory) {
+        uint256 min0 = _spot() < TickMath.sqrtPriceX96(upper) ? 1 : 0;
+        uint256 min1 = _spot() > TickMath.sqrtPriceX96(lower) ? 1 : 0;
+        return tokenId == 0
+            ? abi.encodeCall(connector.mint, (key, lower, upper, EVERYTHING, EVERYTHING, min0, min1))
+            : abi.encodeCall(connector.increase, (tokenId, EVERYTHING, EVERYTHING, min0, min1));
+    }
+
+    /// @dev What is taken out for a minimum of one has no guard, and needs none: liquidity is worth least where the
+    /// oracle is. Whoever moves the pool before a way out, out of the ranges as well, leaves the vault no less than
+    /// the low value it had, and nothing by moving it back.
+    function testFuzz_M_37_M_38_a_minimum_of_one_loses_nothing_on_the_way_out(
+        uint256 seed,
+        int24 away,
+        uint256 below,
+        uint256 above
+    ) public {
+        uint128 unit = _openAny(seed);
+        _enterAnywhere(seed, unit);
+        uint256 fair = _spot();
+        (below, above) = (bound(below, 0, 100), bound(above, 0, 100));
+        (below, above) = (fair - fair * below / 10_000, fair + fair * above / 10_000);
+        _priceAt(below, above);
+        uint256 low = _low();
+        _moveBy(away, 30_000);
+        _leave(seed, low);
+        // By the oracle's lowest price of the token that is not the asset.
+        uint256 root = asset == token1 ? below : above;
+        uint256 out = _worth(token0, _balance(token0, address(this)), root)
+            + _worth(token1, _balance(token1, address(this)), root);
+        assertGt(out, 0, "something came out");
+        low -= Math.min(low, 20 * _units(root) + low / 1e18);
+        assertGe(out + _low(), low);
+        _swapTo(fair);
+        assertGe(out + _low(), low, "brought back");
+    }
+
+    /// @dev Everything by each NFT's own functions, an exact amount of the asset, or everything at once.
+    function _leave(uint256 seed, uint256 low) private {
+        uint256 way = _any(seed, "way", 0, 2);
+        if (way == 0) {
+            (,, uint64[] memory ids) = connector.holdings(key);
+            for (uint256 i = 0; i < ids.length; i++) {
+                uint128 liquidity = positionManager.positions(ids[i]).liquidity;
+                _decreaseForOne(ids[i], uint128(_any(seed, "part", 1, liquidity)));
+                _decreaseForOne(ids[i], positionManager.positions(ids[i]).liquidity);
+                connector.collectFees(ids[i]);
+                connector.burn(ids[i]);
+            }
+        } else if (way == 1) {
+            try connector.withdraw(key, _any(seed, "assets", 1, 1 + low / 4)) {
+                return;
+            } catch (bytes memory reason) {
+                // The pool was moved to where the ranges have none of the asset.
+                assertEq(bytes4(reason), UniswapV3Holdings.InsufficientHeld.selector);
+            }
+        }
+        if (way != 0) connector.withdraw(key, EVERYTHING);
+        (uint256 held0, uint256 held1,) = connector.holdings(key);
+        if (held0 != 0) connector.release(key, token0, EVERYTHING);
+        if (held1 != 0) connector.release(key, token1, EVERYTHING);
+    }
+
+    /// @dev For a minimum of one of each token that the liquidity has at the pool's price.
+    function _decreaseForOne(uint256 tokenId, uint128 liquidity) private {
+        if (liquidity == 0) return;
+        INonfungiblePositionManager.Minted memory minted = positionManager.positions(tokenId);
+        (uint256 from, uint256 to) =
+            (TickMath.sqrtPriceX96(minted.tickLower), TickMath.sqrtPriceX96(minted.tickUpper));
+        (uint256 amount0, uint256 amount1) =
+            LiquidityMath.amounts(_spot(), from, to, liquidity, Math.Rounding.Floor);
+        connector.decrease(tokenId, liquidity, Math.min(amount0, 1), Math.min(amount1, 1));
     }
 
     function test_M_38_less_than_the_minimum_is_refused() public {
