@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IGenericSwapFacetV3, INativeSwapFacetV3, SwapData} from "../src/interfaces/ILiFiDiamond.sol";
 import {ISwapHandler} from "../src/interfaces/ISwapHandler.sol";
+import {IUniswapV3SwapRouter} from "../src/swap/IUniswapV3.sol";
 import {SwapHandler} from "../src/swap/SwapHandler.sol";
 import {DiamondCutFacet} from "../devnet/LiFiDiamond.sol";
 import {FeeForwarder} from "../devnet/FeeForwarder.sol";
@@ -20,6 +22,12 @@ contract OtherFacet is GenericSwapFacet {
 contract LiFiSwapTest is SwapTest {
     uint256 private constant IN = 3_000e6;
     uint256 private constant OUT = 0.99e18;
+
+    /// @dev Where the calldata of a single swap's only step begins.
+    uint256 private constant INNER = 4 + 17 * 32;
+
+    /// @dev For the bytes that say where something is or how long.
+    bytes4 private constant LAYOUT = bytes4(0xffffffff);
 
     // WHAT WORKS
 
@@ -52,6 +60,7 @@ contract LiFiSwapTest is SwapTest {
     }
 
     function test_class_N_a_chain_of_swaps_brings_everything_to_the_portfolio() public {
+        uint256 bought = _quote(_path(wbtc, 500, weth), 1e8);
         _push(wbtc, 1e8);
         SwapData memory first = _step(_path(wbtc, 500, weth), 1e8);
         // What the quote expects of the first step; the second one's calldata says how much it sells.
@@ -60,9 +69,48 @@ contract LiFiSwapTest is SwapTest {
         assertEq(_balance(usdc, address(this)), received);
         _assertNothingLeft(wbtc, usdc);
         // The steps' leftovers come to the handler: an intermediate token waits there to be collected.
-        uint256 loose = _balance(weth, address(handler));
+        uint256 loose = bought - 29.9e18;
         assertGt(loose, 0);
+        assertEq(_balance(weth, address(handler)), loose);
+        address[4] memory others = [address(this), address(diamond), address(uniswap), address(forwarder)];
+        for (uint256 i; i < 4; ++i) {
+            assertEq(_balance(weth, others[i]), 0, "elsewhere");
+            assertEq(IERC20(weth).allowance(address(handler), others[i]), 0, "for the taking");
+        }
+        vm.prank(stranger);
+        vm.expectRevert(abi.encodeWithSelector(ISwapHandler.NotPortfolio.selector, stranger));
+        handler.collect(weth);
+        // It is nothing that a swap has brought.
+        uint256 next = _quote(_way(usdc, weth), IN);
+        _push(usdc, IN);
+        assertEq(_lifi(_single(_step(_way(usdc, weth), IN), OUT)), next);
+        assertEq(_balance(weth, address(handler)), loose);
+
         assertEq(handler.collect(weth), loose);
+        assertEq(_balance(weth, address(this)), next + loose, "in full");
+        assertEq(_balance(weth, address(handler)), 0);
+    }
+
+    /// @dev What is left of the token in between counts as lost, so that no more is left than a swap may lose.
+    function testFuzz_class_N_what_a_chain_leaves_in_between_is_within_the_swaps_bound(uint256 leftBps)
+        public
+    {
+        uint256 bought = _quote(_path(wbtc, 500, weth), 1e8);
+        uint256 left = bought * bound(leftBps, 0, 600) / 10_000;
+        bytes memory data =
+            _multiple(_step(_path(wbtc, 500, weth), 1e8), _step(_path(weth, 500, usdc), bought - left), 1);
+        _push(wbtc, 1e8);
+        try handler.swapLiFi(wbtc, usdc, 1e8, 1, data) returns (uint256 received) {
+            assertGe(received, _floor(wbtc, 1e8, 150), "by what has arrived alone");
+            assertEq(_balance(weth, address(handler)), left);
+            // The slippage, and what the feeds' low end leaves.
+            assertLe(left * 10_000, bought * 300);
+        } catch (bytes memory reason) {
+            assertEq(bytes4(reason), ISwapHandler.BelowOracleBound.selector);
+            assertGt(left * 10_000, bought * 100, "for what was left, and for nothing else");
+            assertEq(_balance(wbtc, address(handler)), 1e8, "as pushed");
+            assertEq(_balance(weth, address(handler)), 0);
+        }
     }
 
     function test_H_05_input_that_a_step_leaves_comes_back() public {
@@ -141,28 +189,57 @@ contract LiFiSwapTest is SwapTest {
         _expect(abi.encodeWithSelector(ISwapHandler.NotCanonical.selector));
         _lifi(dirty);
         _push(usdc, IN);
-        vm.expectRevert();
-        handler.swapLiFi(usdc, weth, IN, OUT, hex"4666fc80");
+        assertEq(_refusal(hex"4666fc80"), "", "of arguments that are not there nothing is decoded");
     }
 
-    /// @dev Wherever a byte is changed outside the step's own calldata, nothing is swapped.
+    /// @dev Wherever a byte is changed outside the step's own calldata, nothing is swapped, for what the byte says.
     function testFuzz_class_G_every_byte_outside_the_steps_calldata_is_pinned(uint256 at, uint8 change)
         public
     {
         bytes memory data = _single(_step(_way(usdc, weth), IN), OUT);
+        assertEq(data.length, INNER + 292 + 28);
         // Free are the id, the integrator's name, and the step's calldata, but for its selector; and how many of the
         // zeros behind them count to name and calldata.
-        uint256 inner = data.length - 292 - 28;
-        at = bound(at, 0, data.length - 1);
-        vm.assume(at < 4 || at >= 36);
-        vm.assume(at < 4 + 7 * 32 || at >= 4 + 7 * 32 + 10);
-        vm.assume(at < inner + 4 || at >= inner + 292);
-        vm.assume(at != 4 + 7 * 32 - 1 && at != inner - 1);
-        vm.assume(change != 0);
+        at = bound(at, 0, data.length - 1 - (32 + 11 + 1 + 288));
+        if (at >= 4) at += 32;
+        if (at >= 4 + 7 * 32 - 1) at += 11;
+        if (at >= INNER - 1) at += 1;
+        if (at >= INNER + 4) at += 288;
+        change = uint8(bound(change, 1, 255));
         data[at] = bytes1(uint8(data[at]) ^ change);
         _push(usdc, IN);
-        vm.expectRevert();
-        handler.swapLiFi(usdc, weth, IN, OUT, data);
+        bytes memory reason = _refusal(data);
+        bytes4 name = bytes4(reason);
+        bytes4 expected = _refusalAt(at, change);
+        if (expected != LAYOUT) {
+            assertEq(name, expected);
+        } else if (name == bytes4(keccak256("Panic(uint256)"))) {
+            assertEq(reason, abi.encodeWithSelector(name, 0x41), "longer than any memory");
+        } else {
+            assertTrue(reason.length == 0 || name == ISwapHandler.NotCanonical.selector, "by name");
+        }
+        // Without a word it is the decoder's.
+        assertEq(name == 0, reason.length == 0);
+        assertEq(_balance(usdc, address(handler)), IN, "nothing has moved");
+    }
+
+    /// @dev By the word in which the byte lies. What does not decode as an address or a truth is refused without a
+    /// word, and so may be what is said about where and how long something is.
+    function _refusalAt(uint256 at, uint8 change) private pure returns (bytes4) {
+        if (at < 4) return ISwapHandler.SelectorNotAllowed.selector;
+        if (at >= INNER + 292) return ISwapHandler.NotCanonical.selector;
+        if (at >= INNER) return ISwapHandler.TargetNotAllowed.selector;
+        (uint256 word, uint256 place) = ((at - 4) / 32, (at - 4) % 32);
+        if (word == 4) return ISwapHandler.WrongMinimum.selector;
+        if (word == 7) return ISwapHandler.NotCanonical.selector;
+        if (word == 13) return ISwapHandler.WrongAmount.selector;
+        if (word == 15) return place == 31 && change == 1 ? ISwapHandler.WrongDeposit.selector : bytes4(0);
+        if (word != 3 && (word < 9 || word > 12)) return LAYOUT;
+        if (place < 12) return 0;
+        if (word == 3) return ISwapHandler.WrongReceiver.selector;
+        if (word == 9) return ISwapHandler.TargetNotAllowed.selector;
+        if (word == 10) return ISwapHandler.SpenderNotAllowed.selector;
+        return word == 11 ? ISwapHandler.WrongToken.selector : ISwapHandler.TokenNotAllowed.selector;
     }
 
     function test_class_G_what_the_calldata_says_must_be_what_was_signed() public {
@@ -328,6 +405,28 @@ contract LiFiSwapTest is SwapTest {
 
     function _lifi(bytes memory data) private returns (uint256) {
         return handler.swapLiFi(usdc, weth, IN, OUT, data);
+    }
+
+    function _refusal(bytes memory data) private returns (bytes memory) {
+        try handler.swapLiFi(usdc, weth, IN, OUT, data) {
+            revert("swapped");
+        } catch (bytes memory reason) {
+            return reason;
+        }
+    }
+
+    /// @dev What a swap would bring if it were made now.
+    function _quote(bytes memory path, uint256 amountIn) private returns (uint256 amountOut) {
+        uint256 state = vm.snapshotState();
+        (address tokenIn,) = _ends(path);
+        deal(tokenIn, stranger, amountIn);
+        vm.startPrank(stranger);
+        IERC20(tokenIn).approve(address(uniswap), amountIn);
+        amountOut = uniswap.exactInput(
+            IUniswapV3SwapRouter.ExactInputParams(path, stranger, block.timestamp, amountIn, 0)
+        );
+        vm.stopPrank();
+        vm.revertToState(state);
     }
 
     /// @dev With the input in place, so that nothing but the calldata is amiss.
