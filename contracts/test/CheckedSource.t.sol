@@ -247,7 +247,7 @@ contract CheckedSourceTest is Prices {
     function test_class_T_a_pool_that_burns_its_gas_leaves_the_feeds() public {
         vm.etch(address(pool), hex"5b600056");
         (bool success, bytes memory answer) =
-            address(router).call{gas: 250_000}(abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18)));
+            address(router).call{gas: 300_000}(abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18)));
         assertTrue(success);
         (uint256 low,, uint256 status) = abi.decode(answer, (uint256, uint256, uint256));
         assertEq(status, uint256(Status.DIVERGED));
@@ -257,7 +257,7 @@ contract CheckedSourceTest is Prices {
     function test_class_T_a_feed_that_burns_its_gas_is_no_price() public {
         vm.etch(_feed("ETH/USD", "proxy"), hex"5b600056");
         (bool success, bytes memory answer) =
-            address(router).call{gas: 250_000}(abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18)));
+            address(router).call{gas: 300_000}(abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18)));
         assertTrue(success);
         (uint256 low,, uint256 status) = abi.decode(answer, (uint256, uint256, uint256));
         assertEq(low, 0);

@@ -70,6 +70,16 @@ contract SetPrices is IOracleRouter {
     function stipend(address, address) external pure returns (uint256) {
         return 20_000;
     }
+
+    function searchGas(address, address) external pure returns (uint256) {
+        return 0;
+    }
+
+    function valueGas(address base, address) external view returns (uint256) {
+        Answer memory a = answers[base];
+        if (a.lowDenominator == 0 || a.status == Status.UNAVAILABLE) revert NoRoute(base);
+        return 20_000;
+    }
 }
 
 /// @title Uniswap v3 liquidity on the local chain's factory, position manager and swap router

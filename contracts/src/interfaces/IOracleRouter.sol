@@ -16,6 +16,10 @@ interface IPriceSource {
 
     /// @notice Gas with which `price` answers whatever those it reads do, storage unread before. The same for ever.
     function stipend() external view returns (uint256);
+
+    /// @notice Gas that `price` may come to take beyond what it takes now: a pool searches the longer the more it has
+    /// observed. For constructors, which find pools as they are that day.
+    function searchGas() external view returns (uint256);
 }
 
 /// @title Validated routes of sources
@@ -28,4 +32,11 @@ interface IOracleRouter {
 
     /// @notice Gas with which `value` answers whatever the sources do, storage unread before. The same for ever.
     function stipend(address base, address quote) external view returns (uint256);
+
+    /// @notice The same of `value` as `IPriceSource.searchGas` of prices.
+    function searchGas(address base, address quote) external view returns (uint256);
+
+    /// @notice Gas that `value` may come to take: what it takes now, and what it may take beyond. What this
+    /// transaction has not read counts as unread, and is so afterwards. Reverts where there is no price now.
+    function valueGas(address base, address quote) external view returns (uint256);
 }

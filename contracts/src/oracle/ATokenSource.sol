@@ -34,6 +34,11 @@ contract ATokenSource is IPriceSource {
     }
 
     /// @inheritdoc IPriceSource
+    function searchGas() external pure returns (uint256) {
+        return 0;
+    }
+
+    /// @inheritdoc IPriceSource
     function price() external pure returns (uint256 low, uint256 high, Status status) {
         return (PriceMath.WAD, PriceMath.WAD, Status.OK);
     }

@@ -142,6 +142,11 @@ contract ChainlinkSource is IPriceSource {
     }
 
     /// @inheritdoc IPriceSource
+    function searchGas() external view returns (uint256) {
+        return address(crossCheck) == address(0) ? 0 : crossCheck.searchGas();
+    }
+
+    /// @inheritdoc IPriceSource
     /// @dev UNAVAILABLE comes with (0, type(uint256).max); every other status with the range as it stands.
     /// A second source that has no price of its own cannot confirm this one: DIVERGED. Of several faults the
     /// last in the order of `Status` is named.

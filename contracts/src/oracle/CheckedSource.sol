@@ -41,6 +41,9 @@ contract CheckedSource is IPriceSource {
     /// @dev All but the reads of feeds and market: two readings, and what the price is worked out with.
     uint256 private constant OWN_GAS = 12_000;
 
+    /// @dev A reading that is looked at only while the one after it is too young.
+    uint256 private constant READING_GAS = 2_500;
+
     IOracleRouter public immutable feeds;
     UniswapV3TwapSource public immutable market;
 
@@ -91,6 +94,11 @@ contract CheckedSource is IPriceSource {
         // forge-lint: disable-next-line(unsafe-typecast) just compared
         latest = Reading(uint192(standing), uint64(block.timestamp));
         emit Observed(standing);
+    }
+
+    /// @inheritdoc IPriceSource
+    function searchGas() external view returns (uint256) {
+        return feeds.searchGas(base, quote) + market.marketSearchGas() + READING_GAS;
     }
 
     /// @inheritdoc IPriceSource

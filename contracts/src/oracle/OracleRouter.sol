@@ -40,6 +40,10 @@ contract OracleRouter is IOracleRouter {
     error CycleInRoute(uint256 hop, address repeated);
     error RouteTooDear(address base, address quote, uint256 gas, uint256 maximum);
     error UnknownRoute(address base, address quote);
+    error NoPrice(address base, address quote);
+
+    /// @dev An answer, and no fault: see `valueGas`.
+    error Takes(uint256 gas_);
 
     /// @dev Prices are folded in smallest units, scaled by 10^40: enough that 27 decimals against 6 keep
     /// nineteen digits, little enough that 6 against 27 leave room for a price of 10^16.
@@ -51,6 +55,9 @@ contract OracleRouter is IOracleRouter {
     /// @dev Finding the route, and of each hop what is done besides the read.
     uint256 private constant OWN_GAS = 10_000;
     uint256 private constant HOP_GAS = 5_000;
+
+    /// @dev What whoever asks for a value pays besides for meeting this contract.
+    uint256 private constant ACCOUNT_GAS = 2_500;
 
     /// @dev Sources read sources, and routes are made of routes. What none of them costs alone, some may together.
     uint256 private constant MAX_GAS = 1_000_000;
@@ -87,6 +94,36 @@ contract OracleRouter is IOracleRouter {
     }
 
     /// @inheritdoc IOracleRouter
+    function searchGas(address base, address quote) public view returns (uint256 gas_) {
+        Step[] storage route = _steps[base][quote];
+        for (uint256 i = 0; i < route.length; i++) {
+            gas_ += route[i].source.searchGas();
+        }
+    }
+
+    /// @inheritdoc IOracleRouter
+    /// @dev What a call has met that fails is as unread as before: so neither question makes the other cheap, nor
+    /// what anybody measures afterwards.
+    function valueGas(address base, address quote) external view returns (uint256) {
+        return _told(abi.encodeCall(this.tellSearchGas, (base, quote)))
+            + _told(abi.encodeCall(this.tellValueGas, (base, quote))) + ACCOUNT_GAS;
+    }
+
+    /// @notice Always fails, with what `searchGas` says.
+    function tellSearchGas(address base, address quote) external view {
+        revert Takes(searchGas(base, quote));
+    }
+
+    /// @notice Always fails, with what `value` takes now.
+    function tellValueGas(address base, address quote) external view {
+        uint256 used = gasleft();
+        (,, Status status) = this.value(base, quote, 1);
+        used -= gasleft();
+        if (status == Status.UNAVAILABLE) revert NoPrice(base, quote);
+        revert Takes(used);
+    }
+
+    /// @inheritdoc IOracleRouter
     /// @dev Status is the worst of the hops. A hop without a usable price makes the value
     /// (0, type(uint256).max, UNAVAILABLE): anything is possible. Every other status comes with a range.
     function value(address base, address quote, uint256 amount)
@@ -113,6 +150,19 @@ contract OracleRouter is IOracleRouter {
             high = PriceMath.mulDivUp(amount, high, SCALE);
         }
         if (high == type(uint256).max) return (0, high, Status.UNAVAILABLE);
+    }
+
+    /// @dev The gas that a question fails with, or whatever else it fails with.
+    function _told(bytes memory question) private view returns (uint256 gas_) {
+        (, bytes memory answer) = address(this).staticcall(question);
+        if (bytes4(answer) != Takes.selector) {
+            assembly ("memory-safe") {
+                revert(add(answer, 32), mload(answer))
+            }
+        }
+        assembly ("memory-safe") {
+            gas_ := mload(add(answer, 36))
+        }
     }
 
     function _addRoute(Route memory route) private {

@@ -77,6 +77,11 @@ abstract contract RateSource is IPriceSource {
     }
 
     /// @inheritdoc IPriceSource
+    function searchGas() external pure returns (uint256) {
+        return 0;
+    }
+
+    /// @inheritdoc IPriceSource
     /// @dev Growth beyond the limit, and a fall beyond what may grow in a day, are DIVERGED.
     function price() external view returns (uint256 low, uint256 high, Status status) {
         (uint256 rate, bool known) = _rate();
