@@ -221,7 +221,7 @@ def _tokens(portfolio: Portfolio) -> dict[str, int]:
 
 
 def _liquidity(portfolio: Portfolio) -> dict[str, int]:
-    """Two NFTs around the price of the pool of Ether and dollars: a third would not fit a report's gas."""
+    """Two NFTs around the price of the pool of Ether and dollars, of the three that fit a report's gas."""
     devnet, uniswap = portfolio.devnet, portfolio.devnet.manifest["uniswap"]
     pool = uniswap["pools"]["USDC/WETH"]["address"]
     key, weth, usdc = _key(pool), portfolio.token("WETH"), portfolio.token("USDC")

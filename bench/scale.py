@@ -14,7 +14,7 @@ from keeper.contracts import encode_call
 from keeper.simulation.devnet import Devnet
 
 USER_COUNTS = (1, 10, 100)
-POSITION_COUNTS = (1, 2, 5, 10, 20)
+POSITION_COUNTS = (1, 2, 5, 10, 16)
 BOTH_SIDES = 10_000 * USDC
 MOVED = 100 * USDC
 
@@ -60,13 +60,13 @@ def by_positions() -> dict[str, Number]:
                 with stage.devnet.undone():
                     settled[count] = settlement(stage, 1)
                 moved[count] = rebalance(stage, 0, count - 1, MOVED)
-    per_market = (valued[20] - valued[2]) / 18
+    per_market = (valued[16] - valued[2]) / 14
     return (
         {f"gas.{_plural('settle', count, 'position')}": value for count, value in settled.items()}
         | {f"gas.{_plural('rebalance', count, 'position')}": value for count, value in moved.items()}
         | {
-            "gas.settle_positions_ratio_20_to_2": round(settled[20] / settled[2], 6),
-            "gas.rebalance_positions_ratio_20_to_2": round(moved[20] / moved[2], 6),
+            "gas.settle_positions_ratio_16_to_2": round(settled[16] / settled[2], 6),
+            "gas.rebalance_positions_ratio_16_to_2": round(moved[16] / moved[2], 6),
             "gas.nav_per_morpho_blue_market": round(per_market),
         }
     )
@@ -84,8 +84,8 @@ METRICS = (
     *(_gas("settle", count, "user") for count in USER_COUNTS),
     Metric("gas.settle_users_ratio_100_to_1", "ratio", target=1.01),
     *(_gas("settle", count, "position") for count in POSITION_COUNTS),
-    Metric("gas.settle_positions_ratio_20_to_2", "ratio"),
+    Metric("gas.settle_positions_ratio_16_to_2", "ratio"),
     *(_gas("rebalance", count, "position") for count in POSITION_COUNTS),
-    Metric("gas.rebalance_positions_ratio_20_to_2", "ratio", target=1.1),
+    Metric("gas.rebalance_positions_ratio_16_to_2", "ratio", target=1.1),
     Metric("gas.nav_per_morpho_blue_market", "gas", target=17_000),
 )

@@ -5,7 +5,7 @@ Beside the positions of the demo's vault: a loan on Morpho Blue, whose collatera
 `*_positions_per_second` starts from decoded protocol state, as it is in a book, and asks for the value at a
 later time, another one each time: interest accrues anew for each. `*_from_reads_per_second` starts from
 the raw bytes of a snapshot and includes decoding, the checks and the value. A position in Uniswap v3 has
-two NFTs, the most that a report has gas for; its oracle's prices are given.
+two NFTs, of the three that a report has gas for; its oracle's prices are given.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -56,7 +56,7 @@ contract Registry is IRegistry {
 
     uint256 public constant MIN_DELAY = 3 days;
     uint256 public constant MAX_DELAY = 365 days;
-    uint256 public constant MAX_POSITIONS = 20;
+    uint256 public constant MAX_POSITIONS = 16;
     uint256 public constant MAX_RISK_IDS = 8;
     uint256 public constant PAUSE_LENGTH = 7 days;
     /// @dev How long a change may be made once it is executable: none lies ready for years.

@@ -19,7 +19,7 @@ abstract contract Valuation is IPortfolio {
     using ReadingLib for PortfolioState;
     using SplitLib for PortfolioState;
 
-    /// @dev Gas every position may use to report: 20 positions stay under 5 M.
+    /// @dev Gas every position may use to report: 16 positions stay under 5 M.
     uint256 public constant REPORT_GAS = ReadingLib.REPORT_GAS;
 
     /// @dev Two readings lie at least so far apart that no flash loan spans them, and at most a day.

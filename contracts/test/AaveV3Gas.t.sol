@@ -124,7 +124,7 @@ contract AaveV3PairGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
-        (rewarded, stipend) = (false, 218_000);
+        (rewarded, stipend) = (false, 238_000);
     }
 }
 
@@ -138,7 +138,7 @@ contract AaveV3DollarGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](2));
         (supplied[0], supplied[1], borrowed[0], borrowed[1]) = ("WETH", "USDC", "USDC", "USDT");
-        (rewarded, stipend) = (false, 337_000);
+        (rewarded, stipend) = (false, 367_000);
     }
 }
 
@@ -152,7 +152,7 @@ contract AaveV3LoopGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("wstETH", "USDC", "WETH");
-        (rewarded, stipend) = (false, 320_000);
+        (rewarded, stipend) = (false, 350_000);
     }
 }
 
@@ -166,7 +166,7 @@ contract AaveV3RewardGasTest is AaveV3GasTest {
     {
         (supplied, borrowed) = (new string[](2), new string[](1));
         (supplied[0], supplied[1], borrowed[0]) = ("WETH", "USDC", "USDC");
-        (rewarded, stipend) = (true, 298_000);
+        (rewarded, stipend) = (true, 318_000);
     }
 }
 
@@ -213,7 +213,7 @@ contract AaveV3DearOracleTest is ConnectorFixture, CheckedEther {
     AaveV3Connector.Terms private terms;
 
     /// @dev Of what `AaveV3PairGasTest` needs, what is not for the price of ether.
-    uint256 private constant WITHOUT_PRICE = 143_000;
+    uint256 private constant WITHOUT_PRICE = 163_000;
 
     function setUp() public override {
         super.setUp();
@@ -226,17 +226,18 @@ contract AaveV3DearOracleTest is ConnectorFixture, CheckedEther {
     function test_class_V_prices_that_a_pool_checks_are_counted_as_they_cost() public {
         router = _checkedEther(asset);
         _cool();
-        // More than a pool's reads begin at, and room for its search.
-        assertGt(_tooDear(), WITHOUT_PRICE + 110_000 + 45_000);
+        uint256 needed = _tooDear();
+        emit log_named_uint("counted", needed);
+        assertGt(needed, WITHOUT_PRICE + 210_000);
     }
 
     function test_class_V_without_a_price_the_dearest_is_assumed() public {
         _priceEther();
         new AaveV3Connector(address(this), IAaveV3Pool(_address(".aave.pool")), terms);
         _push("ETH/USD", 0);
-        assertEq(_tooDear(), WITHOUT_PRICE + 200_000);
+        assertEq(_tooDear(), WITHOUT_PRICE + 255_000);
         router = address(new OracleRouter(new OracleRouter.Route[](0)));
-        assertEq(_tooDear(), WITHOUT_PRICE + 200_000, "nor without a route");
+        assertEq(_tooDear(), WITHOUT_PRICE + 255_000, "nor without a route");
     }
 
     function _tooDear() private returns (uint256 needed) {

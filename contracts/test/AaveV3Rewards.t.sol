@@ -53,7 +53,7 @@ contract AaveV3RewardsTest is ConnectorFixture {
         key = _keyOf(asset);
         earning.push(_address(".aave.reserves.USDC.a_token"));
         earning.push(_address(".aave.reserves.DAI.variable_debt_token"));
-        REPORT_GAS = 300_000;
+        REPORT_GAS = 1_000_000;
         lender = _deploy(reward);
         connector = lender;
         _supply(1_000_000e6);

@@ -9,7 +9,7 @@ import {Token} from "./fixtures/Tokens.sol";
 
 /// @dev What a connector asks of its portfolio, of another vault than the one it enters.
 contract OtherPortfolio {
-    uint256 public REPORT_GAS = 250_000;
+    uint256 public REPORT_GAS = 300_000;
 
     address public immutable vault = address(0xdead);
     address public immutable registry = address(0xbeef);
@@ -422,7 +422,7 @@ contract AsyncVaultsTest is VaultFixture {
     }
 
     function _expect(uint256 value) private view {
-        (uint256 low, uint256 high, uint256 status) = entry.report{gas: 250_000}(key);
+        (uint256 low, uint256 high, uint256 status) = entry.report{gas: 300_000}(key);
         assertApproxEqAbs(low, value, 3);
         assertLe(low, value, "never more");
         assertEq(high, low);

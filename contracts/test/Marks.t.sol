@@ -193,8 +193,8 @@ contract MarksTest is VaultFixture {
 
     /// @dev Twenty reports that each fit a word and together overflow the sums would stop every settlement.
     function test_class_V_reports_that_would_overflow_together_stop_nothing() public {
-        Boaster[] memory boasters = new Boaster[](16);
-        for (uint256 i; i < 16; ++i) {
+        Boaster[] memory boasters = new Boaster[](12);
+        for (uint256 i; i < 12; ++i) {
             boasters[i] = new Boaster(address(portfolio));
             address boaster = address(boasters[i]);
             govern(abi.encodeCall(registry.listPosition, (address(vault), boaster, A, only(OTHER))));
@@ -203,12 +203,12 @@ contract MarksTest is VaultFixture {
             uint256(type(uint112).max), uint256(type(uint112).max) + 1, type(uint128).max, type(uint256).max
         ];
         for (uint256 i; i < 4; ++i) {
-            for (uint256 j; j < 16; ++j) {
+            for (uint256 j; j < 12; ++j) {
                 boasters[j].boast(boasts[i], boasts[i]);
             }
             (Value memory nav, bool healthy) = portfolio.nav();
             assertEq(healthy, i == 0);
-            assertEq(nav.low, (i == 0 ? 16 * boasts[0] : 0) + 1000 * UNIT);
+            assertEq(nav.low, (i == 0 ? 12 * boasts[0] : 0) + 1000 * UNIT);
             settle();
             supply(connector, A, UNIT);
             portfolio.execute(batch(oneCall(0, abi.encodeCall(Holdings.withdraw, (A, UNIT)))));
@@ -221,13 +221,13 @@ contract MarksTest is VaultFixture {
         supply(connector, A, 100 * UNIT);
         supply(other, A, 100 * UNIT);
         uint256 few = _gasOfMove();
-        for (uint256 i; i < 8; ++i) {
+        for (uint256 i; i < 6; ++i) {
             addConnector(bytes32(i + 1));
         }
-        assertEq(registry.positions(address(vault)).length, 20);
+        assertEq(registry.positions(address(vault)).length, 16);
         uint256 many = _gasOfMove();
         emit log_named_uint("gas with 4 positions", few);
-        emit log_named_uint("gas with 20 positions", many);
+        emit log_named_uint("gas with 16 positions", many);
         assertLe(many * 100, few * 110);
     }
 

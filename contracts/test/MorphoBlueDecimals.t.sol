@@ -22,7 +22,8 @@ contract FickleOracle {
         HONEST,
         REVERTS,
         SILENT,
-        BOMB
+        BOMB,
+        BURNS
     }
 
     uint256 private answer;
@@ -39,6 +40,7 @@ contract FickleOracle {
                 return(0, 0)
             }
         }
+        while (mood == Mood.BURNS) {}
         if (mood == Mood.BOMB) {
             assembly {
                 revert(0, 1000000)
@@ -336,6 +338,8 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
     function test_class_N_class_I_a_token_that_calls_back_moves_nothing() public {
         _open(6, 18);
         HookedToken hooked = new HookedToken();
+        // It has no price: a portfolio that gives more than any takes.
+        REPORT_GAS = 1_000_000;
         params.collateralToken = address(hooked);
         morpho.createMarket(params);
         key = Id.unwrap(params.id());
@@ -388,6 +392,47 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         _lever(10_000e6, 1e6);
         _expectValueWithoutHealth(FickleOracle.Mood.REVERTS, REPORT_GAS);
         _expectValueWithoutHealth(FickleOracle.Mood.BOMB, REPORT_GAS);
+    }
+
+    function test_class_V_M_15_a_market_whose_oracle_burns_its_gas_has_a_value_within_its_gas() public {
+        _open(6, 18);
+        _lever(10_000e6, 1e6);
+        skip(1 hours);
+        _expectValueWithoutHealth(FickleOracle.Mood.BURNS, REPORT_GAS);
+    }
+
+    // WHAT A REPORT MAY TAKE
+
+    function test_class_V_a_market_whose_oracle_takes_too_much_is_refused() public {
+        _open(6, 18);
+        MorphoBlueConnector.Terms memory terms;
+        (terms.borrowable, terms.minHealth) = (new bytes32[](1), FLOOR);
+        terms.borrowable[0] = key;
+        oracleOf.set(price, FickleOracle.Mood.BURNS);
+        vm.expectPartialRevert(Connector.ReportTooDear.selector);
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        // What is only supplied never asks it.
+        (terms.keys, terms.borrowable) = (terms.borrowable, new bytes32[](0));
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+    }
+
+    function test_class_V_a_market_is_refused_a_unit_below_what_its_report_may_take() public {
+        _open(6, 18);
+        MorphoBlueConnector.Terms memory terms;
+        (terms.borrowable, terms.minHealth) = (new bytes32[](1), FLOOR);
+        terms.borrowable[0] = key;
+        uint256 needed = 42_000 + 300 + 75_000 + 60_000 + 50_000;
+        REPORT_GAS = needed - 1;
+        vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, needed, REPORT_GAS));
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        REPORT_GAS = needed;
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        (terms.keys, terms.borrowable) = (terms.borrowable, new bytes32[](0));
+        REPORT_GAS = 42_000 + 300 + 75_000;
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
+        --REPORT_GAS;
+        vm.expectPartialRevert(Connector.ReportTooDear.selector);
+        new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
     }
 
     function _expectValueWithoutHealth(FickleOracle.Mood mood, uint256 gas) private {

@@ -216,7 +216,7 @@ contract RegistryTest is VaultFixture {
         assertEq(registry.riskIdsOf(address(vault), address(connector), A).length, 0);
     }
 
-    function test_a_position_is_listed_once_and_there_are_at_most_twenty() public {
+    function test_a_position_is_listed_once_and_there_are_at_most_sixteen() public {
         bytes memory data =
             abi.encodeCall(registry.listPosition, (address(vault), address(connector), A, only(RISK)));
         registry.submit(address(vault), address(registry), data);
@@ -227,11 +227,11 @@ contract RegistryTest is VaultFixture {
         registry.listPosition(address(vault), address(connector), A, only(RISK));
         vault = deployVault(token);
         connector = new Holdings(address(portfolio), token);
-        for (uint256 i; i < 20; ++i) {
+        for (uint256 i; i < 16; ++i) {
             registry.listPosition(address(vault), address(connector), bytes32(i), only(RISK));
         }
-        vm.expectRevert(abi.encodeWithSelector(IRegistry.TooManyPositions.selector, 20));
-        registry.listPosition(address(vault), address(connector), bytes32(uint256(20)), only(RISK));
+        vm.expectRevert(abi.encodeWithSelector(IRegistry.TooManyPositions.selector, 16));
+        registry.listPosition(address(vault), address(connector), bytes32(uint256(16)), only(RISK));
     }
 
     function test_R14_a_position_without_a_risk_id_is_not_listed() public {
@@ -243,16 +243,16 @@ contract RegistryTest is VaultFixture {
         registry.listPosition(address(vault), address(connector), A, new bytes32[](9));
     }
 
-    /// @dev Listings and removals in any order, against a model of 3 connectors with 6 keys each.
+    /// @dev Listings and removals in any order, against a model of 3 connectors with 5 keys each.
     function testFuzz_class_R_the_list_is_what_was_listed_and_not_removed(uint8[40] calldata steps) public {
         vault = deployVault(token);
         Holdings[3] memory connectors;
         for (uint256 i; i < 3; ++i) {
             connectors[i] = new Holdings(address(portfolio), token);
         }
-        bytes32[6][3] memory riskOf;
+        bytes32[5][3] memory riskOf;
         for (uint256 n; n < steps.length; ++n) {
-            (uint256 i, uint256 key) = (steps[n] % 3, steps[n] / 3 % 6);
+            (uint256 i, uint256 key) = (steps[n] % 3, steps[n] / 3 % 5);
             if (riskOf[i][key] == 0) {
                 riskOf[i][key] = bytes32(n + 1);
                 registry.listPosition(
@@ -266,14 +266,14 @@ contract RegistryTest is VaultFixture {
         _matches(connectors, riskOf);
     }
 
-    function _matches(Holdings[3] memory connectors, bytes32[6][3] memory riskOf) private view {
+    function _matches(Holdings[3] memory connectors, bytes32[5][3] memory riskOf) private view {
         Position[] memory listed = registry.positions(address(vault));
         (address[] memory targets, bytes32[] memory keys) = registry.positionKeys(address(vault));
         assertEq(targets.length, listed.length);
         assertEq(keys.length, listed.length);
         uint256 expected;
         for (uint256 i; i < 3; ++i) {
-            for (uint256 key; key < 6; ++key) {
+            for (uint256 key; key < 5; ++key) {
                 if (riskOf[i][key] != 0) ++expected;
             }
         }
@@ -288,7 +288,7 @@ contract RegistryTest is VaultFixture {
         }
     }
 
-    function _take(Holdings[3] memory connectors, bytes32[6][3] memory riskOf, address target, uint256 key)
+    function _take(Holdings[3] memory connectors, bytes32[5][3] memory riskOf, address target, uint256 key)
         private
         pure
         returns (bytes32 risk)

@@ -130,6 +130,19 @@ contract TokenConnectorTest is ConnectorTest {
         new TokenConnector(address(this), tokens);
     }
 
+    function test_class_V_a_token_that_takes_too_much_to_read_is_refused() public {
+        address[] memory tokens = new address[](1);
+        tokens[0] = weth;
+        REPORT_GAS = 12_000 + 15_000 + 255_000 - 1;
+        vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, REPORT_GAS + 1, REPORT_GAS));
+        new TokenConnector(address(this), tokens);
+        _priceEther();
+        new TokenConnector(address(this), tokens);
+        vm.etch(weth, hex"5b600056");
+        vm.expectPartialRevert(Connector.ReportTooDear.selector);
+        new TokenConnector(address(this), tokens);
+    }
+
     function test_class_R_a_key_counts_once() public {
         address[] memory tokens = new address[](2);
         (tokens[0], tokens[1]) = (weth, weth);

@@ -64,7 +64,7 @@ contract PricedVault is ERC20 {
 /// @title Shares that a vault says are worth nothing
 /// @notice This test is the connector's portfolio and vault, and needs no registry.
 contract WorthlessSharesTest is Test {
-    uint256 public constant REPORT_GAS = 250_000;
+    uint256 public constant REPORT_GAS = 300_000;
 
     Token public asset;
     PricedVault private target;

@@ -25,7 +25,7 @@ from keeper.units import WAD, Address, Value
 KEEPER: Final = "relayer"
 """The account with the keeper role: the suite is about connectors, not about signatures."""
 
-REPORT_GAS: Final = 250_000
+REPORT_GAS: Final = 300_000
 """`IPortfolio.REPORT_GAS`: what a report may use when nothing has been read before."""
 
 DEPOSIT: Final = 300_000

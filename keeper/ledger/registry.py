@@ -23,7 +23,7 @@ from keeper.units import Address
 DAY: Final = 86_400
 MIN_DELAY: Final = 3 * DAY
 MAX_DELAY: Final = 365 * DAY
-MAX_POSITIONS: Final = 20
+MAX_POSITIONS: Final = 16
 MAX_RISK_IDS: Final = 8
 PAUSE_LENGTH: Final = 7 * DAY
 CHANGE_WINDOW: Final = 14 * DAY

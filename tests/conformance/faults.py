@@ -291,6 +291,6 @@ FAULTS: Final = (
                 f"for (uint256 i = 0; i < 200; i++) bank.toAssets(i);\n        return {_REPORT};",
             ),
         ),
-        {"set-up": "cannot value the empty position .*: expected 0 to 0 with at most 250,000 gas, saw "},
+        {"set-up": "cannot value the empty position .*: expected 0 to 0 with at most 300,000 gas, saw "},
     ),
 )

@@ -32,7 +32,7 @@ REPORT = Function("report(bytes32)", "(uint256,uint256,uint256)")
 VALUE = Function("value(address,address,uint256)", "(uint256,uint256,uint8)")
 
 # A report may cost more than what a portfolio gives it, so that one connector can do everything at once.
-STIPEND, AMPLE_STIPEND = (250_000).to_bytes(4, "big"), (2_000_000).to_bytes(4, "big")
+STIPEND, AMPLE_STIPEND = (300_000).to_bytes(4, "big"), (2_000_000).to_bytes(4, "big")
 _PUSH3 = 0x62
 
 

@@ -19,7 +19,7 @@ from keeper.connectors.base import Read, Report
 from keeper.contracts import Function
 from keeper.oracle.quote import ROUTE_SCALE, Prices, RouteRate, Status
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import deploy_core, deploy_oracle, govern
+from keeper.simulation.vault import Core, deploy_core, deploy_oracle, govern
 from keeper.units import Address
 
 FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD", "wstETH": "wstETH/USD"}
@@ -77,16 +77,26 @@ class Stage:
     """A vault whose portfolio the tests speak for, with routes for the tokens of FEEDS."""
 
     devnet: Devnet
-    portfolio: Address
-    asset: Address
+    core: Core
     router: Address
 
     @classmethod
     def open(cls, walk: Walk) -> "Stage":
         core = deploy_core(walk.devnet)
-        router = deploy_oracle(walk.devnet, FEEDS).router
-        govern(walk.devnet, core, "setOracle", core.vault, router)
-        return cls(walk.devnet, core.portfolio, core.asset, router)
+        stage = cls(walk.devnet, core, deploy_oracle(walk.devnet, FEEDS).router)
+        stage.use(stage.router)
+        return stage
+
+    @property
+    def portfolio(self) -> Address:
+        return self.core.portfolio
+
+    @property
+    def asset(self) -> Address:
+        return self.core.asset
+
+    def use(self, router: Address) -> None:
+        govern(self.devnet, self.core, "setOracle", self.core.vault, router)
 
     def deploy(self, name: str, *args: Any) -> Address:
         return self.devnet.deploy(self.devnet.key("deployer"), name, [self.portfolio, *args])

@@ -133,7 +133,7 @@ def build(devnet: Devnet) -> Stage:
     pools = devnet.manifest["uniswap"]["pools"]
     manager = devnet.manifest["uniswap"]["position_manager"]
     connectors = {}
-    # As many NFTs as a report has gas for: a pool without the asset takes two prices.
+    # A pool without the asset takes two prices, which leave gas for fewer NFTs.
     for name, most in (("USDC/WETH", 2), ("WBTC/WETH", 1)):
         terms = [core.portfolio, manager, [key_of(pools[name]["address"])], [500], 100, most]
         connectors[name] = devnet.deploy(devnet.key("deployer"), "UniswapV3Connector", terms)

@@ -101,14 +101,14 @@ def test_gas_is_measured_on_the_real_chain() -> None:
     assert all(21_000 < value < 2_000_000 for value in whole)
     # A cold account and a cold slot at the least; a report has the portfolio's stipend at the most.
     assert all(2_600 + 2_100 < value < 1_000_000 for value in parts.values())
-    assert all(value <= 250_000 for name, value in parts.items() if "report_" in name)
+    assert all(value <= 300_000 for name, value in parts.items() if "report_" in name)
     settled, two = values["gas.settle_100_users"], values["gas.settle_both_sides_two_morpho_blue"]
     assert settled > two > values["gas.close_epoch"]
     # Each of a hundred requests of its own would cost at least one cold slot more.
     assert abs(values["gas.settle_users_ratio_100_to_1"] - 1) * settled < 2_100
     for step in ("settle", "rebalance"):
-        costs = [values[f"gas.{step}_{count}_positions"] for count in (2, 5, 10, 20)]
+        costs = [values[f"gas.{step}_{count}_positions"] for count in (2, 5, 10, 16)]
         assert costs == sorted(costs)
-        assert values[f"gas.{step}_positions_ratio_20_to_2"] == pytest.approx(costs[-1] / costs[0], abs=1e-6)
+        assert values[f"gas.{step}_positions_ratio_16_to_2"] == pytest.approx(costs[-1] / costs[0], abs=1e-6)
     # A market's four cold slots in Morpho, and the rate model's own.
     assert values["gas.nav_per_morpho_blue_market"] > 5 * 2_100

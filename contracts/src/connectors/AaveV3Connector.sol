@@ -36,11 +36,12 @@ contract AaveV3Connector is LendingConnector {
     error NotAGift(bytes32 key);
     error UnknownReward(address reward);
 
-    /// @dev What a report costs when nothing has been read before: once, for every balance, for every reserve
-    /// in the account's health, for every token to be priced at least, for every reward.
+    /// @dev What a report costs when nothing has been read before: once, or where nothing can be owed, for every
+    /// balance, for every reserve in the account's health, for every token to be priced at least, for every reward.
     uint256 private constant REPORT_GAS = 38_000;
+    uint256 private constant SUPPLY_GAS = 21_000;
     uint256 private constant BALANCE_GAS = 17_000;
-    uint256 private constant RESERVE_GAS = 27_000;
+    uint256 private constant RESERVE_GAS = 37_000;
     uint256 private constant PRICE_GAS = 75_000;
     uint256 private constant REWARD_GAS = 80_000;
 
@@ -97,7 +98,7 @@ contract AaveV3Connector is LendingConnector {
         for (uint256 i = 0; i < terms.borrowable.length; i++) {
             _addBorrowable(terms.borrowable[i], pool_);
         }
-        if (_mayBorrow || terms.rewards.length != 0) _checkGas(terms);
+        _checkGas(terms);
         if (terms.rewards.length == 0) return;
         address controller = IAaveV3AToken(aTokenOf[terms.keys[0]]).getIncentivesController();
         rewardsController = IAaveV3Rewards(controller);
@@ -364,7 +365,21 @@ contract AaveV3Connector is LendingConnector {
     /// @dev A report that runs out of gas would leave the position without a value, and a debt that nobody may
     /// repay: terms that could come to it are refused.
     function _checkGas(Terms memory terms) private view {
-        uint256 used = REPORT_GAS + BALANCE_GAS * terms.keys.length + REWARD_GAS * terms.rewards.length;
+        uint256 used;
+        for (uint256 i = 0; i < terms.rewards.length; i++) {
+            // Two feeds are in it.
+            used += REWARD_GAS - PRICE_GAS + Math.max(_priceGas(terms.rewards[i], PRICE_GAS), PRICE_GAS);
+        }
+        if (!_mayBorrow) {
+            // Every key then stands for itself.
+            uint256 dearest = 0;
+            for (uint256 i = 0; i < terms.keys.length; i++) {
+                dearest = Math.max(dearest, _priceGas(_addressOf(terms.keys[i]), PRICE_GAS));
+            }
+            _checkReportGas(used + SUPPLY_GAS + BALANCE_GAS + dearest);
+            return;
+        }
+        used += REPORT_GAS + BALANCE_GAS * terms.keys.length;
         for (uint256 i = 0; i < terms.keys.length; i++) {
             used += RESERVE_GAS + _priceGas(_addressOf(terms.keys[i]), PRICE_GAS);
         }

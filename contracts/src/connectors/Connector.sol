@@ -52,11 +52,11 @@ abstract contract Connector is IConnector {
     /// @notice Amount that asks `withdraw` for everything.
     uint256 internal constant EVERYTHING = type(uint256).max;
 
-    /// @dev Gas that only a price which a pool is read for costs, and the most that any does. How far a pool
-    /// searches through its observations depends on when it was used last, and may come to so much more than today.
-    uint256 private constant POOL_PRICE_GAS = 110_000;
-    uint256 private constant DEAREST_PRICE_GAS = 200_000;
-    uint256 private constant SEARCH_GAS = 45_000;
+    /// @dev The most that a price takes: one of feeds that a pool checks, on a chain with a sequencer's.
+    uint256 private constant DEAREST_PRICE_GAS = 255_000;
+
+    /// @dev More than a report has.
+    uint256 private constant MOST_READ_GAS = 1_000_000;
 
     address public immutable override portfolio;
     address public immutable vault;
@@ -106,20 +106,23 @@ abstract contract Connector is IConnector {
 
     // GAS, for constructors: a report that runs out of it leaves a position without a value.
 
-    /// @dev What pricing a token adds to a report, by the oracle of today, and `least` in a transaction that has
-    /// read it before. Without a price nothing says what it will take.
-    function _priceGas(address token, uint256 least) internal view returns (uint256 used) {
+    /// @dev What pricing a token may add to a report, by the oracle of today, and `least` where this transaction has
+    /// read what it rests on. Without a price nothing says what it will take.
+    function _priceGas(address token, uint256 least) internal view returns (uint256) {
         if (token == asset) return 0;
-        address router = registry.oracle(vault);
-        bytes memory data = abi.encodeCall(IOracleRouter.value, (token, asset, 1));
-        bool priced;
+        (bool priced, bytes memory answer) =
+            registry.oracle(vault).staticcall(abi.encodeCall(IOracleRouter.valueGas, (token, asset)));
+        if (!priced || answer.length != 32) return DEAREST_PRICE_GAS;
+        return Math.max(abi.decode(answer, (uint256)), least);
+    }
+
+    /// @dev What a read takes that a report makes, and `least` where this transaction has read what it rests on.
+    function _readGas(address target, bytes memory data, uint256 least) internal view returns (uint256 used) {
         used = gasleft();
-        (priced, data) = router.staticcall(data);
-        used -= gasleft();
-        if (!priced || data.length != 96 || uint8(data[95]) == uint8(Status.UNAVAILABLE)) {
-            return DEAREST_PRICE_GAS;
+        assembly ("memory-safe") {
+            pop(staticcall(MOST_READ_GAS, target, add(data, 32), mload(data), 0, 0))
         }
-        return used < POOL_PRICE_GAS ? Math.max(used, least) : used + SEARCH_GAS;
+        used = Math.max(used - gasleft(), least);
     }
 
     function _checkReportGas(uint256 used) internal view {

@@ -20,14 +20,14 @@ import {Connector} from "./Connector.sol";
 /// vault must all be one (id 0).
 /// @dev A vault that takes more to read than a report has is refused when the connector is made. What curators add
 /// later nobody can refuse: for a vault with a queue of markets (MetaMorpho) there is room for one more at first. There
-/// is for five in all where the assets are the same, and for three where two feeds price the vault's.
+/// is for five in all where the assets are the same, and for four where two feeds price the vault's.
 contract ERC4626Connector is Connector, IIsolated {
     /// @dev Largest part of a deposit that entering may cost in fees and rounding, and least that leaving is
     /// thought to cost where a vault does not say: 10 bps. The minimum of `previewDeposit` alone would follow a
     /// share price that somebody has just inflated.
     uint256 private constant LOSS_DIVISOR = 1000;
 
-    /// @dev What one view may cost of the 250k of a report: a MetaMorpho vault of five markets, cold, takes 205k.
+    /// @dev What one view may cost of the 300k of a report: a MetaMorpho vault of five markets, cold, takes 205k.
     uint256 private constant VIEW_GAS = 220_000;
 
     /// @dev The same of a limit, which no report waits for: that MetaMorpho vault's `maxRedeem` takes 425k.

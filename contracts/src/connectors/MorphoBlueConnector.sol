@@ -37,6 +37,18 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
     uint256 private constant SUPPLY_SLOTS = 4;
     uint256 private constant ALL_SLOTS = 5;
 
+    /// @dev What a report costs when nothing has been read before: once, for every market in the store, for tokens
+    /// to be priced and for the market's oracle at least. That may come to take a quarter more than now.
+    uint256 private constant REPORT_GAS = 42_000;
+    uint256 private constant ROW_GAS = 300;
+    uint256 private constant PRICE_GAS = 75_000;
+    uint256 private constant SECOND_PRICE_GAS = 60_000;
+    uint256 private constant ORACLE_GAS = 40_000;
+    uint256 private constant ORACLE_MARGIN = 4;
+
+    /// @dev What is left of it once all but health is known.
+    uint256 private constant LAST_GAS = 3_000;
+
     IMorphoBlue public immutable morpho;
 
     /// @dev The parameters of every accepted market, one after the other, those to borrow from last. They are
@@ -54,6 +66,7 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
         bytes memory rows = _rows(morpho_, terms.keys, "");
         _firstBorrowable = rows.length;
         _store = CodeStore.write(_rows(morpho_, terms.borrowable, rows));
+        _checkGas(terms);
         _allowCollecting(asset);
         for (uint256 i = 0; i < terms.rewards.length; i++) {
             _allowCollecting(terms.rewards[i]);
@@ -269,13 +282,14 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
         return _healthAt(price, params.lltv, own.collateral, market.borrowToAssetsUp(own.borrowShares));
     }
 
-    /// @dev A report goes on without it, at the worst there is.
+    /// @dev A report goes on without it, at the worst there is. The oracle is the market's own choice: what it takes
+    /// must not be missing for the value.
     function _healthOrNothing(MarketParams memory params, uint256 collateral, uint256 owed)
         private
         view
         returns (uint256)
     {
-        try IMorphoOracle(params.oracle).price() returns (uint256 price) {
+        try IMorphoOracle(params.oracle).price{gas: _less(gasleft(), LAST_GAS)}() returns (uint256 price) {
             return _healthAt(price, params.lltv, collateral, owed);
         } catch {
             return 0;
@@ -311,6 +325,28 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
             }
         }
         revert UnknownKey(key);
+    }
+
+    /// @dev A report that runs out of gas would leave the position without a value, and a debt that nobody may
+    /// repay: markets that could come to it are refused.
+    function _checkGas(Terms memory terms) private view {
+        uint256 used = REPORT_GAS + ROW_GAS * (terms.keys.length + terms.borrowable.length);
+        for (uint256 i = 0; i < terms.keys.length; i++) {
+            (MarketParams memory params,) = _params(terms.keys[i]);
+            _checkReportGas(used + _priceGas(params.loanToken, PRICE_GAS));
+        }
+        uint256[] memory prices = new uint256[](terms.borrowable.length);
+        for (uint256 i = 0; i < prices.length; i++) {
+            (MarketParams memory params,) = _params(terms.borrowable[i]);
+            prices[i] =
+                _priceGas(params.loanToken, PRICE_GAS) + _priceGas(params.collateralToken, SECOND_PRICE_GAS);
+        }
+        // Only now, as the markets' oracles may read what the prices rest on.
+        for (uint256 i = 0; i < prices.length; i++) {
+            (MarketParams memory params,) = _params(terms.borrowable[i]);
+            uint256 health = _readGas(params.oracle, abi.encodeCall(IMorphoOracle.price, ()), ORACLE_GAS);
+            _checkReportGas(used + prices[i] + health + health / ORACLE_MARGIN);
+        }
     }
 
     function _borrowable(bytes32 key) private view returns (MarketParams memory params) {

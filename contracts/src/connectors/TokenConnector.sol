@@ -16,6 +16,11 @@ import {Connector} from "./Connector.sol";
 contract TokenConnector is Connector, IIsolated {
     using SafeERC20 for IERC20;
 
+    /// @dev What a report costs when nothing has been read before: once, for the balance and for the price at least.
+    uint256 private constant REPORT_GAS = 12_000;
+    uint256 private constant BALANCE_GAS = 15_000;
+    uint256 private constant PRICE_GAS = 75_000;
+
     mapping(bytes32 key => bool) public isHeld;
     mapping(bytes32 key => uint256) private held;
 
@@ -27,6 +32,9 @@ contract TokenConnector is Connector, IIsolated {
             if (isHeld[key]) revert DuplicateKey(key);
             isHeld[key] = true;
             _allowCollecting(tokens[i]);
+            uint256 balance =
+                _readGas(tokens[i], abi.encodeCall(IERC20.balanceOf, (address(this))), BALANCE_GAS);
+            _checkReportGas(REPORT_GAS + balance + _priceGas(tokens[i], PRICE_GAS));
         }
         _allowCollecting(asset);
     }

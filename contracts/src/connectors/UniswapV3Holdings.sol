@@ -139,13 +139,14 @@ abstract contract UniswapV3Holdings is Connector {
         for (uint256 i = 0; i < keys.length; i++) {
             Holding storage holding = _list(keys[i], factory, feeTiers);
             (address token0, address token1) = (holding.token0, holding.token1);
-            (uint256 gas0, uint256 gas1) =
-                (_priceGas(token0, SECOND_PRICE_GAS), _priceGas(token1, SECOND_PRICE_GAS));
+            uint256 gas0 = _priceGas(token0, SECOND_PRICE_GAS);
+            // From here on all that this price rests on is read, as it is in a report.
+            _checkPriceable(token0);
+            uint256 gas1 = _priceGas(token1, SECOND_PRICE_GAS);
+            _checkPriceable(token1);
             // A later key finds read what the first did not: the first counts for it, too.
             dearer = Math.max(dearer, Math.max(gas0, gas1));
             cheaper = Math.max(cheaper, Math.min(gas0, gas1));
-            _checkPriceable(token0);
-            _checkPriceable(token1);
         }
         _checkReportGas(REPORT_GAS + NFT_GAS * maxPositions_ + dearer + cheaper);
     }

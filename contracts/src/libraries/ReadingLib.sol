@@ -15,14 +15,14 @@ import {ReportLib} from "./ReportLib.sol";
 library ReadingLib {
     using SafeCast for uint256;
 
-    uint256 internal constant REPORT_GAS = 250_000;
+    uint256 internal constant REPORT_GAS = 300_000;
     uint256 internal constant MIN_READING_GAP = 30 minutes;
     uint256 internal constant MAX_READING_GAP = 24 hours;
 
     /// @dev Units that a report may move without anything having been added or lost: protocols round.
     uint256 internal constant ROUNDING = 10;
 
-    /// @dev What a position may report: 20 of them fit every sum and price, so that none can make one overflow.
+    /// @dev What a position may report: 16 of them fit every sum and price, so that none can make one overflow.
     uint256 private constant MAX_REPORT = type(uint112).max;
 
     /// @dev The listed positions and their values at one moment, in the order of the registry.

@@ -32,8 +32,9 @@ class MorphoBlueKit(Kit):
     def deploy(self, world: World) -> Venue:
         market = morpho_market.create(world, _LLTV)
         morpho, contract = morpho_market.address(world), artifact("MorphoBlueConnector")
-        connector = world.create(contract, world.core.portfolio, morpho, ([], [market.id], [], _FLOOR))
+        # The connector asks what the prices of a report take when it is made.
         world.govern("setOracle", _router(world))
+        connector = world.create(contract, world.core.portfolio, morpho, ([], [market.id], [], _FLOOR))
         params = {"morpho": morpho, "market": market.model_dump(), "borrowable": True}
         ref = PositionRef("morpho_blue", connector, market.id, "morpho:WETH", params)
         return Venue(ref, contract, rests_on=(morpho, market.irm))
