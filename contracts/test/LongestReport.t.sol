@@ -40,7 +40,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_token_reports() public {
+    function test_class_V_a_token_reports_within_its_gas() public {
         uint256 needed = _make(abi.encodeCall(this.makeToken, ()));
         _give(weth, 3e18);
         connector.supply(key, 3e18);
@@ -48,7 +48,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_shares_report() public {
+    function test_class_V_shares_report_within_its_gas() public {
         key = _keyOf(address(new PlainVault(IERC20(weth))));
         uint256 needed = _make(abi.encodeCall(this.makeShares, ()));
         _give(weth, 3e18);
@@ -57,7 +57,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_supply_at_aave_reports() public {
+    function test_class_V_a_supply_at_aave_reports_within_its_gas() public {
         uint256 needed = _make(abi.encodeCall(this.makeAave, (false)));
         _give(weth, 3e18);
         connector.supply(key, 3e18);
@@ -65,7 +65,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_supply_at_morpho_reports() public {
+    function test_class_V_a_supply_at_morpho_reports_within_its_gas() public {
         MarketParams memory params = morpho.idToMarketParams(Id.wrap(market));
         (params.loanToken, params.collateralToken) = (weth, asset);
         morpho.createMarket(params);
@@ -86,7 +86,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_loan_at_aave_reports_by_the_mean_alone() public {
+    function test_class_V_by_the_mean_alone_a_loan_at_aave_reports_within_its_gas() public {
         _byTheMean();
         uint256 needed = _make(abi.encodeCall(this.makeAave, (true)));
         _give(weth, 300e18);
@@ -96,7 +96,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_loan_at_morpho_reports_by_the_mean_alone() public {
+    function test_class_V_by_the_mean_alone_a_loan_at_morpho_reports_within_its_gas() public {
         _byTheMean();
         key = market;
         uint256 needed = _make(abi.encodeCall(this.makeMorpho, (true)));
@@ -110,7 +110,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
 
     /// @dev The history of rounds is then looked at to its full depth, as it was not when the connector was made.
     /// forge-config: default.isolate = true
-    function test_class_V_a_loan_at_aave_reports_while_a_feed_repeats_itself() public {
+    function test_class_V_while_a_feed_repeats_itself_a_loan_at_aave_reports_within_its_gas() public {
         ChainlinkSource.Config memory config;
         (config.base, config.quote, config.aggregator) = (weth, USD, _feed("ETH/USD", "proxy"));
         (config.heartbeat, config.constantAfter) = (1 hours + 5 minutes, 6 hours);
@@ -149,7 +149,7 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
     // THE FIGURES THAT THE PAGE FOR OPERATORS GIVES
 
     /// forge-config: default.isolate = true
-    function test_class_V_prices_take_what_the_page_for_operators_says() public {
+    function test_class_V_prices_stay_within_its_gas_that_the_page_for_operators_says() public {
         address[2] memory uptimes = [address(0), _address(".sequencer")];
         OracleRouter[5] memory routers;
         for (uint256 i; i < 2; ++i) {

@@ -3,8 +3,10 @@ pragma solidity ^0.8.28;
 
 import {IOracleRouter, IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {Status} from "../src/interfaces/Types.sol";
+import {ATokenSource, IAToken} from "../src/oracle/ATokenSource.sol";
 import {ChainlinkSource} from "../src/oracle/ChainlinkSource.sol";
 import {OracleRouter} from "../src/oracle/OracleRouter.sol";
+import {StakedEtherSource} from "../src/oracle/StakedEtherSource.sol";
 import {GrownPool} from "./fixtures/GrownPool.sol";
 import {Prices} from "./fixtures/Prices.sol";
 
@@ -25,17 +27,14 @@ contract LongestSearchTest is Prices, GrownPool {
         assertEq(highNow, high);
         _isSound(address(market), market.stipend(), price);
         _isSound(address(checked), checked.stipend(), price);
-        ChainlinkSource.Config memory config = _etherConfig();
-        config.quote = usdc;
-        (config.crossCheck, config.toleranceBps) = (market, 500);
-        ChainlinkSource crossed = new ChainlinkSource(config);
+        ChainlinkSource crossed = _crossed();
         _isSound(address(crossed), crossed.stipend(), price);
         bytes memory value = abi.encodeCall(IOracleRouter.value, (weth, usdc, 1e18));
         _isSound(address(router), router.stipend(weth, usdc), value);
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_what_the_longest_search_takes_is_known_while_a_pool_is_quiet() public {
+    function test_class_V_the_longest_search_stays_within_its_gas_as_known_while_a_pool_is_quiet() public {
         uint256 most = market.searchGas() + _takes(address(market), abi.encodeCall(market.price, ()));
         uint256 mostMarket =
             market.marketSearchGas() + _takes(address(market), abi.encodeCall(market.market, ()));
@@ -65,7 +64,7 @@ contract LongestSearchTest is Prices, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_router_knows_what_its_values_may_come_to_take() public {
+    function test_class_V_a_value_stays_within_its_gas_as_a_router_knows_it() public {
         OracleRouter[3] memory routers = [router, _single(market), feeds];
         uint256[3] memory known;
         for (uint256 i; i < 3; ++i) {
@@ -87,12 +86,11 @@ contract LongestSearchTest is Prices, GrownPool {
                 routers[i].valueGas(weth, usdc), known[i], 11_000, "and says the same afterwards"
             );
         }
-        assertEq(feeds.searchGas(weth, usdc), 0);
     }
 
     /// @dev As where a pool had too little liquidity on the day that a connector is made.
     /// forge-config: default.isolate = true
-    function test_class_V_while_a_pool_has_no_mean_a_router_knows_what_one_will_take() public {
+    function test_class_V_a_value_stays_within_its_gas_as_known_while_a_pool_has_no_mean() public {
         vm.mockCallRevert(address(pool), abi.encodeWithSelector(pool.observe.selector), "OLD");
         assertEq(uint256(_status()), uint256(Status.DIVERGED));
         uint256 known = router.valueGas(weth, usdc);
@@ -129,6 +127,25 @@ contract LongestSearchTest is Prices, GrownPool {
         used -= gasleft();
     }
 
+    /// forge-config: default.isolate = true
+    function test_class_V_sources_say_by_how_much_longer_their_pools_may_search() public {
+        uint256 longer = market.searchGas();
+        assertGt(longer, 80_000, "the pool is quiet");
+        ChainlinkSource crossed = _crossed();
+        assertEq(crossed.searchGas(), longer);
+        assertEq(_single(crossed).searchGas(weth, usdc), longer);
+        assertGt(checked.searchGas(), longer);
+        assertEq(checked.searchGas(), market.marketSearchGas() + 2_500);
+        assertEq(router.searchGas(weth, usdc), checked.searchGas());
+        assertEq(feeds.searchGas(weth, usdc), 0, "feeds search nothing");
+        assertEq(new StakedEtherSource(_token("wstETH"), weth, 0.0003e18).searchGas(), 0);
+        assertEq(new ATokenSource(IAToken(_address(".aave.reserves.WETH.a_token"))).searchGas(), 0);
+        _grow(pool, MOST_OBSERVATIONS, 61);
+        assertLt(market.searchGas(), 4_000);
+        vm.etch(address(pool), hex"5b600056");
+        assertLt(market.searchGas(), 8_000, "what burns its gas searches no longer");
+    }
+
     function test_class_O_without_a_price_or_a_route_nothing_is_known() public {
         vm.expectRevert(abi.encodeWithSelector(OracleRouter.UnknownRoute.selector, usdc, weth));
         router.valueGas(usdc, weth);
@@ -139,6 +156,13 @@ contract LongestSearchTest is Prices, GrownPool {
         vm.mockCallRevert(address(checked), abi.encodeCall(IPriceSource.searchGas, ()), "");
         vm.expectRevert(bytes(""));
         router.valueGas(weth, usdc);
+    }
+
+    function _crossed() private returns (ChainlinkSource) {
+        ChainlinkSource.Config memory config = _etherConfig();
+        config.quote = usdc;
+        (config.crossCheck, config.toleranceBps) = (market, 500);
+        return new ChainlinkSource(config);
     }
 
     function _isSound(address target, uint256 stipend, bytes memory data) private view {

@@ -416,7 +416,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);
     }
 
-    function test_class_V_a_market_is_refused_a_unit_below_what_its_report_may_take() public {
+    function test_class_V_a_market_is_accepted_whose_report_stays_within_its_gas_to_the_unit() public {
         _open(6, 18);
         MorphoBlueConnector.Terms memory terms;
         (terms.borrowable, terms.minHealth) = (new bytes32[](1), FLOOR);

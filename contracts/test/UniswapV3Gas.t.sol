@@ -87,7 +87,7 @@ contract UniswapV3GasTest is UniswapV3Test, CheckedEther, GrownPool {
     }
 
     /// forge-config: default.isolate = true
-    function test_class_V_a_report_costs_no_more_than_was_estimated() public {
+    function test_class_V_a_report_stays_within_its_gas_as_estimated() public {
         _checkEther();
         _checkEstimate();
     }
