@@ -365,7 +365,7 @@ contract AaveV3Connector is LendingConnector {
     /// @dev A report that runs out of gas would leave the position without a value, and a debt that nobody may
     /// repay: terms that could come to it are refused.
     function _checkGas(Terms memory terms) private view {
-        uint256 used;
+        uint256 used = 0;
         for (uint256 i = 0; i < terms.rewards.length; i++) {
             // Two feeds are in it.
             used += REWARD_GAS - PRICE_GAS + Math.max(_priceGas(terms.rewards[i], PRICE_GAS), PRICE_GAS);
