@@ -399,6 +399,13 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         _lever(10_000e6, 1e6);
         skip(1 hours);
         _expectValueWithoutHealth(FickleOracle.Mood.BURNS, REPORT_GAS);
+        // Also with hardly more than a report takes whose oracle is honest.
+        oracleOf.set(price, FickleOracle.Mood.HONEST);
+        connector.report(key);
+        uint256 used = gasleft();
+        connector.report(key);
+        used -= gasleft();
+        _expectValueWithoutHealth(FickleOracle.Mood.BURNS, used + 5_000);
     }
 
     // WHAT A REPORT MAY TAKE
