@@ -39,7 +39,7 @@ class Keepers:
             proposer = Proposer(proposer_key("proposer1"), clock)
             keeper = Keeper(stage.policy, endpoint, clock, self.signers, events, relayer, proposer)
             await Duties.of(keeper, relayer, BreakerLimits(), GasLimits(daily_cap=cap)).perform(report)
-        assert report.errors == []
+        assert report.errors == [], report.errors
         return [did.split(" in block")[0] for did in report.did]
 
     @property
