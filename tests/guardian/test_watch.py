@@ -30,7 +30,7 @@ from keeper.simulation.vault import CAP, DAY, TIMELOCK
 AAVE, MORPHO = "aave:USDC", "morpho:WETH/USDC"
 SUPPLY = keccak(b"supply(bytes32,uint256)")[:4]
 OTHER_KEY = b"\x07" * 32
-HANGS = 60
+HANGS = 30
 """Seconds until an endpoint that hangs answers."""
 
 
