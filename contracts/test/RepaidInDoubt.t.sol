@@ -2,38 +2,16 @@
 pragma solidity ^0.8.28;
 
 import {SequencerUptimeFeed} from "../devnet/SequencerUptimeFeed.sol";
-import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
-import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {Batch, Value} from "../src/interfaces/Types.sol";
-import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
+import {IntegrationAaveKeys} from "./IntegrationAave.t.sol";
 
 /// @title A debt of an account whose first key bears all it has, while every price is in doubt
 /// @dev Debts reduce an account's keys one after the other. A key that bears all it has is worth nothing at the low
 /// end, and readable nonetheless: a repayment of the account's debt must pass, or it is liquidated while the money
 /// lies idle.
-contract RepaidInDoubtTest is IntegrationFixture {
-    AaveV3Connector private lender;
-    IAaveV3Pool private pool;
-    bytes32 private etherKey;
-    bytes32 private dollarKey;
-
-    function _connect() internal override {
-        (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
-        pool = IAaveV3Pool(_address(".aave.pool"));
-        AaveV3Connector.Terms memory terms;
-        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](2), new bytes32[](2), 1.05e18);
-        (terms.keys[0], terms.keys[1]) = (etherKey, dollarKey);
-        (terms.borrowable[0], terms.borrowable[1]) = (dollarKey, etherKey);
-        lender = new AaveV3Connector(address(portfolio), pool, terms);
-        _list(address(lender), etherKey);
-        _list(address(lender), dollarKey);
-        _allowPlain(address(lender));
-        _may(address(lender), lender.borrow.selector);
-        _may(address(lender), lender.repay.selector);
-    }
-
+contract RepaidInDoubtTest is IntegrationAaveKeys {
     function test_M_52_a_debt_is_repaid_in_doubt_where_a_key_bears_all_it_has() public {
         _lever();
         _doubt(2_330e8);
@@ -83,7 +61,7 @@ contract RepaidInDoubtTest is IntegrationFixture {
         _thenBuy(90_000e6, 29.5e18);
         _then(address(lender), weth, 29.5e18, abi.encodeCall(IConnector.supply, (etherKey, 29.5e18)));
         _thenKeep(weth);
-        _then(address(lender), usdc, 20_000e6, abi.encodeCall(IConnector.supply, (dollarKey, 20_000e6)));
+        _thenSupplyDollars(20_000e6);
         _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, 70_000e6)));
         _run(2_000e6);
     }
@@ -118,9 +96,5 @@ contract RepaidInDoubtTest is IntegrationFixture {
         (Value memory value, bool healthy) = portfolio.positionValue(address(lender), key);
         assertFalse(healthy);
         return value.low;
-    }
-
-    function _health() private view returns (uint256 health) {
-        (,,,,, health) = pool.getUserAccountData(address(lender));
     }
 }
