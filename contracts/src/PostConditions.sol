@@ -122,7 +122,8 @@ abstract contract PostConditions is Valuation {
 
     /// @dev Reads again, marks what was read, and judges. For a loss counts what can be known: a position that is
     /// impaired now is worth nothing if it was not before, and one that was has gained nothing, so that its
-    /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it.
+    /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it. Nor does one that
+    /// nothing was pushed to hide any.
     function _close(Change memory change) internal {
         Touched[] memory touched = change.touched;
         uint256 sum = change.untouched;
@@ -139,7 +140,7 @@ abstract contract PostConditions is Valuation {
                 low += afterwards.low - gain;
                 repaid += Math.min(gain, ReadingLib.excess(before.debt, afterwards.debt));
             } else if (afterwards.healthy) {
-                low += afterwards.low;
+                low += afterwards.low - _risen(t);
             }
             if (announced) state.moveFirst(t.connector, t.key, before, afterwards);
             _mark(t);
@@ -153,6 +154,15 @@ abstract contract PostConditions is Valuation {
         // A change, not a balance: what lies there above what is owed is nobody's condition.
         uint256 escrowAfter = asset.balanceOf(escrow);
         require(escrowAfter >= change.escrowBefore, EscrowTouched(change.escrowBefore, escrowAfter));
+    }
+
+    /// @dev What a position has gained, other than by owing less, that nothing was pushed to. No limit on growth sees
+    /// it (`_judge`), and it may be the vault's own: left at the connector by an earlier batch, or sent there by a
+    /// swap of this one.
+    function _risen(Touched memory t) private pure returns (uint256) {
+        if (t.pushed) return 0;
+        uint256 gain = ReadingLib.excess(t.afterwards.low, t.before.low);
+        return Math.min(gain, ReadingLib.excess(_gross(t.afterwards), _gross(t.before)));
     }
 
     /// @dev An impaired position keeps the exposure it had. Risk ids are asked for where something has changed.

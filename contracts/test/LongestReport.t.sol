@@ -21,6 +21,19 @@ import {CheckedEther} from "./fixtures/CheckedEther.sol";
 import {ConnectorFixture} from "./fixtures/ConnectorFixture.sol";
 import {GrownPool} from "./fixtures/GrownPool.sol";
 
+/// @dev A market's oracle that reads as much as one of two feeds does: a dollar's worth of Ether, and 30 digits.
+contract SlowOracle {
+    uint256[16] private read;
+
+    function price() external view returns (uint256) {
+        uint256 sum;
+        for (uint256 i; i < read.length; ++i) {
+            sum += read[i];
+        }
+        return sum + uint256(1e48) / 3000;
+    }
+}
+
 /// @title What was accepted while a pool was quiet reports when its search is longest
 /// @notice Each connector is made, and read, in a transaction that has met nothing before.
 contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
@@ -105,6 +118,28 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
         MorphoBlueConnector(address(connector)).borrow(key, 100_000e6);
         _give(asset, 1e6);
         connector.supply(key, 1e6);
+        _reports(needed);
+    }
+
+    /// @dev What is lent and what is owed are priced one after the other, and anyone may lend on our behalf.
+    /// forge-config: default.isolate = true
+    function test_class_V_by_the_mean_alone_a_debt_beside_a_gift_at_morpho_reports_within_its_gas() public {
+        _byTheMean();
+        MarketParams memory params = morpho.idToMarketParams(Id.wrap(market));
+        (params.loanToken, params.collateralToken) = (weth, asset);
+        params.oracle = address(new SlowOracle());
+        morpho.createMarket(params);
+        key = Id.unwrap(params.id());
+        uint256 needed = _make(abi.encodeCall(this.makeMorpho, (true)));
+        address stranger = makeAddr("stranger");
+        deal(weth, stranger, 300e18);
+        vm.startPrank(stranger);
+        IERC20(weth).approve(address(morpho), 300e18);
+        morpho.supply(params, 300e18, 0, address(connector), "");
+        vm.stopPrank();
+        _give(asset, 300_000e6);
+        MorphoBlueConnector(address(connector)).supplyCollateral(key, 300_000e6);
+        MorphoBlueConnector(address(connector)).borrow(key, 1e12);
         _reports(needed);
     }
 

@@ -163,8 +163,8 @@ def closed(ledger: Ledger, m: Message, change: Change, world: World) -> tuple[Le
 
 
 def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
-    """For a loss counts what can be known: what is impaired now is worth nothing if it was not before, and
-    what was has gained nothing but by what idle assets repaid."""
+    """For a loss counts what can be known: what is impaired now is worth nothing if it was not before, what
+    was has gained nothing but by what idle assets repaid, and what has risen by itself has gained nothing."""
     low, repaid = change.untouched, 0
     for each in touched:
         before, after = each.before, each.after
@@ -173,7 +173,8 @@ def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
             low += after.low - gain
             repaid += min(gain, excess(before.debt, after.debt))
         elif after.healthy:
-            low += after.low
+            risen = 0 if each.pushed else min(excess(after.low, before.low), excess(after.gross, before.gross))
+            low += after.low - risen
     return low + idle + min(repaid, excess(change.idle_before, idle))
 
 

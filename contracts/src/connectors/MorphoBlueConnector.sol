@@ -46,8 +46,8 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
     uint256 private constant ORACLE_GAS = 40_000;
     uint256 private constant ORACLE_MARGIN = 4;
 
-    /// @dev What is left of it once all but health is known.
-    uint256 private constant LAST_GAS = 3_000;
+    /// @dev What is left of it once all but health is known: meeting the oracle, which takes 2,600, comes off it.
+    uint256 private constant LAST_GAS = 5_000;
 
     IMorphoBlue public immutable morpho;
 
@@ -338,8 +338,9 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
         uint256[] memory prices = new uint256[](terms.borrowable.length);
         for (uint256 i = 0; i < prices.length; i++) {
             (MarketParams memory params,) = _params(terms.borrowable[i]);
-            prices[i] =
-                _priceGas(params.loanToken, PRICE_GAS) + _priceGas(params.collateralToken, SECOND_PRICE_GAS);
+            uint256 loanGas = _priceGas(params.loanToken, PRICE_GAS);
+            // Anyone may lend on our behalf beside a debt: both are priced.
+            prices[i] = loanGas + _againGas(loanGas) + _priceGas(params.collateralToken, SECOND_PRICE_GAS);
         }
         // Only now, as the markets' oracles may read what the prices rest on.
         for (uint256 i = 0; i < prices.length; i++) {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
+import {Batch} from "../src/interfaces/Types.sol";
+import {LiquidityFixture} from "./fixtures/LiquidityFixture.sol";
+
+/// @title What one batch leaves at a connector, and a later one puts in there
+/// @dev Nothing is pushed when it is put in, so that neither caps nor exit-only mode see growth. A stolen quorum could
+/// move all there is in such steps, if each gain made up for what the same batch leaves at the next connector.
+contract ParkedFundsTest is LiquidityFixture {
+    uint256 private constant PARKED = 9_000e6;
+
+    function _connect() internal override {
+        super._connect();
+        _may(address(tokens), tokens.collect.selector);
+    }
+
+    function setUp() public override {
+        super.setUp();
+        // A single unit gives `collect` something to do.
+        deal(weth, address(this), 1);
+        IERC20(weth).transfer(address(tokens), 1);
+        registry.setExitOnly(address(vault), address(liquidity));
+        registry.lowerCap(address(vault), RISK, 0);
+        _then(address(liquidity), usdc, PARKED, abi.encodeCall(liquidity.collectFees, (_tokenId())));
+        _run(PARKED);
+    }
+
+    function test_class_S_what_was_left_at_a_connector_hides_no_loss_when_it_is_put_in() public {
+        (uint256 before,) = _nav();
+        skip(1 days);
+        _refresh();
+        uint256 snapshot = vm.snapshotState();
+        Batch memory refused = _moved(PARKED - 1);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.LossAboveLimit.selector, PARKED, PARKED - 1));
+        portfolio.execute(refused);
+        vm.revertToState(snapshot);
+        // A loss as any other: a day's budget has room for it once.
+        portfolio.execute(_moved(PARKED));
+        (uint256 afterwards,) = _nav();
+        assertApproxEqAbs(afterwards, before, portfolio.ROUNDING(), "the gain is real all the same");
+        (uint256 raising,) = portfolio.lossBudgets();
+        assertLt(raising, 0.002e18);
+    }
+
+    function test_class_S_a_day_moves_no_more_than_its_budget() public {
+        Batch memory refused = _moved(PARKED);
+        vm.expectPartialRevert(IPortfolio.LossBudgetExceeded.selector);
+        portfolio.execute(refused);
+    }
+
+    /// @dev Puts in at the one what lies there, and leaves as much at the other.
+    function _moved(uint256 maxLoss) private returns (Batch memory) {
+        _then(address(liquidity), abi.encodeCall(liquidity.hold, (key, usdc, PARKED)));
+        _then(address(tokens), usdc, PARKED, abi.encodeCall(tokens.collect, (weth)));
+        return _queued(maxLoss);
+    }
+}
