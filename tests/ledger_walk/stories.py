@@ -198,14 +198,14 @@ class Stories:
         self.keepers.send(self.keepers.encoded([action], careful=False))
 
     def risen_by_itself(self) -> None:
-        """One position is worth more in a batch that pushed nothing to it, and another pays and loses."""
+        """One position is worth more in a batch that pushed nothing to it, which hides no loss of another's."""
         listed = self.listed()
         if len(listed) < 2:
             return
         self.heal()
         risen, left = listed[0], listed[-1]
         low, worth = (self.stage.world.stated[each].low for each in (risen, left))
-        gain = self.draws.pick((ROUNDING, ROUNDING + 1, 1_000))
+        gain = self.draws.pick((ROUNDING, ROUNDING + 1, worth // 1_000))
         paid = worth * self.draws.between(0, 100) // 100
         lost = (worth - paid) * self.draws.between(0, 2) // 1_000
         rise = BECOME.encode(risen[1], low + gain, low + gain, packed(0, 0, 0), 0)
