@@ -121,7 +121,8 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
         _reports(needed);
     }
 
-    /// @dev What is lent and what is owed are priced one after the other, and anyone may lend on our behalf.
+    /// @dev What is lent and what is owed are priced one after the other, and anyone may lend on our behalf. A market's
+    /// oracle that is dear in itself then has too little left, and of the report health alone is missing.
     /// forge-config: default.isolate = true
     function test_class_V_by_the_mean_alone_a_debt_beside_a_gift_at_morpho_reports_within_its_gas() public {
         _byTheMean();
@@ -140,7 +141,20 @@ contract LongestReportTest is ConnectorFixture, CheckedEther, GrownPool {
         _give(asset, 300_000e6);
         MorphoBlueConnector(address(connector)).supplyCollateral(key, 300_000e6);
         MorphoBlueConnector(address(connector)).borrow(key, 1e12);
-        _reports(needed);
+        skip(50 days);
+        _push("USDC/USD", 1e8);
+        _push("ETH/USD", 3000e8);
+        _grow(IUniswapV3Pool(_address(".uniswap.pools['USDC/WETH'].address")), MOST_OBSERVATIONS, 61);
+        (uint256 low, uint256 high, uint256 state) = connector.report(key);
+        (uint256 lowWithin, uint256 highWithin, uint256 stateWithin) = connector.report{gas: needed}(key);
+        assertGt(low, 0);
+        assertEq(lowWithin, low);
+        assertEq(highWithin, high);
+        (, uint256 debt, uint256 health) = ReportLib.unpack(state);
+        (, uint256 debtWithin, uint256 healthWithin) = ReportLib.unpack(stateWithin);
+        assertEq(debtWithin, debt);
+        assertGt(health, 0);
+        assertEq(healthWithin, 0);
     }
 
     /// @dev The history of rounds is then looked at to its full depth, as it was not when the connector was made.

@@ -438,7 +438,7 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         MorphoBlueConnector.Terms memory terms;
         (terms.borrowable, terms.minHealth) = (new bytes32[](1), FLOOR);
         terms.borrowable[0] = key;
-        uint256 needed = 42_000 + 300 + 75_000 + 75_000 / 2 + 60_000 + 50_000;
+        uint256 needed = 42_000 + 300 + 75_000 + 60_000 + 50_000;
         REPORT_GAS = needed - 1;
         vm.expectRevert(abi.encodeWithSelector(Connector.ReportTooDear.selector, needed, REPORT_GAS));
         new MorphoBlueConnector(address(this), IMorphoBlue(address(morpho)), terms);

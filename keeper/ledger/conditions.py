@@ -173,8 +173,8 @@ def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
             low += after.low - gain
             repaid += min(gain, excess(before.debt, after.debt))
         elif after.healthy:
-            risen = 0 if each.pushed else min(excess(after.low, before.low), excess(after.gross, before.gross))
-            low += after.low - risen
+            risen = min(excess(after.low, before.low), excess(after.gross, before.gross))
+            low += after.low - (0 if each.pushed else risen)
     return low + idle + min(repaid, excess(change.idle_before, idle))
 
 

@@ -198,7 +198,7 @@ class Stories:
         self.keepers.send(self.keepers.encoded([action], careful=False))
 
     def risen_by_itself(self) -> None:
-        """One position is worth more in a batch that pushed nothing to it, which hides no loss of another's."""
+        """What rises in a batch that pushed nothing to it hides no loss of another position."""
         listed = self.listed()
         if len(listed) < 2:
             return

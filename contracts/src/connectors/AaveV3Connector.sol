@@ -384,9 +384,9 @@ contract AaveV3Connector is LendingConnector {
             used += RESERVE_GAS + _priceGas(_addressOf(terms.keys[i]), PRICE_GAS);
         }
         for (uint256 i = 0; i < terms.borrowable.length; i++) {
-            uint256 priceGas = _priceGas(_addressOf(terms.borrowable[i]), PRICE_GAS);
-            bool owned = aTokenOf[terms.borrowable[i]] != address(0);
-            used += BALANCE_GAS + (owned ? _againGas(priceGas) : RESERVE_GAS + priceGas);
+            used += BALANCE_GAS;
+            if (aTokenOf[terms.borrowable[i]] != address(0)) continue;
+            used += RESERVE_GAS + _priceGas(_addressOf(terms.borrowable[i]), PRICE_GAS);
         }
         _checkReportGas(used);
     }

@@ -116,11 +116,6 @@ abstract contract Connector is IConnector {
         return Math.max(abi.decode(answer, (uint256)), least);
     }
 
-    /// @dev What pricing a token once more takes: less than half, as all that its price rests on has been read.
-    function _againGas(uint256 priceGas) internal pure returns (uint256) {
-        return priceGas / 2;
-    }
-
     /// @dev What a read takes that a report makes, and `least` where this transaction has read what it rests on.
     function _readGas(address target, bytes memory data, uint256 least) internal view returns (uint256 used) {
         used = gasleft();

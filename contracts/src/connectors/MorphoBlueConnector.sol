@@ -46,6 +46,9 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
     uint256 private constant ORACLE_GAS = 40_000;
     uint256 private constant ORACLE_MARGIN = 4;
 
+    /// @dev Pricing a token once more takes less than half, as all that its price rests on has been read.
+    uint256 private constant AGAIN_DIVISOR = 2;
+
     /// @dev What is left of it once all but health is known: meeting the oracle, which takes 2,600, comes off it.
     uint256 private constant LAST_GAS = 5_000;
 
@@ -336,17 +339,21 @@ contract MorphoBlueConnector is LendingConnector, IIsolated {
             _checkReportGas(used + _priceGas(params.loanToken, PRICE_GAS));
         }
         uint256[] memory prices = new uint256[](terms.borrowable.length);
+        uint256[] memory again = new uint256[](terms.borrowable.length);
         for (uint256 i = 0; i < prices.length; i++) {
             (MarketParams memory params,) = _params(terms.borrowable[i]);
-            uint256 loanGas = _priceGas(params.loanToken, PRICE_GAS);
-            // Anyone may lend on our behalf beside a debt: both are priced.
-            prices[i] = loanGas + _againGas(loanGas) + _priceGas(params.collateralToken, SECOND_PRICE_GAS);
+            prices[i] = _priceGas(params.loanToken, PRICE_GAS);
+            again[i] = prices[i] / AGAIN_DIVISOR;
+            prices[i] += _priceGas(params.collateralToken, SECOND_PRICE_GAS);
         }
         // Only now, as the markets' oracles may read what the prices rest on.
         for (uint256 i = 0; i < prices.length; i++) {
             (MarketParams memory params,) = _params(terms.borrowable[i]);
             uint256 health = _readGas(params.oracle, abi.encodeCall(IMorphoOracle.price, ()), ORACLE_GAS);
-            _checkReportGas(used + prices[i] + health + health / ORACLE_MARGIN);
+            health += health / ORACLE_MARGIN;
+            // Anyone may lend on our behalf beside a debt, so that the loan's token is priced twice: the value has
+            // room for it in any case, also where health has none left.
+            _checkReportGas(used + prices[i] + Math.max(health, again[i] + LAST_GAS));
         }
     }
 
