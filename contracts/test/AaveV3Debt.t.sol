@@ -365,6 +365,7 @@ contract AaveV3DebtTest is AaveFixture {
         lender.dropGift(gift);
         _fallTo(1.02e18);
         uint256 health = _health();
+        assertLt(health, FLOOR);
         lender.dropGift(gift);
         assertLt(_health(), health);
     }

@@ -26,8 +26,12 @@ contract BoundedReadTest is Test {
     Spender private spender = new Spender();
 
     function read(bytes calldata data) external view returns (bool success, uint256 word) {
+        return readWith(STIPEND, data);
+    }
+
+    function readWith(uint256 stipend, bytes calldata data) public view returns (bool success, uint256 word) {
         uint256[10] memory words;
-        (success, words) = BoundedRead.read(address(spender), STIPEND, data, 1);
+        (success, words) = BoundedRead.read(address(spender), stipend, data, 1);
         word = words[0];
     }
 
@@ -45,5 +49,23 @@ contract BoundedReadTest is Test {
         assertFalse(success, "it asked for more than its stipend");
         (success,) = this.read(abi.encodeCall(Spender.fail, ()));
         assertFalse(success);
+    }
+
+    /// @dev A call passes on at most 63/64: of a large stipend that is more than the call itself takes.
+    function test_class_O_whoever_needs_a_whole_large_stipend_never_fails_for_lack_of_it() public view {
+        uint256 stipend = 1_000_000;
+        bytes memory data = abi.encodeCall(Spender.answer, (stipend - 1_500));
+        uint256 answers;
+        for (uint256 given = stipend; given < stipend + 40_000; given += 500) {
+            try this.readWith{gas: given}(stipend, data) returns (bool success, uint256 word) {
+                assertTrue(success, "a failure for lack of gas is believed");
+                assertEq(word, 7);
+                ++answers;
+            } catch (bytes memory reason) {
+                assertEq(bytes4(reason), BoundedRead.NotEnoughGas.selector);
+            }
+        }
+        assertGt(answers, 20);
+        assertLt(answers, 60);
     }
 }
