@@ -71,6 +71,21 @@ contract AaveV3ConnectorTest is ConnectorTest {
         assertGt(low, 0, "exits still have a floor");
     }
 
+    function test_class_S_O_where_nothing_can_be_owed_no_key_is_in_doubt_for_another() public {
+        _priceEther();
+        bytes32[] memory keys = new bytes32[](2);
+        (keys[0], keys[1]) = (etherKey, key);
+        connector = _deploy(keys);
+        deal(_token("WETH"), address(connector), 2e18);
+        connector.supply(etherKey, 2e18);
+        _supply(10e6);
+        vm.warp(block.timestamp + 1 days + 1);
+        (,, uint256 status) = connector.report(etherKey);
+        assertEq(status, uint256(Status.STALE));
+        (,, status) = connector.report(key);
+        assertEq(status, uint256(Status.OK));
+    }
+
     function test_M_28_received_atokens_count() public {
         _supply(10e6);
         address aToken = _address(".aave.reserves.USDC.a_token");
