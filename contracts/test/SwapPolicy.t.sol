@@ -246,6 +246,40 @@ contract SwapPolicyTest is SwapTest {
         assertEq(handler.tokens().length, 4);
     }
 
+    function test_every_change_is_told() public {
+        address pool = _pool("WETH/wstETH");
+        vm.startPrank(governor);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.TokenListed(weth, 120);
+        handler.listToken(weth, 120);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.TokenRestricted(weth);
+        handler.restrictToken(weth);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.TokenUnlisted(weth);
+        handler.unlistToken(weth);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.PoolSet(pool, true);
+        handler.allowPool(pool);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.PoolSet(pool, false);
+        handler.disallowPool(pool);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.TargetSet(address(uniswap), bytes4("x"), address(uniswap), true);
+        handler.allowTarget(address(uniswap), bytes4("x"), address(uniswap));
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.TargetSet(address(uniswap), bytes4("x"), address(uniswap), false);
+        handler.disallowTarget(address(uniswap), bytes4("x"));
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.FacetPinned(SINGLE, 0);
+        handler.pinFacet(SINGLE, 0);
+        vm.stopPrank();
+        vm.prank(guardian);
+        vm.expectEmit(address(handler));
+        emit ISwapHandler.Consented(guardian, weth, usdc, 1e18, 2_900e6, uint64(block.timestamp + 1 days));
+        handler.consent(weth, usdc, 1e18, 2_900e6);
+    }
+
     // STEPS
 
     function _waiting() private view returns (bytes[] memory changes) {

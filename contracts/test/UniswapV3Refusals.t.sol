@@ -220,6 +220,9 @@ contract UniswapV3RefusalsTest is UniswapV3PoolTest {
 
         vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidTolerance.selector, 1001));
         _new(keys, 1001);
+        bytes32[] memory one = new bytes32[](1);
+        one[0] = key;
+        _new(one, 1000);
 
         maxPositions = 0;
         vm.expectRevert(abi.encodeWithSelector(UniswapV3Holdings.InvalidMaxPositions.selector, 0));

@@ -287,4 +287,13 @@ contract UniswapV3ValueTest is UniswapV3Test {
         assertEq(low, 5e6);
         assertEq(high, 5e6);
     }
+
+    /// @dev Against whoever would be paid by it: a unit of ether is less than one of dollars, and may be one.
+    function test_class_E_part_of_a_unit_is_none_at_the_low_end_and_one_at_the_high() public {
+        _open(18, 6, false, LiquidityMath.rootOf(3000e6, 1e18));
+        _hold(token0, 1);
+        (uint256 low, uint256 high) = _report();
+        assertEq(low, 0);
+        assertEq(high, 1);
+    }
 }
