@@ -200,12 +200,16 @@ contract AaveV3DebtTest is AaveFixture {
     function test_class_V_a_key_that_bears_what_others_may_is_in_doubt_with_them() public {
         _supplyOf("WETH", 10e18);
         _supplyOf("USDC", 50_000e6);
+        _push("ETH/USD", 0);
+        (uint256 low,, uint256 state) = connector.report(key);
+        assertEq(state, uint256(Status.OK), "nothing is owed");
+        _push("ETH/USD", 3000e8);
         lender.borrow(_keyOf(_token("DAI")), 20_000e18);
         (uint256 owed, uint256 owedHigh) = _debts();
         bytes32 last = _keyOf(_token("WBTC"));
 
         _push("ETH/USD", 0);
-        (uint256 low,, uint256 state) = connector.report(key);
+        (low,, state) = connector.report(key);
         (uint256 status, uint256 debt,) = ReportLib.unpack(state);
         assertEq(status, uint256(Status.UNAVAILABLE));
         assertApproxEqAbs(low, 50_000e6 - owedHigh, 1, "worth what it is");

@@ -17,9 +17,10 @@ contract PlainVault is ERC4626 {
     constructor(IERC20 asset_) ERC20("Plain", "P") ERC4626(asset_) {}
 }
 
-/// @dev A vault with a ceiling, with shares that are locked for a while after they were minted, and with views
-/// that can fail.
+/// @dev A vault with a ceiling, with shares that are locked for a while after they were minted, with views that can
+/// fail, and with a toll on the way out that no view tells.
 contract LimitedVault is ERC4626 {
+    uint256 private tollBps;
     uint256 private ceiling = type(uint256).max;
     uint256 private lock;
     uint256 private failing;
@@ -31,6 +32,10 @@ contract LimitedVault is ERC4626 {
 
     function set(uint256 ceiling_, uint256 lock_, uint256 failing_) external {
         (ceiling, lock, failing) = (ceiling_, lock_, failing_);
+    }
+
+    function setToll(uint256 bps) external {
+        tollBps = bps;
     }
 
     function maxDeposit(address) public view override returns (uint256) {
@@ -63,7 +68,8 @@ contract LimitedVault is ERC4626 {
         if (shares > maxRedeem(owner)) {
             revert ERC4626ExceededMaxRedeem(owner, shares, 0);
         }
-        _withdraw(msg.sender, receiver, owner, assets = super.convertToAssets(shares), shares);
+        assets = super.convertToAssets(shares) * (10_000 - tollBps) / 10_000;
+        _withdraw(msg.sender, receiver, owner, assets, shares);
     }
 
     function withdraw(uint256 assets, address receiver, address owner)
@@ -72,7 +78,8 @@ contract LimitedVault is ERC4626 {
         returns (uint256 shares)
     {
         if (assets > maxWithdraw(owner)) revert ERC4626ExceededMaxWithdraw(owner, assets, 0);
-        _withdraw(msg.sender, receiver, owner, assets, shares = super.previewWithdraw(assets));
+        shares = super.previewWithdraw(assets) * (10_000 + tollBps) / 10_000;
+        _withdraw(msg.sender, receiver, owner, assets, shares);
     }
 
     function convertToAssets(uint256 shares) public view override returns (uint256) {
@@ -269,6 +276,30 @@ contract ERC4626ConnectorTest is ConnectorTest {
         vm.expectRevert(abi.encodeWithSelector(ERC4626Connector.Unreadable.selector, key));
         connector.report(key);
         assertEq(connector.withdraw(key, EVERYTHING), 1_000e6);
+    }
+
+    function test_class_E_without_a_preview_an_exit_pays_what_shares_convert_to_or_little_less() public {
+        _useLimited();
+        _supply(1_000e6);
+        limited.set(type(uint256).max, 0, 1);
+        limited.setToll(11);
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 999e6, 998.9e6));
+        connector.withdraw(key, EVERYTHING);
+        // The limit's own unit more than ten in ten thousand.
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 500.5e6 + 1, 500.55e6));
+        connector.withdraw(key, 500e6);
+        limited.setToll(9);
+        assertEq(connector.withdraw(key, 500e6), 500e6);
+        assertApproxEqAbs(connector.withdraw(key, EVERYTHING), 499.55e6, 1);
+    }
+
+    function test_class_E_a_vault_that_says_nothing_may_not_take_shares_for_nothing() public {
+        _useLimited();
+        _supply(1_000e6);
+        limited.set(type(uint256).max, 0, 2);
+        limited.setToll(10_000);
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 1, 0));
+        connector.withdraw(key, EVERYTHING);
     }
 
     // WHAT OTHERS VALUE SHARES FROM
