@@ -125,7 +125,7 @@ FIRST = {
     "StakedEtherSource": "RateSource",
     "TickMath": "TwapSource,LiquidityMath",
     "UniswapV3TwapSource": "TwapSource,TwapLimits,LongestSearch",
-    "AaveV3Connector": "AaveV3Connector,AaveV3Debt,AaveV3Rewards,AaveV3Gas",
+    "AaveV3Connector": "AaveV3Connector,AaveV3Debt,AaveV3Rewards,AaveV3Gas,AaveV3Hostile",
     "CodeStore": "MorphoBlueConnector,HostileProtocols",
     "Connector": "TokenConnector,HostileProtocols,AaveV3Debt,MorphoBlueDecimals",
     "ERC4626Connector": "ERC4626Connector,WorthlessShares,AsyncVaults,HostileProtocols",
