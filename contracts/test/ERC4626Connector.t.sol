@@ -346,6 +346,12 @@ contract ERC4626ConnectorTest is ConnectorTest {
             assertTrue(known || all[i].said == 0);
         }
         assertEq(all[0].amount, limited.balanceOf(address(connector)));
+        vm.mockCallRevert(address(limited), abi.encodeCall(limited.decimals, ()), "");
+        all = exact.answers(key);
+        assertEq(all[3].amount, 1e6);
+        assertEq(all[6].amount, 1);
+        assertEq(all[7].amount, 12);
+        assertEq(all[8].amount, 12);
     }
 
     /// @dev A reader gives each of its calls 5,000,000.

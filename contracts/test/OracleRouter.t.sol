@@ -129,6 +129,13 @@ contract OracleRouterTest is Test {
         _expectNone(router);
     }
 
+    /// @dev A source that says OK to a range from nothing to one.
+    function test_class_O_a_price_of_nothing_is_no_price() public {
+        OracleRouter router = _etherToDollar();
+        vm.etch(address(etherUsd), hex"600160205260605ff3");
+        _expectNone(router);
+    }
+
     /// @dev Burning all gas, answering at length, too briefly, with no such status, or with the ends swapped.
     function test_class_T_a_hostile_source_costs_its_stipend_and_gives_no_price() public {
         OracleRouter router = _etherToDollar();
@@ -228,10 +235,13 @@ contract OracleRouterTest is Test {
     function test_class_T_a_route_that_asks_for_too_much_gas_is_refused() public {
         bytes memory asked = abi.encodeWithSignature("stipend()");
         uint256[3] memory stipends = [uint256(490_000), 1_000_001, type(uint256).max];
+        uint256[3] memory needed = [uint256(1_027_554), 1_000_001, type(uint256).max];
         for (uint256 i; i < 3; ++i) {
             vm.mockCall(address(etherUsd), asked, abi.encode(stipends[i]));
             vm.mockCall(address(dollarUsd), asked, abi.encode(490_000));
-            vm.expectPartialRevert(OracleRouter.RouteTooDear.selector);
+            vm.expectRevert(
+                abi.encodeWithSelector(OracleRouter.RouteTooDear.selector, weth, usdc, needed[i], 1_000_000)
+            );
             _etherToDollar();
         }
         vm.mockCall(address(etherUsd), asked, abi.encode(450_000));
