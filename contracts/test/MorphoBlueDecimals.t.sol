@@ -489,6 +489,23 @@ contract MorphoBlueDecimalsTest is ConnectorFixture {
         connector.report(key);
     }
 
+    function test_class_N_a_morpho_that_does_not_take_what_it_is_given_is_refused() public {
+        _open(6, 18);
+        _lever(10_000e6, 1e6);
+        loan.mint(address(connector), 1_000e6);
+        collateral.mint(address(connector), 1e18);
+        bytes memory said = abi.encode(1_000e6, 1_000e12);
+        vm.mockCall(address(morpho), abi.encodeWithSelector(IMorphoBlue.supply.selector), said);
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 1_000e6, 0));
+        connector.supply(key, 1_000e6);
+        vm.mockCall(address(morpho), abi.encodeWithSelector(IMorphoBlue.repay.selector), said);
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 1_000e6, 0));
+        lender.repay(key, 1_000e6);
+        vm.mockCall(address(morpho), abi.encodeWithSelector(IMorphoBlue.supplyCollateral.selector), "");
+        vm.expectRevert(abi.encodeWithSelector(Connector.SlippageExceeded.selector, 1e18, 0));
+        lender.supplyCollateral(key, 1e18);
+    }
+
     function test_nothing_is_no_collateral() public {
         _open(6, 18);
         vm.expectRevert(Connector.ZeroAmount.selector);

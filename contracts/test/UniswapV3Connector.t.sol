@@ -293,6 +293,15 @@ contract UniswapV3ConnectorTest is UniswapV3PoolTest {
         connector.decrease(tokenId, ALL, 0, 1);
     }
 
+    function test_M_37_a_range_that_begins_or_ends_where_the_pool_stands_needs_one_token() public {
+        _hold(token0, 1e18);
+        _hold(asset, 3_000e6);
+        (int24 lower, int24 here, int24 upper) = (_tick(-50), _tick(0), _tick(50));
+        _swapTo(TickMath.sqrtPriceX96(here));
+        connector.mint(key, here, upper, 1e18, 0, 1, 0);
+        connector.mint(key, lower, here, 0, 3_000e6, 0, 1);
+    }
+
     /// @dev A minimum of one protects from nothing either; the guard does. Whichever way the pool was moved and
     /// wherever the range lies, nothing is added to it, or, within the tolerance, for no more than that.
     function testFuzz_M_37_a_minimum_of_one_adds_nothing_to_a_moved_pool(uint256 seed, int24 away) public {
