@@ -240,6 +240,12 @@ contract AaveV3DearOracleTest is ConnectorFixture, CheckedEther {
         assertEq(_tooDear(), WITHOUT_PRICE + 255_000, "nor without a route");
     }
 
+    function test_class_V_of_what_is_only_supplied_the_dearest_key_counts() public {
+        terms.borrowable.pop();
+        REPORT_GAS = 1;
+        assertEq(_tooDear(), 38_000 + 255_000);
+    }
+
     function _tooDear() private returns (uint256 needed) {
         try this.connect() {
             assertTrue(false, "accepted");
