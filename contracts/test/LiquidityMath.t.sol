@@ -131,6 +131,23 @@ contract LiquidityMathTest is UniswapV3Test {
         }
     }
 
+    /// @dev Prices just below a square. `value1` is an inverse, so that `root` squared times it is one more than
+    /// what divides evenly: where the quotient is rounded up, the root is, too.
+    function testFuzz_class_U_a_price_just_below_a_square_rounds_down(uint256 root, bool dear) public pure {
+        root = bound(root, dear ? 1 << 95 : 1 << 80, dear ? MOST >> 33 : (1 << 127) - 1) | 1;
+        uint256 bits = dear ? 128 : 192;
+        uint256 inverse = 1;
+        unchecked {
+            for (uint256 i; i < 8; i++) {
+                inverse *= 2 - root * root * inverse;
+            }
+        }
+        uint256 value1 = inverse & ((1 << bits) - 1);
+        uint256 value0 = Math.mulDiv(root * root, value1, 1 << bits);
+        assertEq(mulmod(root * root, value1, 1 << bits), 1);
+        assertEq(LiquidityMath.rootOf(value0, value1), dear ? (root - 1) << 32 : root - 1);
+    }
+
     function test_a_price_of_nothing_or_without_end_is_at_the_edge() public pure {
         assertEq(LiquidityMath.rootOf(0, 1), LEAST);
         assertEq(LiquidityMath.rootOf(1, 0), MOST);
