@@ -1,8 +1,9 @@
 """Mutation testing of the contracts: at least 85 % of each seeded sample of faults must be found by the
 Forge tests, and each one that is not has its explanation in docs/security/mutants.toml.
 
-Resumable: verdicts are kept for the very sources and tests they rest on. Faults that do not compile, or that
-leave the bytecode as it was, are not counted.
+Resumable: verdicts are kept for the very sources and tests they rest on. One that a test has killed stays
+killed while that test stays as it is, whatever others come. Faults that do not compile, or that leave the
+bytecode as it was, are not counted.
 """
 
 # Why not a published tool: slither-mutate runs here, but it edits the sources in place, recompiles everything
@@ -154,21 +155,23 @@ Stage = tuple[list[str], Mapping[str, str]]
 
 @dataclass
 class Verdicts:
-    """What became of each mutant, by its id, in a JSON file that survives an interruption."""
+    """What became of each mutant, why, and a digest of the tests that say so, by its id, in a JSON file that
+    survives an interruption."""
 
     path: Path
-    found: dict[str, tuple[str, str]] = field(default_factory=dict)
+    found: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
     def load(self) -> None:
         """Raises ValueError when the file is there and is not ours."""
         if self.path.is_file():
             self.found = {
-                key: (verdict, why) for key, (verdict, why) in json.loads(self.path.read_text()).items()
+                key: (verdict, why, tests)
+                for key, (verdict, why, tests) in json.loads(self.path.read_text()).items()
             }
 
-    def record(self, key: str, verdict: str, why: str) -> None:
+    def record(self, key: str, verdict: str, why: str, tests: str) -> None:
         """The file is replaced as a whole."""
-        self.found[key] = (verdict, why)
+        self.found[key] = (verdict, why, tests)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps(self.found, indent=1, sort_keys=True) + "\n")
@@ -182,9 +185,14 @@ class Campaign:
         self._configuration = Configuration.read(forge, root)
         self.compiler = Compiler(root, self._configuration)
         self._forge, self._root, self._workers = forge, root, workers
-        folders = (self._configuration.source, self._configuration.test, self._configuration.script)
+        tests = root / self._configuration.test
+        folders = (self._configuration.source, self._configuration.script)
+        self._tests = sorted(tests.rglob("*.sol"))
         self._sources = sorted(
-            file for part in dict.fromkeys(folders) for file in (root / part).rglob("*.sol")
+            file
+            for part in dict.fromkeys(folders)
+            for file in (root / part).rglob("*.sol")
+            if tests not in file.parents
         )
         self._free: SimpleQueue[Tree] = SimpleQueue()
         self._original: dict[str, Codes] = {}
@@ -194,14 +202,26 @@ class Campaign:
         self.verdicts.load()
 
     def _fingerprint(self) -> str:
-        """Of all that a verdict rests on: sources, tests, settings, and this tool."""
-        digest = hashlib.sha256()
+        """Of all that every verdict rests on: sources, settings, and this tool."""
         tool = sorted(Path(__file__).parent.glob("mutat*/*.py"))
         settings = (self._root / "foundry.toml", self._root / "package-lock.json")
-        for file in (Path(__file__), *tool, *settings, *self._sources):
-            if file.is_file():
-                digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-        return digest.hexdigest()[:16]
+        return digest(Path(__file__), *tool, *settings, *self._sources)
+
+    def _rests(self, verdict: str, why: str) -> str:
+        """Of the tests that a verdict rests on: the file that fails and all it imports, otherwise all."""
+        file, _, _ = why.partition(":")
+        if verdict == "killed" and self._root / file in self._tests:
+            return digest(*(self._root / each for each in sorted(self.compiler.closure([file]))))
+        return digest(*self._tests)
+
+    def _stands(self, key: str) -> bool:
+        if key not in self.verdicts.found:
+            return False
+        verdict, why, tests = self.verdicts.found[key]
+        return tests == self._rests(verdict, why)
+
+    def _record(self, key: str, verdict: str, why: str) -> None:
+        self.verdicts.record(key, verdict, why, self._rests(verdict, why))
 
     def mutants(self, files: Sequence[str]) -> list[Mutant]:
         return [
@@ -228,12 +248,12 @@ class Campaign:
             self._free.put(tree)
         # A sample's own, because each asks other files' tests of refused deployments.
         whole = f"unbroken {hashlib.sha256(chr(0).join(files).encode()).hexdigest()[:16]}"
-        if whole not in self.verdicts.found:
+        if not self._stands(whole):
             runs = [trees[0].failure(*each) for each in stages(self._configuration, None)]
             for failed in (*runs, *(self._refused(file, self.compiler.text(file)) for file in files)):
                 if failed is not None:
                     raise SystemExit(f"{failed} fails without any mutant: nothing can be learned")
-            self.verdicts.record(whole, "survived", "")
+            self._record(whole, "survived", "")
 
     def _codes(self, base: Tree, file: str) -> Codes:
         """Of all that has a source's code in it."""
@@ -255,15 +275,15 @@ class Campaign:
                 for done in wait(active, return_when=FIRST_COMPLETED).done:
                     mutant = active.pop(done)
                     verdict, why = done.result()
-                    self.verdicts.record(mutant.id, verdict, why)
+                    self._record(mutant.id, verdict, why)
                     if verdict in ("killed", "survived"):
                         counted.append(mutant)
                     say(f"[{len(counted)}/{count}] {verdict} {why}\n{mutant}")
         return counted
 
     def _judge(self, mutant: Mutant) -> tuple[str, str]:
-        if mutant.id in self.verdicts.found:
-            return self.verdicts.found[mutant.id]
+        if self._stands(mutant.id):
+            return self.verdicts.found[mutant.id][:2]
         tree = self._free.get()
         try:
             return self._judge_in(tree, mutant)
@@ -308,6 +328,15 @@ class Campaign:
             return self._plain.failure_with(
                 file, text, ["--match-path", f"{{{','.join(tests)}}}"], {"FOUNDRY_FUZZ_RUNS": "16"}
             )
+
+
+def digest(*files: Path) -> str:
+    """Of the names and texts of those files that are there."""
+    found = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            found.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
 
 
 def sample(candidates: Iterable[Mutant], seed: int) -> list[Mutant]:

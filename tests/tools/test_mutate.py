@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import mutate
@@ -191,10 +192,10 @@ def test_a_survivor_fails_the_run_until_it_is_explained_and_verdicts_are_kept(
     found = campaign.verdicts.found
 
     assert counted == [killed, survivor, refused]
-    assert found[refused.id] == ("killed", "test_refuses_seven")
+    assert found[refused.id][:2] == ("killed", "test/Till.t.sol:test_refuses_seven")
     assert [found[each.id][0] for each in (equivalent, invalid)] == ["equivalent", "invalid"]
     assert found[killed.id][0] == "killed"
-    assert "test_takes" in found[killed.id][1]
+    assert found[killed.id][1] == "test/Till.t.sol:test_takes"
     assert found[survivor.id][0] == "survived"
     assert json.loads(campaign.verdicts.path.read_text())[survivor.id][0] == "survived"
     again = mutate.Campaign(str(FORGE), project, workers=1)
@@ -214,6 +215,34 @@ def test_a_survivor_fails_the_run_until_it_is_explained_and_verdicts_are_kept(
     table.write_text(f"[[survivor]]\n{entry}why = ''\n")
     with pytest.raises(ValueError, match="no explanation"):
         mutate.explanations(table)
+
+
+def test_what_a_test_has_killed_stays_killed_while_that_test_is_as_it_was(
+    project: Path, every: list[Mutant], tmp_path: Path
+) -> None:
+    killed = one(every, "total -= amount", "total += amount")
+    survivor = one(every, "amount /* < */ > total", "amount /* < */ >= total")
+    root = tmp_path / "till"
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns(".deep"))
+
+    def judged(mutants: list[Mutant], prepared: bool = True) -> list[str]:
+        campaign = mutate.Campaign(str(FORGE), root, workers=1)
+        if prepared:
+            campaign.prepare([TOY])
+        campaign.run(mutants, len(mutants))
+        return [" ".join(campaign.verdicts.found[each.id][:2]) for each in mutants]
+
+    assert judged([killed, survivor]) == ["killed test/Till.t.sol:test_takes", "survived "]
+    all_of_it = TEST.replace("TillTest", "AllTest").replace("take(2) == 3", "take(5) == 0")
+    (root / "test/All.t.sol").write_text(all_of_it)
+    # No copy is prepared: it is not judged again.
+    assert judged([killed], prepared=False) == ["killed test/Till.t.sol:test_takes"]
+    assert judged([killed, survivor]) == [
+        "killed test/Till.t.sol:test_takes",
+        "killed test/All.t.sol:test_takes",
+    ]
+    (root / "test/Till.t.sol").write_text(TEST.replace("till.take(2) == 3", "true"))
+    assert judged([killed]) == ["killed test/All.t.sol:test_takes"]
 
 
 def test_test_files_that_hold_the_code_they_deploy_are_found(project: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mutation.compiler import Codes, Configuration
 STAGE_SECONDS = 600
 """A mutant that keeps the tests going for so long has changed what they see."""
 NAME = re.compile(r"\]\s(\w+)\(")
-FAILURE = re.compile(r"^\[FAIL.*", re.MULTILINE)
+FAILURE = re.compile(r"^Encountered \d+ failing tests? in (\S+):\w+\n(\[FAIL.*)", re.MULTILINE)
 PIECES = 8
 PIECE = 32
 """Hexadecimal digits: what another contract has the same of, it does not have in all of these places."""
@@ -131,7 +131,7 @@ class Tree:
             path.write_bytes(original)
 
     def failure(self, tests: Sequence[str], environment: Mapping[str, str]) -> str | None:
-        """The first test that fails, or None. `tests` are Forge's filters. Raises ForgeError."""
+        """The first test that fails as file:name, or None. `tests` are Forge's filters. Raises ForgeError."""
         # What failed for another mutant would be tried again for this one.
         for part in ("fuzz", "invariant", "test-failures"):
             for found in (self.folder / "cache").rglob(part):
@@ -148,8 +148,8 @@ class Tree:
         failed = FAILURE.search(done.stdout)
         if failed is None:
             raise ForgeError(done.stdout + done.stderr)
-        names = NAME.findall(failed[0])
-        return names[-1] if names else failed[0]
+        names = NAME.findall(failed[2])
+        return f"{failed[1]}:{names[-1] if names else failed[2]}"
 
     def _run(
         self, arguments: Sequence[str], environment: Mapping[str, str]
