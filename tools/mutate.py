@@ -2,8 +2,8 @@
 Forge tests, and each one that is not has its explanation in docs/security/mutants.toml.
 
 Resumable: verdicts are kept for the very sources and tests they rest on. One that a test has killed stays
-killed while that test stays as it is, whatever others come. Faults that do not compile, or that leave the
-bytecode as it was, are not counted.
+killed while that test and what it imports stay as they are, whatever else changes. Faults that do not compile,
+or that leave the bytecode as it was, are not counted.
 """
 
 # Why not a published tool: slither-mutate runs here, but it edits the sources in place, recompiles everything
@@ -155,7 +155,7 @@ Stage = tuple[list[str], Mapping[str, str]]
 
 @dataclass
 class Verdicts:
-    """What became of each mutant, why, and a digest of the tests that say so, by its id, in a JSON file that
+    """What became of each mutant, why, and a digest of the files that say so, by its id, in a JSON file that
     survives an interruption."""
 
     path: Path
@@ -165,13 +165,13 @@ class Verdicts:
         """Raises ValueError when the file is there and is not ours."""
         if self.path.is_file():
             self.found = {
-                key: (verdict, why, tests)
-                for key, (verdict, why, tests) in json.loads(self.path.read_text()).items()
+                key: (verdict, why, files)
+                for key, (verdict, why, files) in json.loads(self.path.read_text()).items()
             }
 
-    def record(self, key: str, verdict: str, why: str, tests: str) -> None:
+    def record(self, key: str, verdict: str, why: str, files: str) -> None:
         """The file is replaced as a whole."""
-        self.found[key] = (verdict, why, tests)
+        self.found[key] = (verdict, why, files)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps(self.found, indent=1, sort_keys=True) + "\n")
@@ -185,15 +185,8 @@ class Campaign:
         self._configuration = Configuration.read(forge, root)
         self.compiler = Compiler(root, self._configuration)
         self._forge, self._root, self._workers = forge, root, workers
-        tests = root / self._configuration.test
-        folders = (self._configuration.source, self._configuration.script)
-        self._tests = sorted(tests.rglob("*.sol"))
-        self._sources = sorted(
-            file
-            for part in dict.fromkeys(folders)
-            for file in (root / part).rglob("*.sol")
-            if tests not in file.parents
-        )
+        folders = (self._configuration.source, self._configuration.test, self._configuration.script)
+        self._files = sorted(file for part in dict.fromkeys(folders) for file in (root / part).rglob("*.sol"))
         self._free: SimpleQueue[Tree] = SimpleQueue()
         self._original: dict[str, Codes] = {}
         self._plain = Tree(forge, root, root / STATE / "plain", self._configuration, linked=False)
@@ -202,23 +195,23 @@ class Campaign:
         self.verdicts.load()
 
     def _fingerprint(self) -> str:
-        """Of all that every verdict rests on: sources, settings, and this tool."""
+        """Of what every verdict rests on: settings, and this tool."""
         tool = sorted(Path(__file__).parent.glob("mutat*/*.py"))
         settings = (self._root / "foundry.toml", self._root / "package-lock.json")
-        return digest(Path(__file__), *tool, *settings, *self._sources)
+        return digest(Path(__file__), *tool, *settings)
 
     def _rests(self, verdict: str, why: str) -> str:
-        """Of the tests that a verdict rests on: the file that fails and all it imports, otherwise all."""
+        """Of the files that a verdict rests on: the test that fails and all it imports, otherwise all."""
         file, _, _ = why.partition(":")
-        if verdict == "killed" and self._root / file in self._tests:
+        if verdict == "killed" and self._root / file in self._files:
             return digest(*(self._root / each for each in sorted(self.compiler.closure([file]))))
-        return digest(*self._tests)
+        return digest(*self._files)
 
     def _stands(self, key: str) -> bool:
         if key not in self.verdicts.found:
             return False
-        verdict, why, tests = self.verdicts.found[key]
-        return tests == self._rests(verdict, why)
+        verdict, why, files = self.verdicts.found[key]
+        return files == self._rests(verdict, why)
 
     def _record(self, key: str, verdict: str, why: str) -> None:
         self.verdicts.record(key, verdict, why, self._rests(verdict, why))

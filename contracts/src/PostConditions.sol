@@ -133,6 +133,9 @@ abstract contract PostConditions is Valuation {
         for (uint256 i; i < touched.length; ++i) {
             Touched memory t = touched[i];
             t.afterwards = state.report(t.connector, t.key, change.pocketed);
+        }
+        for (uint256 i; i < touched.length; ++i) {
+            Touched memory t = touched[i];
             (PositionReport memory before, PositionReport memory afterwards) = (t.before, t.afterwards);
             sum += afterwards.low;
             if (!before.healthy) {
@@ -140,7 +143,7 @@ abstract contract PostConditions is Valuation {
                 low += afterwards.low - gain;
                 repaid += Math.min(gain, ReadingLib.excess(before.debt, afterwards.debt));
             } else if (afterwards.healthy) {
-                low += afterwards.low - _risen(t);
+                low += afterwards.low - _risen(touched, t);
             }
             if (announced) state.moveFirst(t.connector, t.key, before, afterwards);
             _mark(t);
@@ -158,11 +161,11 @@ abstract contract PostConditions is Valuation {
 
     /// @dev What a position has gained, other than by owing less, that nothing was pushed to. No limit on growth sees
     /// it (`_judge`), and it may be the vault's own: left at the connector by an earlier batch, or sent there by a
-    /// swap of this one.
-    function _risen(Touched memory t) private pure returns (uint256) {
-        if (t.pushed) return 0;
+    /// swap of this one. In a shared account one position may owe less because another has grown.
+    function _risen(Touched[] memory touched, Touched memory t) private pure returns (uint256) {
         uint256 gain = ReadingLib.excess(t.afterwards.low, t.before.low);
-        return Math.min(gain, ReadingLib.excess(_gross(t.afterwards), _gross(t.before)));
+        if (t.pushed || gain == 0) return 0;
+        return Math.min(gain, _accountOf(touched, t).growth);
     }
 
     /// @dev An impaired position keeps the exposure it had. Risk ids are asked for where something has changed.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {AaveV3Connector} from "../src/connectors/AaveV3Connector.sol";
 import {IAaveV3Pool} from "../src/connectors/IAaveV3.sol";
 import {LendingConnector} from "../src/connectors/LendingConnector.sol";
@@ -11,6 +9,7 @@ import {IPriceSource} from "../src/interfaces/IOracleRouter.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {Batch, Value} from "../src/interfaces/Types.sol";
 import {DoubtedEther} from "./fixtures/DoubtedEther.sol";
+import {IntegrationAaveKeys} from "./fixtures/IntegrationAaveKeys.sol";
 import {IntegrationFixture} from "./fixtures/IntegrationFixture.sol";
 
 /// @title An account at Aave that may supply Ether and borrow dollars
@@ -140,67 +139,6 @@ contract IntegrationAaveDoubtTest is IntegrationAaveEther, DoubtedEther {
 
     function _refresh() internal override(IntegrationFixture, DoubtedEther) {
         super._refresh();
-    }
-}
-
-/// @title An account of several keys inside the batches of a real vault
-abstract contract IntegrationAaveKeys is IntegrationFixture {
-    AaveV3Connector internal lender;
-    IAaveV3Pool internal pool;
-    bytes32 internal etherKey;
-    bytes32 internal dollarKey;
-
-    function _connect() internal override {
-        (etherKey, dollarKey) = (_keyOf(weth), _keyOf(usdc));
-        pool = IAaveV3Pool(_address(".aave.pool"));
-        AaveV3Connector.Terms memory terms;
-        (terms.keys, terms.borrowable, terms.minHealth) = (new bytes32[](2), new bytes32[](2), 1.05e18);
-        (terms.keys[0], terms.keys[1]) = (etherKey, dollarKey);
-        (terms.borrowable[0], terms.borrowable[1]) = (dollarKey, etherKey);
-        lender = new AaveV3Connector(address(portfolio), pool, terms);
-        _list(address(lender), etherKey);
-        _list(address(lender), dollarKey);
-        _allowPlain(address(lender));
-        _may(address(lender), lender.borrow.selector);
-        _may(address(lender), lender.repay.selector);
-        _may(address(lender), lender.setEMode.selector);
-    }
-
-    /// @dev Ether and dollars against dollars: the Ether comes first and bears the debt.
-    function _leverEther() internal {
-        _thenBuy(90_000e6, 29.5e18);
-        _then(address(lender), weth, 29.5e18, abi.encodeCall(IConnector.supply, (etherKey, 29.5e18)));
-        _thenKeep(weth);
-        _then(address(lender), abi.encodeCall(lender.borrow, (dollarKey, 45_000e6)));
-        _thenSupplyDollars(100_000e6);
-        _run(2_000e6);
-    }
-
-    /// @dev Dollars against 20 Ether, which are dearer now: health is 1.147.
-    function _shortEther() internal {
-        _thenSupplyDollars(100_000e6);
-        _then(address(lender), abi.encodeCall(lender.borrow, (etherKey, 20e18)));
-        _thenKeep(weth);
-        _run(2_000e6);
-        _push("ETH/USD", 3400e8);
-        assertLt(_health(), 1.15e18);
-    }
-
-    function _thenSupplyDollars(uint256 assets) internal {
-        _then(address(lender), usdc, assets, abi.encodeCall(IConnector.supply, (dollarKey, assets)));
-    }
-
-    function _supplyAsStranger(address given, uint256 amount) internal {
-        address stranger = makeAddr("stranger");
-        deal(given, stranger, amount);
-        vm.startPrank(stranger);
-        SafeERC20.forceApprove(IERC20(given), address(pool), amount);
-        pool.supply(given, amount, address(lender), 0);
-        vm.stopPrank();
-    }
-
-    function _health() internal view returns (uint256 health) {
-        (,,,,, health) = pool.getUserAccountData(address(lender));
     }
 }
 

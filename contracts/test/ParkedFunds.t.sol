@@ -2,8 +2,10 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IConnector} from "../src/interfaces/IConnector.sol";
 import {IPortfolio} from "../src/interfaces/IPortfolio.sol";
 import {Batch} from "../src/interfaces/Types.sol";
+import {IntegrationAaveKeys} from "./fixtures/IntegrationAaveKeys.sol";
 import {LiquidityFixture} from "./fixtures/LiquidityFixture.sol";
 
 /// @title What one batch leaves at a connector, and a later one puts in there
@@ -56,5 +58,45 @@ contract ParkedFundsTest is LiquidityFixture {
         _then(address(liquidity), abi.encodeCall(liquidity.hold, (key, usdc, PARKED)));
         _then(address(tokens), usdc, PARKED, abi.encodeCall(tokens.collect, (weth)));
         return _queued(maxLoss);
+    }
+}
+
+/// @dev The same where an account's debt is borne key by key: what is put in at the first, and all owed, is worth more
+/// at the second, which has not grown.
+contract ParkedBesideADebtTest is IntegrationAaveKeys {
+    uint256 private constant PARKED = 9_000e6;
+    uint256 private constant ETHER = 2.6e18;
+
+    function _connect() internal override {
+        super._connect();
+        _may(address(tokens), tokens.collect.selector);
+    }
+
+    function setUp() public override {
+        super.setUp();
+        _shortEther();
+        registry.setExitOnly(address(vault), address(lender));
+        registry.lowerCap(address(vault), RISK, 0);
+        registry.pauseRisk(address(vault));
+        deal(weth, address(this), ETHER + 1);
+        IERC20(weth).transfer(address(lender), ETHER);
+        IERC20(weth).transfer(address(tokens), 1);
+    }
+
+    function test_class_S_what_another_keys_debt_absorbs_hides_no_loss() public {
+        _thenMove();
+        Batch memory refused = _queued(PARKED - 100e6);
+        vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
+        portfolio.execute(refused);
+        (uint256 before,) = _nav();
+        _thenMove();
+        _run(PARKED + 100e6);
+        (uint256 afterwards,) = _nav();
+        assertApproxEqRel(afterwards, before, 0.001e18, "the gain is real all the same");
+    }
+
+    function _thenMove() private {
+        _then(address(lender), abi.encodeCall(IConnector.supply, (etherKey, ETHER)));
+        _then(address(tokens), usdc, PARKED, abi.encodeCall(tokens.collect, (weth)));
     }
 }

@@ -173,8 +173,8 @@ def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
             low += after.low - gain
             repaid += min(gain, excess(before.debt, after.debt))
         elif after.healthy:
-            risen = min(excess(after.low, before.low), excess(after.gross, before.gross))
-            low += after.low - (0 if each.pushed else risen)
+            growth = 0 if each.pushed else _account(_answering(each, touched)).growth
+            low += after.low - min(excess(after.low, before.low), growth)
     return low + idle + min(repaid, excess(change.idle_before, idle))
 
 
@@ -182,8 +182,7 @@ def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
 
 
 def _judged(t: Touched, touched: Sequence[Touched]) -> Touched:
-    own = [each for each in touched if each.position[0] == t.position[0]] if t.shared else [t]
-    a = _account(own)
+    a = _account(_answering(t, touched))
     borrowed = a.readable and a.debt_after > a.debt_before + ROUNDING
     repaid = a.readable and a.debt_after < a.debt_before
     grown = borrowed or (t.pushed and t.sound and t.after.gross > t.before.gross + ROUNDING)
@@ -195,6 +194,11 @@ def _judged(t: Touched, touched: Sequence[Touched]) -> Touched:
         raised=grown and (borrowed or not a.defended),
         relieved=repaid or (a.readable and a.healthier),
     )
+
+
+def _answering(t: Touched, touched: Sequence[Touched]) -> Sequence[Touched]:
+    """The positions that answer for a position's debt."""
+    return [each for each in touched if each.position[0] == t.position[0]] if t.shared else [t]
 
 
 def _account(own: Sequence[Touched]) -> _Account:

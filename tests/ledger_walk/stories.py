@@ -36,6 +36,7 @@ class Stories:
             (4, self.late_comers),
             (4, self.repaid_in_doubt),
             (4, self.risen_by_itself),
+            (4, self.risen_beside_a_debt),
         )
 
     # STEPS THEY SHARE
@@ -213,6 +214,28 @@ class Stories:
         calls = [
             (place, self.stage.parts.asset, 0, data) for place, data in ((risen[0], rise), (left[0], fall))
         ]
+        self.keepers.send(self.keepers.encoded(calls, careful=False))
+
+    def risen_beside_a_debt(self) -> None:
+        """Nor does what rises because the debt that it bears has gone to another position of its account."""
+        listed = self.listed()
+        account = [each for each in listed if each[0] == self.stage.shared]
+        others = [each for each in listed if each[0] != self.stage.shared]
+        if len(account) < 2 or not others:
+            return
+        self.heal()
+        (_, bearing), (connector, relieved), left = *account[:2], self.draws.pick(others)
+        low, worth = (self.stage.world.stated[each].low for each in (account[1], left))
+        gain = self.draws.pick((ROUNDING, ROUNDING + 1, worth // 1_000))
+        lost = worth * self.draws.between(0, 2) // 1_000
+        self.restate(account[0], 0, 0, packed(0, gain, WAD))
+        self.restate(account[1], low, low, packed(0, gain, WAD))
+        changes = (
+            (connector, BECOME.encode(bearing, 0, 0, packed(0, 2 * gain, WAD), 0)),
+            (connector, BECOME.encode(relieved, low + gain, low + gain, packed(0, 0, 0), 0)),
+            (left[0], BECOME.encode(left[1], worth - lost, worth - lost, packed(0, 0, 0), 0)),
+        )
+        calls = [(place, self.stage.parts.asset, 0, data) for place, data in changes]
         self.keepers.send(self.keepers.encoded(calls, careful=False))
 
     def invest(self, per_cent: int) -> None:
