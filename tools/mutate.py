@@ -2,8 +2,8 @@
 Forge tests, and each one that is not has its explanation in docs/security/mutants.toml.
 
 Resumable: verdicts are kept for the very sources and tests they rest on. One that a test has killed stays
-killed while that test and what it imports stay as they are, whatever else changes. Faults that do not compile,
-or that leave the bytecode as it was, are not counted.
+killed while that test and what it imports stay as they are, whatever else changes. Faults that do not
+compile, or that leave the bytecode as it was, are not counted.
 """
 
 # Why not a published tool: slither-mutate runs here, but it edits the sources in place, recompiles everything
