@@ -271,6 +271,16 @@ contract ChainlinkSourceTest is Test {
         assertEq(uint256(status), uint256(Status.OK), "any other answer shows life");
     }
 
+    /// @dev 16 rounds in each heartbeat are seen through, and no more are read.
+    function test_class_O_a_frozen_feed_is_seen_as_far_back_as_the_samples_reach() public {
+        ChainlinkSource source = _watched();
+        _rounds(113, 3000e8, 225);
+        _expect(source, 2985e18, 3015e18, Status.CONSTANT);
+        _rounds(225, 3000e8, 112);
+        (,, Status status) = source.price();
+        assertEq(uint256(status), uint256(Status.OK));
+    }
+
     function test_class_O_an_answer_that_moved_and_came_back_is_not_frozen() public {
         ChainlinkSource source = _watched();
         _rounds(8, 3000e8);
@@ -408,8 +418,12 @@ contract ChainlinkSourceTest is Test {
 
     /// @dev One round an hour.
     function _rounds(uint256 count, int256 answer) private {
+        _rounds(count, answer, 1 hours);
+    }
+
+    function _rounds(uint256 count, int256 answer, uint256 apart) private {
         for (uint256 i; i < count; ++i) {
-            vm.warp(block.timestamp + 1 hours);
+            vm.warp(block.timestamp + apart);
             aggregator.push(answer);
         }
     }

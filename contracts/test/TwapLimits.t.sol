@@ -74,6 +74,11 @@ contract TwapLimitsTest is Devnet {
         _expectNone(_source(token0, token1, -HIGH_TICK, token0));
     }
 
+    function test_M_60_a_price_beyond_any_word_is_no_price() public {
+        (address token0, address token1) = _tokens(36, 0);
+        _expectNone(_source(token0, token1, 700_000, token0));
+    }
+
     /// @dev Half a tick below zero lies between -1 and 0.
     function test_M_60_a_mean_tick_is_rounded_down_below_zero_too() public {
         (address token0, address token1) = _tokens(18, 18);
