@@ -14,7 +14,7 @@ from bench.registry import Metric, Number
 from bench.stage import NOBODY, USDC, alone
 from keeper.contracts import Function, encode_call
 from keeper.simulation.devnet import Devnet
-from keeper.simulation.vault import deploy_core, deploy_oracle, govern
+from keeper.simulation.vault import Core, deploy_core, deploy_oracle, govern
 from keeper.units import WAD, Address
 
 EVERYTHING = 2**256 - 1
@@ -37,13 +37,13 @@ class Portfolio:
     """A vault's portfolio that a benchmark speaks for."""
 
     devnet: Devnet
-    address: Address
+    core: Core
 
     def act(self, to: Address, signature: str, *args: Any) -> int:
         """Gas of a call. Raises RuntimeError when it reverts."""
         data = encode_call(signature, *args)
         request = {
-            "from": self.address,
+            "from": self.core.portfolio,
             "to": to,
             "data": "0x" + data.hex(),
             "gas": hex(GAS_LIMIT),
@@ -75,7 +75,13 @@ class Portfolio:
         self.devnet.send(deployer, token, encode_call("transfer(address,uint256)", to, amount))
 
     def deploy(self, name: str, *args: Any) -> Address:
-        return self.devnet.deploy(self.devnet.key("deployer"), name, [self.address, *args])
+        return self.devnet.deploy(self.devnet.key("deployer"), name, [self.core.portfolio, *args])
+
+    def list_all(self, connector: Address, *keys: bytes) -> None:
+        """The governor lets the vault count positions under these keys."""
+        for key in keys:
+            arguments = (self.core.vault, connector, key, [key])
+            govern(self.devnet, self.core, "listPosition", *arguments)
 
 
 def measure() -> dict[str, Number]:
@@ -85,7 +91,7 @@ def measure() -> dict[str, Number]:
         govern(devnet, core, "setOracle", core.vault, deploy_oracle(devnet, FEEDS).router)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
-        portfolio = Portfolio(devnet, core.portfolio)
+        portfolio = Portfolio(devnet, core)
         figures = (
             _aave(portfolio)
             | _rewards(portfolio)
@@ -103,6 +109,7 @@ def _aave(portfolio: Portfolio) -> dict[str, int]:
     ether, dollars = _key(portfolio.token("WETH")), _key(portfolio.token("USDC"))
     pool = portfolio.devnet.manifest["aave"]["pool"]
     lender = portfolio.deploy("AaveV3Connector", pool, ([ether, dollars], [dollars], [], MIN_HEALTH))
+    portfolio.list_all(lender, ether, dollars)
     figures = {}
 
     def supply(key: bytes, symbol: str, amount: int) -> int:
@@ -138,6 +145,7 @@ def _rewards(portfolio: Portfolio) -> dict[str, int]:
     aave = portfolio.devnet.manifest["aave"]
     reward = aave["reward"]["token"]
     lender = portfolio.deploy("AaveV3Connector", aave["pool"], ([dollars], [], [reward], MIN_HEALTH))
+    portfolio.list_all(lender, dollars)
     portfolio.give(lender, "USDC", 10_000 * USDC)
     portfolio.act(lender, "supply(bytes32,uint256)", dollars, 10_000 * USDC)
     figures = {"report_aave_v3_rewards": portfolio.report(lender, dollars)}

@@ -67,10 +67,11 @@ def _in_debt(devnet: Devnet) -> AaveAccountPosition:
     govern(devnet, core, "setOracle", core.vault, oracle)
     devnet.rpc("anvil_impersonateAccount", core.portfolio)
     devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
-    portfolio = Portfolio(devnet, core.portfolio)
+    portfolio = Portfolio(devnet, core)
     ether, dollars = portfolio.token("WETH"), portfolio.token("USDC")
     terms: tuple[Any, ...] = ([key_of(ether), key_of(dollars)], [key_of(dollars)], [], MIN_HEALTH)
     lender = portfolio.deploy("AaveV3Connector", devnet.manifest["aave"]["pool"], terms)
+    portfolio.list_all(lender, key_of(ether), key_of(dollars))
     for symbol, token, amount in (("WETH", ether, 10 * ETHER), ("USDC", dollars, 10_000 * USDC)):
         portfolio.give(lender, symbol, amount)
         portfolio.act(lender, "supply(bytes32,uint256)", key_of(token), amount)

@@ -22,7 +22,7 @@ def read_liquidity() -> tuple[Position, Callable[[], Position]]:
         govern(devnet, core, "setOracle", core.vault, oracle)
         devnet.rpc("anvil_impersonateAccount", core.portfolio)
         devnet.rpc("anvil_setBalance", core.portfolio, hex(10**20))
-        ref = _mint(Portfolio(devnet, core.portfolio))
+        ref = _mint(Portfolio(devnet, core))
         mirror = load(ref.connector)
         answers = {
             call: bytes.fromhex(devnet.rpc("eth_call", call.request(), "latest")[2:])

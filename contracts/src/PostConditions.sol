@@ -122,12 +122,13 @@ abstract contract PostConditions is Valuation {
 
     /// @dev Reads again, marks what was read, and judges. For a loss counts what can be known: a position that is
     /// impaired now is worth nothing if it was not before, and one that was has gained nothing, so that its
-    /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it. Nor does one that
-    /// nothing was pushed to hide any.
+    /// recovery hides no loss; but what it owes less counts as far as idle assets paid for it. What was put in
+    /// without a push hides none either.
     function _close(Change memory change) internal {
         Touched[] memory touched = change.touched;
         uint256 sum = change.untouched;
         uint256 low = change.untouched;
+        uint256 risen;
         uint256 repaid;
         bool announced = state.isAnnounced();
         for (uint256 i; i < touched.length; ++i) {
@@ -143,14 +144,16 @@ abstract contract PostConditions is Valuation {
                 low += afterwards.low - gain;
                 repaid += Math.min(gain, ReadingLib.excess(before.debt, afterwards.debt));
             } else if (afterwards.healthy) {
-                low += afterwards.low - _risen(touched, t);
+                low += afterwards.low;
+                risen += _risen(touched, t);
             }
             if (announced) state.moveFirst(t.connector, t.key, before, afterwards);
             _mark(t);
         }
         uint256 idleAfter = state.ledger.idle;
         state.ledger.totalLow = sum.toUint120();
-        change.lowAfter = low + idleAfter + Math.min(repaid, ReadingLib.excess(change.idleBefore, idleAfter));
+        low += idleAfter + Math.min(repaid, ReadingLib.excess(change.idleBefore, idleAfter));
+        change.lowAfter = ReadingLib.excess(low, risen);
         _judge(change);
         change.reducing = !change.raised && (idleAfter > change.idleBefore || change.relieved);
         if (change.grown) _checkExposures(change);
@@ -159,13 +162,16 @@ abstract contract PostConditions is Valuation {
         require(escrowAfter >= change.escrowBefore, EscrowTouched(change.escrowBefore, escrowAfter));
     }
 
-    /// @dev What a position has gained, other than by owing less, that nothing was pushed to. No limit on growth sees
-    /// it (`_judge`), and it may be the vault's own: left at the connector by an earlier batch, or sent there by a
-    /// swap of this one. In a shared account one position may owe less because another has grown.
-    function _risen(Touched[] memory touched, Touched memory t) private pure returns (uint256) {
-        uint256 gain = ReadingLib.excess(t.afterwards.low, t.before.low);
-        if (t.pushed || gain == 0) return 0;
-        return Math.min(gain, _accountOf(touched, t).growth);
+    /// @dev What was put into a sound position that nothing was pushed to. No limit on growth sees it (`_judge`), and it
+    /// may be the vault's own: left at the connector by an earlier batch, or sent there by a swap of this one. Where
+    /// nothing is owed it has gained as much; a debt can turn the gain into another position's, or into what leaves.
+    function _risen(Touched[] memory touched, Touched memory t) private pure returns (uint256 growth) {
+        if (t.pushed) return 0;
+        growth = ReadingLib.excess(_gross(t.afterwards), _gross(t.before));
+        if (growth == 0) return 0;
+        Account memory a = _accountOf(touched, t);
+        if (a.debtBefore + a.debtAfter != 0) return growth;
+        return Math.min(growth, ReadingLib.excess(t.afterwards.low, t.before.low));
     }
 
     /// @dev An impaired position keeps the exposure it had. Risk ids are asked for where something has changed.

@@ -143,6 +143,19 @@ contract IntegrationAaveDoubtTest is IntegrationAaveEther, DoubtedEther {
 }
 
 contract IntegrationAaveKeysTest is IntegrationAaveKeys {
+    /// @dev It would bear the debt that the other key bears now: as much could be moved past every cap.
+    function test_class_N_H_23_what_is_no_longer_counted_is_not_supplied_to_either() public {
+        _shortEther();
+        registry.unlistPosition(address(vault), address(lender), etherKey);
+        registry.setExitOnly(address(vault), address(lender));
+        _thenBuy(9_000e6, 2.6e18);
+        _then(address(lender), weth, 2.6e18, abi.encodeCall(IConnector.supply, (etherKey, 2.6e18)));
+        _thenKeep(weth);
+        Batch memory refused = _queued(100e6);
+        vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.KeyNotListed.selector, etherKey));
+        portfolio.execute(refused);
+    }
+
     function test_class_S_a_strangers_dust_does_not_stop_a_defence() public {
         _shortEther();
         registry.pauseRisk(address(vault));

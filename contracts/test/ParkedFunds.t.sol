@@ -90,13 +90,40 @@ contract ParkedBesideADebtTest is IntegrationAaveKeys {
         portfolio.execute(refused);
         (uint256 before,) = _nav();
         _thenMove();
-        _run(PARKED + 100e6);
+        _run(PARKED + 200e6);
+        (uint256 afterwards,) = _nav();
+        assertApproxEqRel(afterwards, before, 0.001e18, "the gain is real all the same");
+    }
+
+    /// @dev Nor does it where what another key has gained leaves in the same batch: then none is worth more.
+    function test_class_S_nor_does_what_leaves_while_another_keys_debt_absorbs_it() public {
+        _thenSwapKeys();
+        Batch memory refused = _queued(PARKED - 200e6);
+        vm.expectPartialRevert(IPortfolio.LossAboveLimit.selector);
+        portfolio.execute(refused);
+        (uint256 before,) = _nav();
+        _thenSwapKeys();
+        _run(PARKED + 200e6);
         (uint256 afterwards,) = _nav();
         assertApproxEqRel(afterwards, before, 0.001e18, "the gain is real all the same");
     }
 
     function _thenMove() private {
+        _thenPutIn();
+        _thenLeave();
+    }
+
+    function _thenSwapKeys() private {
+        _thenPutIn();
+        _then(address(lender), abi.encodeCall(IConnector.withdraw, (dollarKey, PARKED - 200e6)));
+        _thenLeave();
+    }
+
+    function _thenPutIn() private {
         _then(address(lender), abi.encodeCall(IConnector.supply, (etherKey, ETHER)));
+    }
+
+    function _thenLeave() private {
         _then(address(tokens), usdc, PARKED, abi.encodeCall(tokens.collect, (weth)));
     }
 }

@@ -164,8 +164,8 @@ def closed(ledger: Ledger, m: Message, change: Change, world: World) -> tuple[Le
 
 def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
     """For a loss counts what can be known: what is impaired now is worth nothing if it was not before, what
-    was has gained nothing but by what idle assets repaid, and what has risen by itself has gained nothing."""
-    low, repaid = change.untouched, 0
+    was has gained nothing but by what idle assets repaid, and what was put in without a push does not."""
+    low, risen, repaid = change.untouched, 0, 0
     for each in touched:
         before, after = each.before, each.after
         if not before.healthy:
@@ -173,9 +173,17 @@ def _low_after(change: Change, touched: Sequence[Touched], idle: int) -> int:
             low += after.low - gain
             repaid += min(gain, excess(before.debt, after.debt))
         elif after.healthy:
-            growth = 0 if each.pushed else _account(_answering(each, touched)).growth
-            low += after.low - min(excess(after.low, before.low), growth)
-    return low + idle + min(repaid, excess(change.idle_before, idle))
+            low += after.low
+            risen += 0 if each.pushed else _risen(each, touched)
+    return excess(low + idle + min(repaid, excess(change.idle_before, idle)), risen)
+
+
+def _risen(t: Touched, touched: Sequence[Touched]) -> int:
+    """What was put into a sound position without a push: as much has been gained, where nothing is owed."""
+    account = _account(_answering(t, touched))
+    growth = excess(t.after.gross, t.before.gross)
+    owed = account.debt_before + account.debt_after
+    return growth if owed else min(growth, excess(t.after.low, t.before.low))
 
 
 # WHAT CALLS WERE

@@ -182,6 +182,8 @@ def stage(walk: Walk, keys: tuple[str, ...], borrowable: tuple[str, ...], *, rew
     connector = devnet.deploy(
         devnet.key("deployer"), "AaveV3Connector", [core.portfolio, aave["pool"], terms]
     )
+    for key in words[0]:
+        govern(devnet, core, "listPosition", core.vault, connector, key, [key])
     return Stage(walk, core, oracle, connector, keys, borrowable, tuple(rewards))
 
 

@@ -217,7 +217,8 @@ class Stories:
         self.keepers.send(self.keepers.encoded(calls, careful=False))
 
     def risen_beside_a_debt(self) -> None:
-        """Nor does what rises because the debt that it bears has gone to another position of its account."""
+        """Nor does what rises because the debt that it bears has gone to another position of its account, whether
+        it stays or leaves."""
         listed = self.listed()
         account = [each for each in listed if each[0] == self.stage.shared]
         others = [each for each in listed if each[0] != self.stage.shared]
@@ -228,11 +229,13 @@ class Stories:
         low, worth = (self.stage.world.stated[each].low for each in (account[1], left))
         gain = self.draws.pick((ROUNDING, ROUNDING + 1, worth // 1_000))
         lost = worth * self.draws.between(0, 2) // 1_000
+        taken = self.draws.pick((0, gain // 2, gain))
+        after = low + gain - taken
         self.restate(account[0], 0, 0, packed(0, gain, WAD))
         self.restate(account[1], low, low, packed(0, gain, WAD))
         changes = (
             (connector, BECOME.encode(bearing, 0, 0, packed(0, 2 * gain, WAD), 0)),
-            (connector, BECOME.encode(relieved, low + gain, low + gain, packed(0, 0, 0), 0)),
+            (connector, BECOME.encode(relieved, after, after, packed(0, 0, 0), taken)),
             (left[0], BECOME.encode(left[1], worth - lost, worth - lost, packed(0, 0, 0), 0)),
         )
         calls = [(place, self.stage.parts.asset, 0, data) for place, data in changes]

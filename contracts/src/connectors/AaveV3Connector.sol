@@ -33,6 +33,7 @@ contract AaveV3Connector is LendingConnector {
     }
 
     error InvalidReward(address reward);
+    error KeyNotListed(bytes32 key);
     error NotAGift(bytes32 key);
     error UnknownReward(address reward);
 
@@ -172,10 +173,13 @@ contract AaveV3Connector is LendingConnector {
     // SUPPLIES
 
     /// @inheritdoc IConnector
+    /// @dev Only to a key that the vault counts: any other would bear debts of those that it does, and so hold value
+    /// that no cap sees, whatever is paused.
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
         address aToken = _aToken(key);
         address token = _addressOf(key);
         if (assets == 0) revert ZeroAmount();
+        if (registry.riskIdsOf(vault, address(this), key).length == 0) revert KeyNotListed(key);
         uint256 tokensBefore = _balance(token, address(this));
         uint256 positionBefore = _balance(aToken, address(this));
 
