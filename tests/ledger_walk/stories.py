@@ -217,8 +217,8 @@ class Stories:
         self.keepers.send(self.keepers.encoded(calls, careful=False))
 
     def risen_beside_a_debt(self) -> None:
-        """Nor does what rises because the debt that it bears has gone to another position of its account, whether
-        it stays or leaves."""
+        """Nor does what rises, stays or leaves because the debt that it bears has gone to another position of
+        its account."""
         listed = self.listed()
         account = [each for each in listed if each[0] == self.stage.shared]
         others = [each for each in listed if each[0] != self.stage.shared]
