@@ -53,6 +53,16 @@ contract ParkedFundsTest is LiquidityFixture {
         portfolio.execute(refused);
     }
 
+    function test_class_S_nor_is_putting_it_in_a_loss_whatever_it_may_be_worth_at_most() public {
+        deal(weth, address(this), 1e18);
+        IERC20(weth).transfer(address(liquidity), 1e18);
+        (uint256 low, uint256 high) = _nav();
+        _then(address(liquidity), abi.encodeCall(liquidity.hold, (key, weth, 1e18)));
+        _run(0);
+        (uint256 lowAfter, uint256 highAfter) = _nav();
+        assertGt(highAfter - high, lowAfter - low, "a price is a range");
+    }
+
     /// @dev Puts in at the one what lies there, and leaves as much at the other.
     function _moved(uint256 maxLoss) private returns (Batch memory) {
         _then(address(liquidity), abi.encodeCall(liquidity.hold, (key, usdc, PARKED)));
