@@ -145,7 +145,6 @@ def _rewards(portfolio: Portfolio) -> dict[str, int]:
     aave = portfolio.devnet.manifest["aave"]
     reward = aave["reward"]["token"]
     lender = portfolio.deploy("AaveV3Connector", aave["pool"], ([dollars], [], [reward], MIN_HEALTH))
-    portfolio.list_all(lender, dollars)
     portfolio.give(lender, "USDC", 10_000 * USDC)
     portfolio.act(lender, "supply(bytes32,uint256)", dollars, 10_000 * USDC)
     figures = {"report_aave_v3_rewards": portfolio.report(lender, dollars)}

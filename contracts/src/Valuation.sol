@@ -82,20 +82,13 @@ abstract contract Valuation is IPortfolio {
     }
 
     /// @inheritdoc IPortfolio
-    /// @dev Without it what the position once counted would stay in sums that it no longer belongs to, and be
-    /// taken from others if it were listed again under other risk ids.
     function forget(address connector, bytes32 key, bytes32[] calldata riskIds, bool dead)
         external
         override
         locks
     {
         require(msg.sender == address(registry), NotRegistry(msg.sender));
-        if (dead) state.abandon(connector, key);
-        (Mark memory mark, uint256 debt) = state.markOf(connector, key);
-        state.ledger.totalLow = uint256(state.ledger.totalLow - mark.low).toUint120();
-        state.countExposure(riskIds, mark.high + debt, 0);
-        delete state.marks[connector][key];
-        delete state.debts[connector][key];
+        state.forget(connector, key, riskIds, dead);
     }
 
     // VIEWS

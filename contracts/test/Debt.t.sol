@@ -96,6 +96,44 @@ contract DebtTest is MarginFixture {
         assertEq(portfolio.markedDebt(address(own), A), 0);
     }
 
+    /// @dev By what is read, and by its mark as well; an account per key is a debt of its own.
+    function test_class_N_no_key_of_an_account_that_owes_is_unlisted() public {
+        lever(own, A, 1.6e18);
+        registry.unlistPosition(address(vault), address(own), B);
+        run(one(supplying(shared, A, 100 * UNIT)));
+        shared.set(A, 100 * UNIT, UNIT);
+        bytes memory owes = abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(shared), A);
+        vm.expectRevert(owes);
+        registry.unlistPosition(address(vault), address(shared), B);
+        run(one(withdrawing(shared, A, UNIT)));
+        shared.set(A, 99 * UNIT, 0);
+        vm.expectRevert(owes);
+        registry.unlistPosition(address(vault), address(shared), B);
+        run(one(withdrawing(shared, A, UNIT)));
+        registry.unlistPosition(address(vault), address(shared), B);
+    }
+
+    function test_the_last_key_of_an_account_leaves_the_list_with_dust_that_it_owes() public {
+        registry.unlistPosition(address(vault), address(shared), B);
+        shared.set(A, 0, 1);
+        registry.unlistPosition(address(vault), address(shared), A);
+    }
+
+    /// @dev Unlike a mark, which stays for ever where nothing can be read again.
+    function test_class_N_a_dead_key_is_not_abandoned_while_its_account_is_seen_to_owe() public {
+        lever(shared, A, 1.6e18);
+        shared.setStatus(Status.STALE);
+        bytes memory abandon = abi.encodeCall(registry.abandonPosition, (address(vault), address(shared), B));
+        registry.submit(address(vault), address(registry), abandon);
+        skip(3 days);
+        portfolio.announce();
+        skip(30 minutes);
+        vm.expectRevert(abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(shared), A));
+        registry.abandonPosition(address(vault), address(shared), B);
+        shared.setBroken(true);
+        registry.abandonPosition(address(vault), address(shared), B);
+    }
+
     // A DEBT THAT GROWS
 
     /// @dev Idle rises and so does nothing that the position is worth: before debts counted, a reduction.

@@ -122,10 +122,6 @@ contract HostileProtocolsTest is Test {
         return address(this);
     }
 
-    function riskIdsOf(address, address, bytes32) external pure returns (bytes32[] memory) {
-        return new bytes32[](1);
-    }
-
     // GOING IN
 
     function test_class_N_an_allowance_that_is_left_is_taken_back() public {

@@ -144,14 +144,20 @@ contract IntegrationAaveDoubtTest is IntegrationAaveEther, DoubtedEther {
 
 contract IntegrationAaveKeysTest is IntegrationAaveKeys {
     /// @dev It would bear the debt that the other key bears now: as much could be moved past every cap.
-    function test_class_N_H_23_what_is_no_longer_counted_is_not_supplied_to_either() public {
+    function test_class_N_H_23_what_may_bear_a_debt_is_counted() public {
         _shortEther();
+        bytes memory owes =
+            abi.encodeWithSelector(IPortfolio.AccountOwes.selector, address(lender), dollarKey);
+        vm.expectRevert(owes);
         registry.unlistPosition(address(vault), address(lender), etherKey);
-        registry.setExitOnly(address(vault), address(lender));
-        _thenBuy(9_000e6, 2.6e18);
-        _then(address(lender), weth, 2.6e18, abi.encodeCall(IConnector.supply, (etherKey, 2.6e18)));
+        _then(address(tokens), abi.encodeCall(IConnector.withdraw, (_keyOf(weth), EVERYTHING)));
+        _then(address(lender), weth, EVERYTHING, abi.encodeCall(lender.repay, (etherKey, EVERYTHING)));
+        _run(1e6);
+        registry.unlistPosition(address(vault), address(lender), etherKey);
+
+        _then(address(lender), abi.encodeCall(lender.borrow, (etherKey, 1e18)));
         _thenKeep(weth);
-        Batch memory refused = _queued(100e6);
+        Batch memory refused = _queued(2_000e6);
         vm.expectRevert(abi.encodeWithSelector(AaveV3Connector.KeyNotListed.selector, etherKey));
         portfolio.execute(refused);
     }

@@ -25,7 +25,7 @@ def split_off(ledger: Ledger, m: Message, connector: Address, key: bytes) -> Led
         raise refused("PocketIsOpen", *portfolio.pocketed.position)
     _check_worthless(ledger, m, position)
     if not section.isolated[connector]:
-        _check_owes_nothing(ledger, m, connector)
+        _check_owes_nothing(ledger, m, connector, marked=True)
     portfolio = replace(portfolio, pocketed=Pocketed(position, m.at))
     vault = replace(ledger.vault, pockets=(*ledger.vault.pockets, Pocket()))
     return replace(ledger, portfolio=portfolio, vault=vault)
@@ -48,16 +48,21 @@ def close_pocket(ledger: Ledger, m: Message) -> Ledger:
 
 
 def forget(ledger: Ledger, m: Message, position: PositionId, dead: bool) -> Ledger:
-    """What the portfolio forgets of a position that the registry drops; one that is dead must be."""
+    """What the portfolio forgets of a position that the registry drops; one that is dead must be. An account
+    that owes keeps all its keys."""
+    section, connector = ledger.registry, position[0]
     if dead:
         _check_worthless(ledger, m, position)
+    if len(section.keys[connector]) > 1 and not section.isolated[connector]:
+        _check_owes_nothing(ledger, m, connector, marked=not dead)
+    if dead:
         pocketed = ledger.portfolio.pocketed
         if pocketed is not None and pocketed.position == position:
             ledger = _joined(ledger, m, pocketed, 0)
     portfolio = ledger.portfolio
     mark = portfolio.mark(position)
     portfolio = replace(portfolio, total_low=portfolio.total_low - mark.low)
-    risk_ids = ledger.registry.risk_ids[position]
+    risk_ids = section.risk_ids[position]
     portfolio = count_exposure(portfolio, risk_ids, mark.high + mark.debt, 0)
     return replace(ledger, portfolio=replace(portfolio, marks={**portfolio.marks, position: Mark()}))
 
@@ -90,12 +95,12 @@ def _check_worthless(ledger: Ledger, m: Message, position: PositionId) -> None:
     require(made.of(position).worthless and seen.worthless, "PositionNotImpaired", *position)
 
 
-def _check_owes_nothing(ledger: Ledger, m: Message, connector: Address) -> None:
-    """No key of the account owes, by its mark or by what is read."""
+def _check_owes_nothing(ledger: Ledger, m: Message, connector: Address, *, marked: bool) -> None:
+    """No key of the account owes, by what is read or, if it counts as well, by its mark."""
     for position in ledger.registry.positions:
         if position[0] == connector:
             seen = see(ledger.portfolio, m, position, asks=True)
-            owes = bool(ledger.portfolio.mark(position).debt or seen.debt)
+            owes = bool((marked and ledger.portfolio.mark(position).debt) or seen.debt)
             require(not owes, "AccountOwes", *position)
 
 

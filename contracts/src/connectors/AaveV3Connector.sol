@@ -173,13 +173,10 @@ contract AaveV3Connector is LendingConnector {
     // SUPPLIES
 
     /// @inheritdoc IConnector
-    /// @dev Only to a key that the vault counts: any other would bear debts of those that it does, and so hold value
-    /// that no cap sees, whatever is paused.
     function supply(bytes32 key, uint256 assets) external override onlyPortfolio {
         address aToken = _aToken(key);
         address token = _addressOf(key);
         if (assets == 0) revert ZeroAmount();
-        if (registry.riskIdsOf(vault, address(this), key).length == 0) revert KeyNotListed(key);
         uint256 tokensBefore = _balance(token, address(this));
         uint256 positionBefore = _balance(aToken, address(this));
 
@@ -233,10 +230,17 @@ contract AaveV3Connector is LendingConnector {
     // DEBTS
 
     /// @notice Borrows `assets` of a listed reserve to the portfolio.
+    /// @dev Only while the vault counts every key, and the registry then keeps them while anything is owed. Another would
+    /// bear debts of those that it counts, and so hold value that no cap sees, whatever is paused.
     function borrow(bytes32 key, uint256 assets) external onlyPortfolio keepsHealth(key) {
         address debtToken = _debtToken(key);
         address token = _addressOf(key);
         if (assets == 0) revert ZeroAmount();
+        for (uint256 i = 0; i < _keys.length; i++) {
+            if (registry.riskIdsOf(vault, address(this), _keys[i]).length == 0) {
+                revert KeyNotListed(_keys[i]);
+            }
+        }
         uint256 owedBefore = _balance(debtToken, address(this));
         uint256 balanceBefore = _balance(token, portfolio);
 

@@ -96,8 +96,9 @@ interface IPortfolio {
     function exposures(bytes32 riskId) external view returns (uint256);
 
     /// @notice Drops the marks of a position that leaves the list. A `dead` one must be in doubt and worth nothing at
-    /// the low end in two readings; if it is split off, those who left get their part of what came out of it.
-    /// Registry only.
+    /// the low end in two readings; if it is split off, those who left get their part of what came out of it. While
+    /// the account of several listed keys owes something, by what is read or, but for a dead one, was marked, each of
+    /// them stays, unless their connector is isolated. Registry only.
     function forget(address connector, bytes32 key, bytes32[] calldata riskIds, bool dead) external;
 
     /// @notice The position that is split off, since when, and the assets that have come out of it, which no

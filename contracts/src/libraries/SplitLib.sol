@@ -9,10 +9,10 @@ import {IConnector} from "../interfaces/IConnector.sol";
 import {IPortfolio} from "../interfaces/IPortfolio.sol";
 import {IRegistry} from "../interfaces/IRegistry.sol";
 import {IVault} from "../interfaces/IVault.sol";
-import {FirstReading, Pocketed, PortfolioState, PositionReport} from "./PortfolioState.sol";
+import {FirstReading, Mark, Pocketed, PortfolioState, PositionReport} from "./PortfolioState.sol";
 import {ReadingLib} from "./ReadingLib.sol";
 
-/// @title Splitting a position off, and joining it again
+/// @title Splitting a position off, joining it again, and forgetting it
 /// @notice Linked into the portfolio. Who owns which part of a pocket the vault knows (`PocketLib`); here is what
 /// it holds.
 library SplitLib {
@@ -36,7 +36,9 @@ library SplitLib {
         Pocketed storage pocket = self.pocket;
         require(!self.ledger.pocketed, IPortfolio.PocketIsOpen(pocket.connector, pocket.key));
         _checkWorthless(self, connector, key);
-        if (!registry.isIsolated(address(vault), connector)) _checkOwesNothing(self, connector);
+        if (!registry.isIsolated(address(vault), connector)) {
+            _checkOwesNothing(self, connector, _listedKeys(connector), true);
+        }
         self.ledger.pocketed = true;
         (pocket.connector, pocket.since, pocket.key) = (connector, uint64(block.timestamp), key);
         emit IPortfolio.SplitOff(vault.openPocket(), connector, key);
@@ -59,11 +61,31 @@ library SplitLib {
         _join(self, lesser);
     }
 
-    /// @dev See `IPortfolio.forget`, of a dead position.
-    function abandon(PortfolioState storage self, address connector, bytes32 key) external {
-        _checkWorthless(self, connector, key);
+    /// @dev See `IPortfolio.forget`. Without it what the position once counted would stay in sums that it no longer
+    /// belongs to, and be taken from others if it were listed again under other risk ids. An account that owes keeps
+    /// all its keys, because one that nobody counts would bear debts of the others unseen.
+    function forget(
+        PortfolioState storage self,
+        address connector,
+        bytes32 key,
+        bytes32[] calldata riskIds,
+        bool dead
+    ) external {
+        if (dead) _checkWorthless(self, connector, key);
+        bytes32[] memory listed = _listedKeys(connector);
+        if (listed.length > 1 && !_self().registry().isIsolated(_self().vault(), connector)) {
+            // What can never be read again keeps its marks, too, and must not keep its place for ever by them.
+            _checkOwesNothing(self, connector, listed, !dead);
+        }
         Pocketed storage pocket = self.pocket;
-        if (self.ledger.pocketed && pocket.connector == connector && pocket.key == key) _join(self, 0);
+        if (dead && self.ledger.pocketed && pocket.connector == connector && pocket.key == key) {
+            _join(self, 0);
+        }
+        (Mark memory mark, uint256 debt) = self.markOf(connector, key);
+        self.ledger.totalLow = uint256(self.ledger.totalLow - mark.low).toUint120();
+        self.countExposure(riskIds, mark.high + debt, 0);
+        delete self.marks[connector][key];
+        delete self.debts[connector][key];
     }
 
     /// @dev What a batch took out of the pocket is not idle. Its connector is called once and alone, as that of
@@ -103,13 +125,30 @@ library SplitLib {
 
     /// @dev The debt of an account comes off whichever of its keys can be read. A key that is split off comes back less
     /// a debt which the others have borne meanwhile, and who left would have paid it twice.
-    function _checkOwesNothing(PortfolioState storage self, address connector) private view {
-        (address[] memory connectors, bytes32[] memory keys) = ReadingLib.list();
+    /// @param keys the listed ones of the connector
+    /// @param marked whether what was owed when it was last marked counts as well
+    function _checkOwesNothing(
+        PortfolioState storage self,
+        address connector,
+        bytes32[] memory keys,
+        bool marked
+    ) private view {
         for (uint256 i; i < keys.length; ++i) {
-            if (connectors[i] != connector) continue;
-            bool owes =
-                self.marks[connector][keys[i]].indebted || self.report(connector, keys[i], false).debt != 0;
+            bool owes = marked && self.marks[connector][keys[i]].indebted
+                || self.report(connector, keys[i], false).debt != 0;
             require(!owes, IPortfolio.AccountOwes(connector, keys[i]));
+        }
+    }
+
+    function _listedKeys(address connector) private view returns (bytes32[] memory own) {
+        (address[] memory connectors, bytes32[] memory keys) = ReadingLib.list();
+        own = new bytes32[](keys.length);
+        uint256 count;
+        for (uint256 i; i < keys.length; ++i) {
+            if (connectors[i] == connector) own[count++] = keys[i];
+        }
+        assembly ("memory-safe") {
+            mstore(own, count)
         }
     }
 
