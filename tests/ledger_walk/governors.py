@@ -92,6 +92,10 @@ class Governors:
             self.submitted.append((target, data))
         return done
 
+    def submit_change(self, name: str, *args: Any) -> bool:
+        parts = self.stage.parts
+        return self.submit(parts.registry, self.registry(name, parts.vault, *args))
+
     # CHANGES
 
     def change(self) -> None:
@@ -196,10 +200,7 @@ class Governors:
         self.at_registry("unlistPosition", self.sender(), *position)
         if listed and position not in self.stage.ledger.registry.positions:
             ids = [self.draws.pick(self.stage.known.risk_ids), EVERY]
-            self.submit(
-                self.stage.parts.registry,
-                self.registry("listPosition", self.stage.parts.vault, *position, ids),
-            )
+            self.submit_change("listPosition", *position, ids)
 
     def accept(self) -> None:
         pending = self.stage.ledger.registry.pending_governor

@@ -12,9 +12,10 @@ from keeper.oracle.quote import Status
 from keeper.planning.actions import SUPPLY, WITHDRAW
 from keeper.simulation.market import Draws
 from keeper.units import WAD, Address
+from ledger_walk.governors import Governors
 from ledger_walk.keepers import DAY, HALF_HOUR, Keepers
 from ledger_walk.people import USDC, Act, People
-from ledger_walk.stage import PEOPLE, Stage
+from ledger_walk.stage import EVERY, PEOPLE, Stage
 from ledger_walk.world import BECOME, packed
 
 STALE = Status.STALE.value
@@ -26,6 +27,7 @@ class Stories:
     draws: Draws
     people: People
     keepers: Keepers
+    governors: Governors
 
     def acts(self) -> Sequence[tuple[int, Act]]:
         return (
@@ -37,6 +39,7 @@ class Stories:
             (4, self.repaid_in_doubt),
             (4, self.risen_by_itself),
             (4, self.risen_beside_a_debt),
+            (4, self.dropped_beside_a_debt),
         )
 
     # STEPS THEY SHARE
@@ -59,9 +62,9 @@ class Stories:
             shares = self.stage.ledger.vault.shares.balance(who) * self.draws.between(1, 9) // 10
             self.people.vault(who, "requestRedeem(uint256,address,address)", shares, who, who)
 
-    def announce(self) -> None:
+    def announce(self, wait: int = 1) -> None:
         stale = self.stage.ledger.portfolio.announcement.at + DAY + 1 - self.stage.now
-        self.keepers.call(self.keepers.anyone(), "announce()", wait=max(1, stale))
+        self.keepers.call(self.keepers.anyone(), "announce()", wait=max(wait, stale))
 
     def settle_through(self) -> None:
         """An epoch, after its loss window where one opens."""
@@ -240,6 +243,36 @@ class Stories:
         )
         calls = [(place, self.stage.parts.asset, 0, data) for place, data in changes]
         self.keepers.send(self.keepers.encoded(calls, careful=False))
+
+    def dropped_beside_a_debt(self) -> None:
+        """An empty or a dead key leaves the list; what stays in its account owes, once did, or is unread."""
+        account = [each for each in self.listed() if each[0] == self.stage.shared]
+        if not account:
+            return
+        self.heal()
+        leaving, staying = self.draws.pick(((account[0], account[-1]), (account[-1], account[0])))
+        self.restate(leaving, 0, 0)
+        worth = self.stage.world.stated[staying].low
+        owed = self.draws.pick((0, 1, worth // 4))
+        self.restate(staying, worth, worth, packed(0, owed, WAD))
+        mark = (staying[0], self.stage.parts.asset, 0, WITHDRAW.encode(staying[1], 0))
+        self.keepers.send(self.keepers.encoded([mark], careful=False))
+        if self.draws.coin():
+            self.restate(staying, *self.draws.pick(((worth, worth), (1, 0))))
+        governor, delay = self.governors.governor, self.stage.ledger.registry.delay
+        if self.draws.coin():
+            self.governors.at_registry("unlistPosition", governor, *leaving)
+        else:
+            if leaving != staying:
+                self.restate(leaving, 0, 0, STALE)
+            self.governors.submit_change("abandonPosition", *leaving)
+            self.announce(delay)
+            self.governors.at_registry("abandonPosition", governor, *leaving, wait=HALF_HOUR)
+        if leaving not in self.listed():
+            listing = (*leaving, [leaving[1], EVERY])
+            self.governors.submit_change("listPosition", *listing)
+            if self.draws.coin():
+                self.governors.at_registry("listPosition", governor, *listing, wait=delay)
 
     def invest(self, per_cent: int) -> None:
         """So much of what is idle goes to a position."""

@@ -35,7 +35,7 @@ def walk(devnet: Devnet, params: tuple[int | str, ...], seed: int, steps: int) -
     keepers.begin()
     set_up = stage.steps
     around = Around(stage, draws, MarketAgent(devnet, seed))
-    stories = Stories(stage, draws, people, keepers)
+    stories = Stories(stage, draws, people, keepers, governors)
     acts = [act for each in (people, keepers, governors, around, stories) for act in each.acts()]
     lots = [act for weight, act in acts for _ in range(weight)]
     while stage.steps < set_up + steps:
