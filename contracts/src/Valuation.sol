@@ -2,7 +2,6 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IPortfolio} from "./interfaces/IPortfolio.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
@@ -15,7 +14,6 @@ import {SplitLib} from "./libraries/SplitLib.sol";
 /// @dev In three ways: live, as last checkpointed, and in two readings some time apart, for settlements that
 /// nobody signs.
 abstract contract Valuation is IPortfolio {
-    using SafeCast for uint256;
     using ReadingLib for PortfolioState;
     using SplitLib for PortfolioState;
 
