@@ -107,6 +107,10 @@ contract MorphoBlueDebtTest is DebtTest {
         return morpho.expectedSupplyAssets(params, address(connector));
     }
 
+    function _isEmpty(bool pledged) internal view override returns (bool) {
+        return (pledged ? _held() : morpho.supplyShares(Id.wrap(debtKey), address(connector))) == 0;
+    }
+
     /// @dev Collateral is lent to nobody.
     function _atHand() internal view override returns (uint256 loans, uint256 pledges) {
         return
@@ -292,6 +296,15 @@ contract MorphoBlueDebtTest is DebtTest {
         assertApproxEqAbs(_value(), value - 300_000e6, 1, "the rest stays a position");
         vm.expectRevert(abi.encodeWithSelector(LendingConnector.Illiquid.selector, debtKey));
         connector.withdraw(debtKey, EVERYTHING);
+    }
+
+    /// @dev They would keep a position on the list that nothing can be taken out of.
+    function test_class_E_a_full_exit_burns_shares_that_are_worth_less_than_a_unit() public {
+        _supply(1);
+        assertFalse(_isEmpty(false));
+        assertEq(_lent(), 0);
+        assertEq(connector.withdraw(debtKey, EVERYTHING), 0);
+        assertTrue(_isEmpty(false));
     }
 
     function _borrowAsStranger(uint256 assets) private {
