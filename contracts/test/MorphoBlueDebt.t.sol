@@ -298,7 +298,7 @@ contract MorphoBlueDebtTest is DebtTest {
         connector.withdraw(debtKey, EVERYTHING);
     }
 
-    /// @dev They would keep a position on the list that nothing can be taken out of.
+    /// @dev Else they would stay: no amount takes them out.
     function test_class_E_a_full_exit_burns_shares_that_are_worth_less_than_a_unit() public {
         _supply(1);
         assertFalse(_isEmpty(false));
